@@ -1,0 +1,1 @@
+"""Photos in: rendered scenes, haze synthesis, folders of pairs, depth and real photos."""

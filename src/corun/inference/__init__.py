@@ -1,0 +1,1 @@
+"""Image files in, clear image files out."""

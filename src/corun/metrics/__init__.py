@@ -1,0 +1,1 @@
+"""The yardstick: reference and no-reference scores, guards, and detection accuracy."""

@@ -1,0 +1,1 @@
+"""Dehazing networks: CORUN and the table of what can be loaded."""

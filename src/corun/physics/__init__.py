@@ -1,0 +1,1 @@
+"""The atmospheric scattering model as pure functions; knows nothing of networks."""

@@ -1,0 +1,1 @@
+"""Typed configuration, the loop, checkpoints, and distribution over processes."""
