@@ -1,0 +1,238 @@
+"""Image and depth files as tensors, for training and evaluation.
+
+What a person's own photo needs besides (profiles, alpha, 16-bit output) is the business of
+``corun.inference``; here a picture is read the one way networks are trained on.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from corun.errors import DataError, ImageFileError, MissingExtraError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
+"""What :func:`list_images` takes for a picture, in lower case."""
+
+DEPTH_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", ".mat", ".h5", ".hdf5")
+"""What :func:`read_depth` reads, in lower case."""
+
+_UNREADABLE = (
+    OSError,
+    SyntaxError,  # Pillow's answer to a broken PNG chunk
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+_SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_COLOUR_TOLERANCE = 8
+"""How far apart (of 255) the channels of a grey picture saved as JPEG in colour may lie."""
+
+
+def read_rgb(path: Path | str) -> Float[Tensor, "3 h w"]:
+    """Read a picture as RGB.
+
+    The EXIF orientation is applied, grey and palette pictures become RGB, CMYK is converted, alpha
+    is dropped. 16-bit grey keeps its precision; 16-bit colour is read at 8 bits.
+
+    Args:
+        path: JPEG, PNG, WebP, TIFF, BMP or anything else Pillow reads.
+
+    Returns:
+        RGB, sRGB-encoded, float32, [0,1].
+
+    Raises:
+        ImageFileError: the file is missing, not an image, damaged, or of a sample format that has
+            no stated white (32-bit integer or floating point).
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            pixels = _rgb_pixels(image, path)
+    except _UNREADABLE as error:
+        raise ImageFileError(_unreadable(path, error, "a JPEG, PNG, WebP, TIFF or BMP")) from error
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def read_depth(path: Path | str, *, key: str | None = None) -> Float[Tensor, "1 h w"]:
+    """Read a depth map, raw: neither scaled nor turned (see ``physics.transmission``).
+
+    Args:
+        path: .npy; .png or .jpg, grey, 8 or 16 bits (values 0–255 or 0–65535); .mat of any MATLAB
+            version; .h5 or .hdf5. A singleton axis is dropped.
+        key: the array's name in a .mat or HDF5 file; without it ``depth``, or the only array of
+            two dimensions there is.
+
+    Returns:
+        The file's values as float32, in the file's unit.
+
+    Raises:
+        ImageFileError: the file is missing, damaged, holds no depth map or several, is in colour,
+            or holds NaN.
+        MissingExtraError: .mat or HDF5 without scipy or h5py.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in DEPTH_SUFFIXES:
+        raise ImageFileError(f"{path}: not a depth file; use one of {', '.join(DEPTH_SUFFIXES)}")
+    try:
+        if suffix == ".npy":
+            array = np.load(path, allow_pickle=False)
+        elif suffix == ".mat":
+            array = _read_mat(path, key)
+        elif suffix in (".h5", ".hdf5"):
+            array = _read_hdf5(path, key)
+        else:
+            array = _read_grey(path)
+    except _UNREADABLE as error:
+        raise ImageFileError(_unreadable(path, error, f"a {suffix} depth map")) from error
+    return _as_depth(np.asarray(array), path)
+
+
+def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
+    """The pictures of a folder by their suffix, sorted by path; hidden files are left out.
+
+    Args:
+        folder: where to look.
+        recursive: look into its sub-folders too.
+
+    Returns:
+        Paths below ``folder``; empty if there are none.
+
+    Raises:
+        DataError: the folder is not there.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give the folder that holds the images")
+    found = folder.rglob("*") if recursive else folder.iterdir()
+    return sorted(
+        path
+        for path in found
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
+
+
+def _rgb_pixels(image: Image.Image, path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """(h, w, 3) in [0,1]."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        grey = np.asarray(image, dtype=np.float32) / np.float32(65535)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if image.mode in ("I", "F"):
+        raise ImageFileError(
+            f"{path}: 32-bit samples have no stated white; save the picture with 8 or 16 bits"
+        )
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # Pillow warns about a direct conversion
+    return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
+
+
+def _read_grey(path: Path) -> np.ndarray[Any, Any]:
+    with Image.open(path) as opened:
+        image: Image.Image = opened
+        if image.mode in ("P", "PA", "1", "RGBA", "CMYK"):
+            image = image.convert("RGB")
+        elif image.mode == "LA":
+            image = image.convert("L")
+        array = np.asarray(image)
+    if array.ndim == 3:
+        channels = array.astype(np.int32)
+        if (channels.max(axis=2) - channels.min(axis=2)).max() > _COLOUR_TOLERANCE:
+            raise ImageFileError(
+                f"{path}: a picture in colour is not a depth map; save depth as grey values"
+            )
+        return np.asarray(channels.mean(axis=2))
+    return array
+
+
+def _read_mat(path: Path, key: str | None) -> np.ndarray[Any, Any]:
+    try:
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+    except ImportError as error:
+        raise MissingExtraError("scipy", "train") from error
+    try:
+        return np.asarray(_pick(loadmat(path), key, path))
+    except NotImplementedError:  # MATLAB 7.3 is HDF5, its arrays stored column by column
+        return _read_hdf5(path, key).T
+    except (MatReadError, TypeError) as error:
+        raise ImageFileError(_unreadable(path, error, "a .mat depth map")) from error
+
+
+def _read_hdf5(path: Path, key: str | None) -> np.ndarray[Any, Any]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingExtraError("h5py", "train") from error
+    with h5py.File(path, "r") as file:
+        arrays: dict[str, Any] = {}
+
+        def collect(name: str, item: object) -> None:
+            if isinstance(item, h5py.Dataset):
+                arrays[name] = item
+
+        file.visititems(collect)
+        return np.asarray(_pick(arrays, key, path))
+
+
+def _pick(arrays: Mapping[str, Any], key: str | None, path: Path) -> Any:
+    """The depth array among the named arrays of a file."""
+    if key is not None:
+        if key not in arrays:
+            names = ", ".join(sorted(name for name in arrays if not name.startswith("__")))
+            raise ImageFileError(f"{path}: holds no array {key!r}; it holds: {names or 'nothing'}")
+        return arrays[key]
+    if "depth" in arrays:
+        return arrays["depth"]
+    maps = [
+        name
+        for name, array in arrays.items()
+        if not name.startswith("__")
+        and np.dtype(getattr(array, "dtype", object)).kind in "fiu"
+        and len([extent for extent in array.shape if extent > 1]) == 2
+    ]
+    if len(maps) != 1:
+        found = f"holds {len(maps)} arrays of two dimensions ({', '.join(sorted(maps))})"
+        raise ImageFileError(f"{path}: {found}; name the depth map's key")
+    return arrays[maps[0]]
+
+
+def _as_depth(array: np.ndarray[Any, Any], path: Path) -> Float[Tensor, "1 h w"]:
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[-1]):
+        array = array.squeeze(0 if array.shape[0] == 1 else -1)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiub":
+        raise ImageFileError(
+            f"{path}: holds {array.dtype} of shape {array.shape}; a depth map is numbers (h, w)"
+        )
+    depth = np.ascontiguousarray(array, dtype=np.float32)
+    if np.isnan(depth).any():
+        raise ImageFileError(
+            f"{path}: depth is NaN at {int(np.isnan(depth).sum())} pixels; fill the holes first"
+        )
+    return torch.from_numpy(depth).unsqueeze(0)
+
+
+def _unreadable(path: Path, error: Exception, wanted: str) -> str:
+    """One line that names the file, what is wrong with it and what to do."""
+    if not path.exists():
+        return f"{path}: no such file; check the path"
+    if path.is_dir():
+        return f"{path}: is a folder; give a file"
+    if isinstance(error, PermissionError):
+        return f"{path}: no permission to read it; check its access rights"
+    if path.stat().st_size == 0:
+        return f"{path}: is empty (0 bytes); replace it"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"{path}: cannot be read as {wanted} ({reason}); replace it or leave it out"
