@@ -1,0 +1,197 @@
+"""CORUN, the cooperative unfolding network (Fang et al., NeurIPS 2024, §3).
+
+K stages, each of which updates the transmission and the clear scene in turn:
+T-step → T-prior → J-step → J-prior.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from corun.errors import ConfigurationError
+from corun.networks.prior_unet import PriorUNet
+from corun.networks.unfolding import TRANSMISSION_STEPS, TransmissionStep, scene_step
+
+INITIAL_TRANSMISSION = 0.5
+
+
+@dataclass(frozen=True)
+class CorunConfig:
+    """Hyper-parameters of :class:`CORUN`; they travel inside the weights file.
+
+    Attributes:
+        stages: K, at least 2 in the published layout, at least 1 here.
+        dim: channels of the prior networks at their first level.
+        levels: L, down- and upsamplings of the prior networks.
+        ffn_expansion: widening of their feed-forward parts.
+        prior_downscale: the priors run at 1/r of the resolution (pixel-unshuffle by r).
+        transmission_step: ``"paper"`` (published checkpoints) or ``"least_squares"``.
+    """
+
+    stages: int = 4
+    dim: int = 30
+    levels: int = 3
+    ffn_expansion: int = 4
+    prior_downscale: int = 1
+    transmission_step: TransmissionStep = "paper"
+
+    def __post_init__(self) -> None:
+        for name in ("stages", "dim", "levels", "ffn_expansion", "prior_downscale"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigurationError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if self.dim % 2:
+            raise ConfigurationError(f"dim must be even (channels are halved), not {self.dim}")
+        if self.transmission_step not in TRANSMISSION_STEPS:
+            raise ConfigurationError(
+                f"transmission_step must be one of {sorted(TRANSMISSION_STEPS)}, "
+                f"not {self.transmission_step!r}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain values, for JSON."""
+        return asdict(self)
+
+
+class CorunOutput(NamedTuple):
+    """What CORUN returns.
+
+    Attributes:
+        scene: J_K, RGB, sRGB-encoded, (B,3,H,W), nominally in [0,1], not clamped.
+        transmission: T̂_K, unitless, (B,1,H,W), in [0.05, 0.999].
+    """
+
+    scene: Float[Tensor, "b 3 h w"]
+    transmission: Float[Tensor, "b 1 h w"]
+
+
+class Stage(NamedTuple):
+    """The variables after one stage, before cropping decisions: all (B,·,H,W).
+
+    Attributes:
+        transmission_hat: T̂ₖ after the closed-form T-step, in [0.05, 0.999].
+        transmission: Tₖ after its prior (T̂ₖ itself in the last stage, which has none).
+        scene_hat: Ĵₖ after the closed-form J-step, in [0,1].
+        scene: Jₖ after its prior, not clamped.
+    """
+
+    transmission_hat: Float[Tensor, "b 1 h w"]
+    transmission: Float[Tensor, "b 1 h w"]
+    scene_hat: Float[Tensor, "b 3 h w"]
+    scene: Float[Tensor, "b 3 h w"]
+
+
+class UnfoldingStage(nn.Module):
+    """One stage: T-step → T-prior → J-step → J-prior.
+
+    Args:
+        config: the network's hyper-parameters.
+        transmission_prior: whether the stage has a T-prior (the last one has none).
+    """
+
+    def __init__(self, config: CorunConfig, *, transmission_prior: bool) -> None:
+        super().__init__()
+        initial = torch.sigmoid(torch.tensor([0.3]))
+        self.lam = nn.Parameter(initial.clone())
+        self.gamma = nn.Parameter(initial.clone())
+        self.transmission_step = TRANSMISSION_STEPS[config.transmission_step]
+
+        def prior(out_channels: int, guide_channels: int) -> PriorUNet:
+            return PriorUNet(
+                out_channels,
+                guide_channels,
+                config.dim,
+                config.levels,
+                config.ffn_expansion,
+                config.prior_downscale,
+            )
+
+        self.transmission_prior = prior(1, 3) if transmission_prior else None
+        self.scene_prior = prior(3, 1)
+
+    def forward(
+        self,
+        hazy: Float[Tensor, "b 3 h w"],
+        transmission: Float[Tensor, "b 1 h w"],
+        scene_hat: Float[Tensor, "b 3 h w"],
+        scene: Float[Tensor, "b 3 h w"],
+    ) -> Stage:
+        """Tₖ₋₁, Ĵₖ₋₁, Jₖ₋₁ → T̂ₖ, Tₖ, Ĵₖ, Jₖ."""
+        T_hat = self.transmission_step(hazy, scene_hat, transmission, self.lam)
+        T = T_hat if self.transmission_prior is None else self.transmission_prior(T_hat, scene)
+        J_hat = scene_step(hazy, scene, T_hat, self.gamma)
+        J = self.scene_prior(J_hat, T_hat)
+        return Stage(T_hat, T, J_hat, J)
+
+
+class CORUN(nn.Module):
+    """Cooperative unfolding network.
+
+    Args:
+        config: hyper-parameters; the default is the published size (18.67 M parameters).
+    """
+
+    def __init__(self, config: CorunConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or CorunConfig()
+        last = self.config.stages - 1
+        self.unfolding = nn.ModuleList(
+            UnfoldingStage(self.config, transmission_prior=k < last)
+            for k in range(self.config.stages)
+        )
+        self.multiple = self.config.prior_downscale * 2**self.config.levels
+
+    def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> CorunOutput:
+        """Remove haze.
+
+        Args:
+            hazy: RGB, sRGB-encoded, in [0,1], (B,3,H,W), any H and W of at least 1.
+
+        Returns:
+            J_K (not clamped) and T̂_K, both of the input's size.
+        """
+        last: Stage | None = None
+        for last in self._iterate(hazy):
+            pass
+        assert last is not None
+        height, width = hazy.shape[-2:]
+        return CorunOutput(
+            last.scene[..., :height, :width], last.transmission_hat[..., :height, :width]
+        )
+
+    def stages(self, hazy: Float[Tensor, "b 3 h w"]) -> list[Stage]:
+        """Every stage's T̂ₖ, Tₖ, Ĵₖ, Jₖ, of the input's size, for losses and pictures."""
+        height, width = hazy.shape[-2:]
+        return [
+            Stage(*(value[..., :height, :width] for value in stage))
+            for stage in self._iterate(hazy)
+        ]
+
+    def _iterate(self, hazy: Float[Tensor, "b 3 h w"]):  # type: ignore[no-untyped-def]
+        P = pad_to_multiple(hazy, self.multiple)
+        J = J_hat = P
+        T = torch.full_like(P[:, :1], INITIAL_TRANSMISSION)
+        for stage in self.unfolding:
+            result = stage(P, T, J_hat, J)
+            _, T, J_hat, J = result
+            yield result
+
+
+def pad_to_multiple(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c h2 w2"]:
+    """Pad at the right and bottom to a multiple of ``multiple``.
+
+    Reflection where the image is large enough for it, repetition of the last row and column
+    where it is not (down to 1×1).
+    """
+    height, width = image.shape[-2:]
+    pad_h, pad_w = -height % multiple, -width % multiple
+    if not pad_h and not pad_w:
+        return image
+    mode = "reflect" if pad_h < height and pad_w < width else "replicate"
+    return F.pad(image, (0, pad_w, 0, pad_h), mode=mode)

@@ -1,0 +1,174 @@
+"""The tensor names of the published CORUN checkpoints, and their translation to ours.
+
+Published files hold one stage named ``first``, K−2 named ``basic.i`` and one named ``last``,
+under ``params_ema``, ``params`` or bare, with or without a ``module.`` prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from corun.errors import WeightsError
+from corun.networks.corun import CORUN, CorunConfig
+
+# One rule per renamed part, applied in order; a name that no rule touches keeps its text.
+RULES: tuple[tuple[str, str], ...] = (
+    (r"\.trans_prox\.step_lambda$", ".lam"),
+    (r"\.dehaze_prox\.step_lambda$", ".gamma"),
+    (r"\.trans_net\.", ".transmission_prior."),
+    (r"\.dehaze_net\.", ".scene_prior."),
+    (r"\.encoder_layers\.(\d+)\.0\.", r".encoder.\1."),
+    (r"\.encoder_layers\.(\d+)\.1\.body\.0\.", r".down.\1."),
+    (r"\.decoder_layers\.(\d+)\.0\.body\.0\.", r".up.\1."),
+    (r"\.decoder_layers\.(\d+)\.1\.", r".fuse.\1."),
+    (r"\.decoder_layers\.(\d+)\.2\.", r".decoder.\1."),
+    (r"\.blocks\.0\.0\.pos_emb\.0\.", ".attention.position_in."),
+    (r"\.blocks\.0\.0\.pos_emb\.2\.", ".attention.position_out."),
+    (r"\.blocks\.0\.0\.", ".attention."),
+    (r"\.blocks\.0\.1\.fn\.net\.0\.", ".ffn.expand."),
+    (r"\.blocks\.0\.1\.fn\.net\.2\.", ".ffn.depthwise."),
+    (r"\.blocks\.0\.1\.fn\.net\.4\.", ".ffn.project."),
+    (r"\.blocks\.0\.1\.norm\.", ".norm."),
+)
+NESTED_UNDER = ("params_ema", "params", "state_dict")
+
+
+def our_name(published: str, stages: int) -> str:
+    """Our name of a published tensor.
+
+    Args:
+        published: for example ``basic.0.trans_net.mapping.weight``.
+        stages: K of the network, which decides the number of ``last``.
+    """
+    name = re.sub(r"^first\.", "unfolding.0.", published)
+    name = re.sub(r"^basic\.(\d+)\.", lambda m: f"unfolding.{int(m[1]) + 1}.", name)
+    name = re.sub(r"^last\.", f"unfolding.{stages - 1}.", name)
+    for pattern, replacement in RULES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def bare_state_dict(content: Any, source: str) -> dict[str, Tensor]:
+    """The state dict inside a published file: un-nested, without ``module.`` prefixes.
+
+    Raises:
+        WeightsError: the file holds no dictionary of tensors.
+    """
+    if isinstance(content, Mapping):
+        for key in NESTED_UNDER:
+            if isinstance(content.get(key), Mapping):
+                content = content[key]
+                break
+    if not isinstance(content, Mapping) or not content:
+        raise WeightsError(f"{source}: not a state dict; expected a dictionary of named tensors")
+    not_tensors = [str(k) for k, v in content.items() if not isinstance(v, Tensor)]
+    if not_tensors:
+        raise WeightsError(
+            f"{source}: not a state dict; entries that are no tensors: {listing(not_tensors)}"
+        )
+    return {str(k).removeprefix("module."): v for k, v in content.items()}
+
+
+def is_published(state: Mapping[str, Tensor]) -> bool:
+    """Whether the names look like a published CORUN file's."""
+    return any(name.startswith(("first.", "basic.", "last.")) for name in state)
+
+
+def infer_config(state: Mapping[str, Tensor], source: str) -> CorunConfig:
+    """K, dim and L from the names and shapes of a published state dict.
+
+    Raises:
+        WeightsError: the tensors that tell them are absent.
+    """
+    basic = {int(m[1]) for name in state if (m := re.match(r"basic\.(\d+)\.", name))}
+    levels = {
+        int(m[1])
+        for name in state
+        if (m := re.match(r"first\.dehaze_net\.encoder_layers\.(\d+)\.", name))
+    }
+    embedding = state.get("first.dehaze_net.embedding.weight")
+    if embedding is None or embedding.ndim != 4 or not levels:
+        raise WeightsError(
+            f"{source}: not a published CORUN checkpoint; "
+            "first.dehaze_net.embedding.weight or its encoder layers are missing"
+        )
+    expand = state.get("first.dehaze_net.bottleneck.blocks.0.1.fn.net.0.weight")
+    expansion = 4 if expand is None else expand.shape[0] // expand.shape[1]
+    return CorunConfig(
+        stages=len(basic) + 2,
+        dim=embedding.shape[0],
+        levels=len(levels),
+        ffn_expansion=expansion,
+        transmission_step="paper",
+    )
+
+
+def load_published(content: Any, source: str) -> CORUN:
+    """Build CORUN and fill it from the content of a published file, strictly.
+
+    Args:
+        content: what ``torch.load(..., weights_only=True)`` returned.
+        source: the file's name, for errors.
+
+    Raises:
+        WeightsError: lists the missing, unexpected and mis-shaped tensors by published name.
+    """
+    state = bare_state_dict(content, source)
+    config = infer_config(state, source)
+    network = CORUN(config)
+    renamed = {our_name(name, config.stages): name for name in state}
+    ours = {new: state[old] for new, old in renamed.items()}
+    load_strictly(network, ours, source, renamed)
+    return network
+
+
+def load_strictly(
+    network: CORUN,
+    state: Mapping[str, Tensor],
+    source: str,
+    shown_names: Mapping[str, str] | None = None,
+) -> None:
+    """Fill a network by name, refusing any difference.
+
+    Args:
+        network: the network to fill.
+        state: tensors under our names.
+        source: the file's name, for errors.
+        shown_names: our name → the name in the file, for errors.
+
+    Raises:
+        WeightsError: lists the missing, unexpected and mis-shaped tensors.
+    """
+    shown = shown_names or {}
+    wanted = network.state_dict()
+    missing = sorted(wanted.keys() - state.keys())
+    unexpected = [shown.get(n, n) for n in sorted(state.keys() - wanted.keys())]
+    misshaped = [
+        f"{shown.get(n, n)} is {tuple(state[n].shape)}, expected {tuple(wanted[n].shape)}"
+        for n in sorted(wanted.keys() & state.keys())
+        if wanted[n].shape != state[n].shape
+    ]
+    parts = [
+        f"{len(names)} {what}: {listing(names)}"
+        for what, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", misshaped),
+        )
+        if names
+    ]
+    if parts:
+        raise WeightsError(
+            f"{source}: does not fit CORUN with {network.config.to_dict()}: " + "; ".join(parts)
+        )
+    network.load_state_dict(dict(state))
+
+
+def listing(names: list[str], at_most: int = 5) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - at_most
+    return ", ".join(names[:at_most]) + (f" and {more} more" if more > 0 else "")
