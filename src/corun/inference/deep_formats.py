@@ -1,0 +1,207 @@
+"""PNG and TIFF with more than 8 bits per colour, which Pillow reads as 8 bits or not at all.
+
+Reading: PNG by OpenCV after Pillow has checked that the file is whole; TIFF by tifffile, or by
+OpenCV where tifffile lacks the decompressor (LZW). Writing: PNG and TIFF here, because neither
+library writes 16-bit RGB together with EXIF and an ICC profile.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from jaxtyping import Shaped, UInt16
+from PIL import Image, TiffImagePlugin
+
+from corun.inference.metadata import PictureMetadata
+from corun.inference.pixels import PixelError
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+"""Number of channels to PNG colour type: grey, grey + alpha, RGB, RGB + alpha."""
+
+BYTES_PER_STRIP = 1 << 22
+
+
+def is_deep_png(data: bytes) -> bool:
+    """Whether this is a PNG of 16 bits per sample in more than one channel."""
+    return data.startswith(PNG_SIGNATURE) and data[24:25] == b"\x10" and data[25] in (2, 4, 6)
+
+
+def read_deep_png(data: bytes) -> UInt16[np.ndarray, "h w c"]:
+    """A 16-bit PNG as (H,W,2) grey + alpha, (H,W,3) RGB or (H,W,4) RGB + alpha.
+
+    Raises:
+        PixelError: it cannot be decoded.
+    """
+    decoded = _by_opencv(data)
+    if data[25] == 4:  # OpenCV turns grey + alpha into blue, green, red + alpha
+        return np.ascontiguousarray(decoded[:, :, [0, 3]])
+    return decoded
+
+
+def read_deep_tiff(data: bytes, *, max_pixels: int) -> Shaped[np.ndarray, "..."] | None:
+    """The first page of a TIFF if it has floats or 16-bit colour, else None (Pillow reads it).
+
+    (H,W), (H,W,2), (H,W,3) or (H,W,4), uint16 or float; white is the largest value whatever the
+    file's photometric interpretation.
+
+    Raises:
+        PixelError: it cannot be decoded, has more than `max_pixels` pixels, or has samples that
+            are neither 8 or 16 bits nor floats.
+        EOFError, ValueError, ...: it is cut short or damaged.
+    """
+    import tifffile
+
+    with _quiet_libraries(), tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        if len(tiff.pages) == 0:
+            raise EOFError("it has no page that can be read")
+        page = tiff.pages.first
+        dtype = page.dtype
+        if dtype is None or dtype.itemsize == 1:
+            return None
+        if dtype == np.uint16 and page.samplesperpixel == 1 and page.photometric == 1:
+            return None
+        if page.imagewidth * page.imagelength > max_pixels:
+            raise PixelError(too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
+        if dtype not in (np.uint16, np.float16, np.float32, np.float64):
+            raise PixelError(f"TIFF samples of type {dtype} are not supported; use uint16 or float")
+        if page.photometric not in (0, 1, 2):
+            raise PixelError(
+                f"a {8 * dtype.itemsize}-bit TIFF of {tifffile.PHOTOMETRIC(page.photometric).name} "
+                "colours is not supported; save it as RGB"
+            )
+        try:
+            samples = page.asarray()
+            if page.planarconfig == 2 and page.samplesperpixel > 1:
+                samples = np.moveaxis(samples, 0, -1)
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            samples = _by_opencv(data)
+            return samples[:, :, 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples
+        samples = np.ascontiguousarray(samples[:, :, :4] if samples.ndim == 3 else samples)
+        if page.photometric == 0 and samples.ndim == 2:
+            white = np.iinfo(dtype).max if dtype == np.uint16 else 1
+            samples = (white - samples).astype(dtype)
+        return samples.astype(dtype.newbyteorder("="), copy=False)
+
+
+def too_many_pixels(width: int, height: int, limit: int) -> str:
+    """The line that refuses a decompression bomb."""
+    return (
+        f"{width}x{height} is {width * height:,} pixels, above the limit of {limit:,} that guards "
+        f"against decompression bombs; if you trust it, add --max-pixels {width * height}"
+    )
+
+
+def encode_png16(samples: UInt16[np.ndarray, "..."], metadata: PictureMetadata) -> bytes:
+    """A PNG of 16 bits per sample, (H,W) or (H,W,1..4), with EXIF, ICC profile and resolution.
+
+    Rows use PNG's filter "Up" (each byte minus the byte above, ISO/IEC 15948, 9.2), the best of
+    the filters that need no loop over pixels.
+    """
+    height, width = samples.shape[:2]
+    channels = samples.shape[2] if samples.ndim == 3 else 1
+    rows = samples.astype(">u2").reshape(height, -1).view(np.uint8)
+    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = 2
+    filtered[0, 1:] = rows[0]
+    filtered[1:, 1:] = rows[1:] - rows[:-1]
+    header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR_TYPES[channels], 0, 0, 0)
+    chunks = [PNG_SIGNATURE, _chunk(b"IHDR", header)]
+    icc = metadata.icc_for("GRAY" if channels < 3 else "RGB ")
+    if icc is not None:
+        chunks.append(_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
+    if metadata.dpi is not None:
+        x, y = (round(dots / 0.0254) for dots in metadata.dpi)
+        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
+    if metadata.exif is not None:
+        chunks.append(_chunk(b"eXIf", metadata.exif.removeprefix(b"Exif\0\0")))
+    chunks.append(_chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)))
+    chunks.append(_chunk(b"IEND", b""))
+    return b"".join(chunks)
+
+
+def encode_deep_tiff(samples: Shaped[np.ndarray, "..."], metadata: PictureMetadata) -> bytes:
+    """A TIFF of uint16 or float samples, (H,W) or (H,W,1..4), with EXIF, ICC and resolution.
+
+    Losslessly compressed strips (Adobe deflate), alpha marked as unassociated.
+    """
+    height, width = samples.shape[:2]
+    channels = samples.shape[2] if samples.ndim == 3 else 1
+    directory = TiffImagePlugin.ImageFileDirectory_v2(prefix=b"II")
+    if metadata.exif is not None:
+        exif = Image.Exif()
+        exif.load(metadata.exif)
+        for tag in exif:
+            directory[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else exif[tag]
+    rows_per_strip = max(1, BYTES_PER_STRIP // (samples.dtype.itemsize * channels * width))
+    stored = samples.astype(samples.dtype.newbyteorder("<"))
+    strips = [
+        zlib.compress(stored[top : top + rows_per_strip].tobytes(), 6)
+        for top in range(0, height, rows_per_strip)
+    ]
+    directory[256], directory[257] = width, height
+    directory[258] = (8 * samples.dtype.itemsize,) * channels
+    directory[259] = 8  # Adobe deflate
+    directory[262] = 1 if channels < 3 else 2
+    directory[277], directory[278], directory[284] = channels, rows_per_strip, 1
+    directory[279] = tuple(len(strip) for strip in strips)
+    directory[339] = (3 if np.issubdtype(samples.dtype, np.floating) else 1,) * channels
+    if channels in (2, 4):
+        directory[338] = 2
+    icc = metadata.icc_for("GRAY" if channels < 3 else "RGB ")
+    if icc is not None:
+        directory[34675] = icc
+    if metadata.dpi is not None:
+        directory[282], directory[283], directory[296] = metadata.dpi[0], metadata.dpi[1], 2
+    # Pillow adds the length of the directory to the strip offsets when it serialises it.
+    lengths = [len(strip) for strip in strips]
+    directory[273] = tuple(int(start) for start in np.cumsum([0, *lengths[:-1]]))
+    with io.BytesIO() as file:
+        directory.save(file)
+        file.writelines(strips)
+        return file.getvalue()
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def _by_opencv(data: bytes) -> Shaped[np.ndarray, "..."]:
+    import cv2
+
+    with _quiet_libraries():
+        try:
+            decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        except cv2.error as error:
+            raise PixelError(f"it cannot be decoded ({error.err})") from error
+    if decoded is None:
+        raise PixelError("it cannot be decoded; it is damaged or uses a rare compression")
+    if decoded.ndim == 3 and decoded.shape[2] >= 3:
+        decoded = decoded[:, :, [2, 1, 0, *range(3, decoded.shape[2])]]
+    samples: Shaped[np.ndarray, "..."] = np.ascontiguousarray(decoded)
+    return samples
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Silences what tifffile and OpenCV print about a bad file; the error says it once."""
+    import cv2
+
+    logger = logging.getLogger("tifffile")
+    levels = logger.level, cv2.utils.logging.getLogLevel()
+    logger.setLevel(logging.CRITICAL + 1)
+    cv2.utils.logging.setLogLevel(0)
+    try:
+        yield
+    finally:
+        logger.setLevel(levels[0])
+        cv2.utils.logging.setLogLevel(levels[1])

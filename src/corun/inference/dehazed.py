@@ -1,0 +1,128 @@
+"""What comes out: the clear picture with the transmission and airlight behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image
+from torch import Tensor
+
+from corun.errors import ConfigurationError, ImageFileError
+from corun.inference.image_writing import (
+    DEFAULT_QUALITY,
+    FORMAT_OF_SUFFIX,
+    encode_picture,
+    write_atomically,
+)
+from corun.inference.metadata import PictureMetadata
+from corun.inference.pixels import PixelError
+
+Pixels = Image.Image | Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
+
+
+@dataclass(frozen=True)
+class Dehazed:
+    """A dehazed picture.
+
+    Attributes:
+        image: the clear scene, of the size, type and range of what was given. For a file: a
+            Pillow image in the file's mode, or an array (H,W,C) where Pillow has no mode for it
+            (16-bit or float colour).
+        transmission: the share of the scene's light that came through the haze, unitless, in
+            (0,1]: float32 (H,W), or for tensors (1,H,W) or (B,1,H,W). None if the network
+            estimates none. It describes the input, whatever the strength.
+        airlight: the colour of the haze, RGB, in [0,1]: float32 (3,), or for tensors (3,1,1) or
+            (B,3,1,1). None if the network has no notion of it.
+        metadata: EXIF, ICC profile and resolution that `save` writes.
+    """
+
+    image: Pixels
+    transmission: Shaped[np.ndarray, "h w"] | Shaped[Tensor, "*b 1 h w"] | None
+    airlight: Shaped[np.ndarray, "3"] | Shaped[Tensor, "*b 3 1 1"] | None
+    metadata: PictureMetadata = field(default_factory=PictureMetadata, repr=False)
+
+    def save(
+        self, path: str | Path, *, quality: int = DEFAULT_QUALITY, overwrite: bool = False
+    ) -> Path:
+        """Writes the clear picture, with the EXIF and ICC profile of the original.
+
+        Args:
+            path: the suffix says the format: .jpg, .png, .webp, .tif, .bmp, .avif, .heic.
+            quality: 1-100, of the lossy formats.
+            overwrite: whether an existing file is replaced.
+
+        Returns:
+            The path.
+
+        Raises:
+            ImageFileError: the file exists, cannot be written, or its format cannot hold the
+                picture.
+            ConfigurationError: the suffix is of no known format.
+        """
+        path = Path(path)
+        content, _ = encode_picture(
+            _storable(self.image), self.metadata, format_of_path(path), quality=quality
+        )
+        return _write_new(path, content, overwrite)
+
+    def save_transmission(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Writes the transmission as greyscale, 0 black and 1 white; 16 bits as PNG or TIFF.
+
+        Raises:
+            ImageFileError: there is none, or the file exists or cannot be written.
+            ConfigurationError: the suffix is of no known format.
+        """
+        path = Path(path)
+        content, _ = encode_picture(
+            self.transmission_image(), PictureMetadata(), format_of_path(path)
+        )
+        return _write_new(path, content, overwrite)
+
+    def transmission_image(self) -> Image.Image:
+        """The transmission as a 16-bit greyscale image, 0 black and 1 white.
+
+        Raises:
+            ImageFileError: the network estimates none.
+        """
+        if self.transmission is None:
+            raise ImageFileError("this model estimates no transmission; choose another --model")
+        t = self.transmission
+        unit = _array_of(t)[:, :, 0] if isinstance(t, Tensor) else t
+        unit16 = np.rint(np.clip(unit.astype(np.float32), 0, 1) * np.float32(65535))
+        return Image.fromarray(unit16.astype(np.uint16))
+
+
+def format_of_path(path: Path) -> str:
+    """The format a file name asks for, as Pillow calls it.
+
+    Raises:
+        ConfigurationError: no or unknown suffix.
+    """
+    file_format = FORMAT_OF_SUFFIX.get(path.suffix.lower())
+    if file_format is None:
+        known = ", ".join(FORMAT_OF_SUFFIX)
+        raise ConfigurationError(f"{path}: the suffix names no format; use one of {known}")
+    return file_format
+
+
+def _storable(image: Pixels) -> Image.Image | Shaped[np.ndarray, "..."]:
+    return _array_of(image) if isinstance(image, Tensor) else image
+
+
+def _array_of(image: Shaped[Tensor, "..."]) -> Shaped[np.ndarray, "h w c"]:
+    """A tensor (C,H,W) or (1,C,H,W) as an array."""
+    if image.ndim == 4 and image.shape[0] != 1:
+        raise PixelError(f"this is a batch of {image.shape[0]} images; save them one by one")
+    single = (image if image.ndim == 3 else image[0]).detach().cpu()
+    single = single.float() if single.is_floating_point() else single
+    return np.ascontiguousarray(single.permute(1, 2, 0).numpy())
+
+
+def _write_new(path: Path, content: bytes, overwrite: bool) -> Path:
+    if path.exists() and not overwrite:
+        raise ImageFileError(f"{path}: exists already; pass overwrite=True to replace it")
+    write_atomically(path, content)
+    return path

@@ -1,0 +1,236 @@
+"""One network behind one call: any picture in, the same kind of picture out, haze removed."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from PIL import Image
+from torch import Tensor, nn
+
+from corun.errors import ConfigurationError, DeviceError
+from corun.inference.dehazed import Dehazed, Pixels
+from corun.inference.devices import choose_device, dtype_from_name
+from corun.inference.image_files import DEFAULT_MAX_PIXELS, Picture, read_picture
+from corun.inference.metadata import PictureMetadata
+from corun.inference.pil_modes import pil_like, rgb_from_pil
+from corun.inference.pixels import LARGEST_FLOAT, PixelError, array_like, rgb_from_array
+from corun.networks.corun import pad_to_multiple
+from corun.networks.registry import ModelCard
+
+
+class Estimate(NamedTuple):
+    """What a network makes of a hazy batch.
+
+    Attributes:
+        scene: J, RGB, sRGB-encoded, clamped to [0,1], float32, (B,3,H,W).
+        transmission: t, unitless, (0,1], float32, (B,1,H,W), or None.
+        airlight: A, RGB, [0,1], float32, (B,3,1,1), or None.
+    """
+
+    scene: Float[Tensor, "b 3 h w"]
+    transmission: Float[Tensor, "b 1 h w"] | None
+    airlight: Float[Tensor, "b 3 1 1"] | None
+
+
+class Dehazer:
+    """A dehazing network with what it takes to run it on any picture.
+
+    Args:
+        network: maps RGB in [0,1], (B,3,H,W), to the clear scene of that shape, or to a tuple
+            that has it first and the transmission (B,1,H,W) second, or to a NamedTuple with the
+            fields `scene`, `transmission` and, if it estimates one, `airlight`.
+        name: what to call it in messages.
+        size_multiple: height and width the network accepts are multiples of this; pictures are
+            padded by reflection and cropped back.
+        card: facts about the network, for one of the registered models.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        dtype: "auto", "float32", "bfloat16" or "float16" (mixed precision, by autocast).
+
+    Raises:
+        DeviceError: the device or precision is not available.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: str = "custom",
+        size_multiple: int = 1,
+        card: ModelCard | None = None,
+        device: str = "auto",
+        dtype: str = "auto",
+    ) -> None:
+        self.device = choose_device(device)
+        self.dtype = dtype_from_name(dtype, self.device, card)
+        self.name = name
+        self.size_multiple = size_multiple
+        self.network = network.to(self.device).eval()
+
+    def __repr__(self) -> str:
+        return f"Dehazer({self.name!r}, device={str(self.device)!r}, dtype={self.dtype})"
+
+    def __call__(
+        self,
+        image: str | Path | Pixels,
+        *,
+        strength: float = 1.0,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> Dehazed:
+        """Removes the haze; size, type and range out are as in.
+
+        The blend of input P and scene J, s·J + (1−s)·P, is the scene under thinner haze of
+        transmission t' = s + (1−s)·t, because P = J·t + A(1−t) makes it J·t' + A(1−t').
+
+        Args:
+            image: a path; a Pillow image of any common mode; an array (H,W) or (H,W,1..4), uint8,
+                uint16 or float in [0,1]; a tensor (3,H,W) or (B,3,H,W), uint8 or float in [0,1].
+                RGB, sRGB-encoded. Alpha comes back unchanged.
+            strength: s, how much of the haze goes, 0 (none) to 1.
+            max_pixels: larger files are refused before they are decoded.
+
+        Raises:
+            ImageFileError: the file cannot be read.
+            PixelError: no picture: its shape, type or range.
+            ConfigurationError: strength outside [0,1].
+            DeviceError: not enough memory, or the precision is too low for this network.
+        """
+        if isinstance(image, str | Path):
+            picture = read_picture(Path(image), max_pixels=max_pixels)
+            return self.dehaze_picture(picture, strength=strength)
+        if isinstance(image, Tensor):
+            return self._dehaze_any_tensor(image, strength)
+        metadata = (
+            PictureMetadata.of_image(image) if isinstance(image, Image.Image) else PictureMetadata()
+        )
+        return self.dehaze_picture(Picture(image, metadata), strength=strength)
+
+    def dehaze_picture(self, picture: Picture, *, strength: float = 1.0) -> Dehazed:
+        """As calling it, for a picture that `read_picture` has read."""
+        original = picture.image
+        if isinstance(original, Image.Image):
+            rgb = rgb_from_pil(original)
+        else:
+            rgb = rgb_from_array(original)
+        hazy = torch.from_numpy(rgb.transpose(2, 0, 1)[None])
+        estimate = self.dehaze_tensor(hazy, strength=strength)
+        clear = np.ascontiguousarray(estimate.scene[0].cpu().numpy().transpose(1, 2, 0))
+        result: Image.Image | Shaped[np.ndarray, "..."]
+        if isinstance(original, Image.Image):
+            result = pil_like(clear, original)
+        else:
+            result = array_like(clear, original)
+        t, A = estimate.transmission, estimate.airlight
+        return Dehazed(
+            result,
+            None if t is None else t[0, 0].cpu().numpy(),
+            None if A is None else A[0, :, 0, 0].cpu().numpy(),
+            picture.metadata,
+        )
+
+    def dehaze_tensor(self, hazy: Float[Tensor, "b 3 h w"], *, strength: float = 1.0) -> Estimate:
+        """Removes the haze from a batch of equally large pictures.
+
+        Args:
+            hazy: P, RGB, sRGB-encoded, in [0,1], on any device.
+            strength: s, in [0,1].
+
+        Returns:
+            float32 tensors on the dehazer's device, the scene clamped to [0,1].
+
+        Raises:
+            ConfigurationError: strength outside [0,1].
+            DeviceError: not enough memory, or the precision is too low for this network.
+        """
+        if not 0 <= strength <= 1:
+            raise ConfigurationError(f"strength is between 0 and 1, not {strength}")
+        height, width = hazy.shape[-2:]
+        working = hazy.to(self.device, torch.float32)
+        try:
+            with torch.no_grad(), self._precision():
+                output = self.network(pad_to_multiple(working, self.size_multiple))
+            scene, transmission, airlight = _parts(output)
+            scene = scene[..., :height, :width].float()
+            if not torch.isfinite(scene).all():
+                raise DeviceError(
+                    f"{self.name} returned values that are not finite in "
+                    f"{str(self.dtype).removeprefix('torch.')}; use --dtype float32"
+                )
+            scene = torch.lerp(working, scene.clamp(0, 1), strength).clamp(0, 1)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise DeviceError(
+                f"not enough memory on {self.device} for {width}x{height} pixels with {self.name}; "
+                "use a smaller picture, --model corun-lite or another --device"
+            ) from error
+        if transmission is not None:
+            transmission = transmission[..., :height, :width].float().clamp(0, 1)
+            if airlight is None:  # the model with the airlight normalised to 1: P = J·t + (1 − t)
+                airlight = torch.ones(len(hazy), 3, 1, 1, device=self.device)
+        return Estimate(scene, transmission, None if airlight is None else airlight.float())
+
+    def _dehaze_any_tensor(self, image: Shaped[Tensor, "..."], strength: float) -> Dehazed:
+        """A tensor (3,H,W) or (B,3,H,W), uint8 or float: out as in, on its own device."""
+        if image.ndim not in (3, 4) or image.shape[-3] != 3 or 0 in image.shape:
+            raise PixelError(
+                f"a tensor of shape {tuple(image.shape)} is no image; give (3,H,W) or (B,3,H,W)"
+            )
+        if image.dtype == torch.uint8:
+            hazy = image.float() / 255
+        elif image.is_floating_point():
+            if not torch.isfinite(image).all():
+                raise PixelError("the image holds values that are not finite; replace them first")
+            if float(image.max()) > LARGEST_FLOAT:
+                raise PixelError(
+                    f"float images are in [0,1], this one reaches {float(image.max()):.4g}; "
+                    "divide by its white level first"
+                )
+            hazy = image.float().clamp(0, 1)
+        else:
+            raise PixelError(
+                f"a tensor of {image.dtype} is no image; give uint8 or floats in [0,1]"
+            )
+        batch = hazy[None] if image.ndim == 3 else hazy
+        estimate = self.dehaze_tensor(batch, strength=strength)
+        scene = estimate.scene
+        stored = (scene * 255).round() if image.dtype == torch.uint8 else scene
+
+        def back(value: Tensor | None) -> Tensor | None:
+            if value is None:
+                return None
+            value = value.to(image.device)
+            return value[0] if image.ndim == 3 else value
+
+        result = cast(Tensor, back(stored)).to(image.dtype)
+        return Dehazed(result, back(estimate.transmission), back(estimate.airlight))
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+
+def _parts(output: object) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Scene, transmission and airlight out of whatever a network returns."""
+    if isinstance(output, Tensor):
+        return output, None, None
+    if not isinstance(output, tuple) or not output or not isinstance(output[0], Tensor):
+        raise ConfigurationError(
+            f"a dehazing network returns a tensor or a tuple, not {type(output).__name__}"
+        )
+    second = output[1] if len(output) > 1 and isinstance(output[1], Tensor) else None
+    if second is not None and second.shape[-3] != 1:
+        second = None  # a feature map or an earlier scene, not a transmission
+    scene: Tensor = getattr(output, "scene", output[0])
+    return scene, getattr(output, "transmission", second), getattr(output, "airlight", None)
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)

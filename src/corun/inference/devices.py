@@ -1,0 +1,90 @@
+"""Where and in which precision a network runs."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+
+from corun.errors import DeviceError
+from corun.networks.registry import ModelCard
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+"""The precisions a person can ask for, by name."""
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of that name; "auto" is the first of cuda, mps and cpu that is there.
+
+    Raises:
+        DeviceError: no such device here; the message says what to use instead.
+    """
+    if name == "auto":
+        return torch.device("cuda" if _cuda_count() else "mps" if _has_mps() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"{name!r} is no device; use auto, cpu, cuda, cuda:1 or mps") from error
+    if device.type == "cuda":
+        count = _cuda_count()
+        if count == 0:
+            built = "this PyTorch is built without CUDA; " if torch.version.cuda is None else ""
+            raise DeviceError(
+                f"device {name}: no CUDA device is available; {built}use --device cpu or auto"
+            )
+        if (device.index or 0) >= count:
+            raise DeviceError(f"device {name}: only cuda:0 to cuda:{count - 1} are there")
+    elif device.type == "mps":
+        if not _has_mps():
+            raise DeviceError("device mps: no Apple GPU is available; use --device cpu")
+    elif device.type != "cpu":
+        raise DeviceError(f"device {name} is not supported; use auto, cpu, cuda or mps")
+    return device
+
+
+def choose_dtype(device: torch.device, card: ModelCard | None) -> torch.dtype:
+    """The precision for "auto": float32, the one every network is checked in.
+
+    Args:
+        device: where the network runs.
+        card: facts about the network, None for a file or a network of the user's.
+    """
+    return torch.float32
+
+
+def dtype_from_name(name: str, device: torch.device, card: ModelCard | None) -> torch.dtype:
+    """The precision of that name; "auto" asks `choose_dtype`.
+
+    Raises:
+        DeviceError: an unknown precision, or one the network or the device does not work in.
+    """
+    if name == "auto":
+        return choose_dtype(device, card)
+    if name not in DTYPES:
+        raise DeviceError(f"{name!r} is no precision; use auto, {', '.join(DTYPES)}")
+    if (
+        card is not None
+        and not {
+            "float32": True,
+            "bfloat16": card.supports_bfloat16,
+            "float16": card.supports_half,
+        }[name]
+    ):
+        raise DeviceError(f"{card.name} does not run in {name}; use --dtype float32")
+    if name == "float16" and device.type == "cpu":
+        raise DeviceError("float16 is not supported on the CPU; use --dtype bfloat16 or float32")
+    return DTYPES[name]
+
+
+def _cuda_count() -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an unusable driver warns; the DeviceError says it once
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _has_mps() -> bool:
+    return torch.backends.mps.is_available()

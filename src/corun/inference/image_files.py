@@ -1,0 +1,225 @@
+"""Reading a person's picture with everything needed to write it back the same way.
+
+JPEG, PNG, WebP, TIFF, BMP and AVIF; HEIC with the extra "heif". Orientation is applied, EXIF and
+ICC profile are kept, 16-bit colour and float TIFF stay what they are.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import threading
+import warnings
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from corun.errors import ImageFileError, MissingExtraError
+from corun.inference.deep_formats import (
+    TIFF_SIGNATURES,
+    is_deep_png,
+    read_deep_png,
+    read_deep_tiff,
+    too_many_pixels,
+)
+from corun.inference.metadata import (
+    PictureMetadata,
+    exif_of,
+    orientation_of,
+    reset_orientation,
+    serialise_exif,
+)
+from corun.inference.pixels import PixelError
+
+DEFAULT_MAX_PIXELS = 178_956_970
+"""Pictures above this are refused unless asked for: Pillow's own limit, 512 MiB of RGB bytes."""
+
+READABLE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "HEIF")
+READABLE_SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib"),
+        *(".avif", ".heic", ".heif", ".hif"),
+    }
+)
+HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+"""What decoders raise on damaged files; there is no common base class."""
+
+_pixel_limit_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture from a file, upright.
+
+    Attributes:
+        image: a Pillow image in the file's mode; where Pillow has no mode for it (16-bit or float
+            colour), an array (H,W,2), (H,W,3) or (H,W,4), alpha last.
+        metadata: EXIF, ICC profile, resolution and encoding.
+    """
+
+    image: Image.Image | Shaped[np.ndarray, "..."]
+    metadata: PictureMetadata
+
+
+def read_picture(
+    source: Path | bytes, *, name: str = "", max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Picture:
+    """Reads a picture file, or its bytes.
+
+    Args:
+        source: the file, or its content.
+        name: what to call it in error messages; the path by default.
+        max_pixels: larger pictures are refused before they are decoded.
+
+    Raises:
+        ImageFileError: missing, unreadable, empty, not a picture, damaged, or too large; the
+            message names the file and what to do.
+        MissingExtraError: HEIC without pillow-heif.
+    """
+    name = name or (str(source) if isinstance(source, Path) else "the picture")
+    data = source if isinstance(source, bytes) else _read_bytes(source)
+    if not data:
+        raise ImageFileError(f"{name}: the file is empty; copy it again from its source")
+    try:
+        # Decoders warn about what they repair (odd EXIF, TIFF tags); the picture is what counts.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decode(data, max_pixels)
+    except UnidentifiedImageError as error:
+        raise ImageFileError(f"{name}: {_why_not_a_picture(data)}") from error
+    except PixelError as error:
+        raise ImageFileError(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise ImageFileError(f"{name}: not enough memory to decode it; scale it down") from error
+    except DAMAGE as error:
+        raise ImageFileError(
+            f"{name}: the file is cut short or damaged ({_one_line(error)}); "
+            "copy it again from its source"
+        ) from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageFileError(f"{path}: no such file; check the name") from error
+    except IsADirectoryError as error:
+        raise ImageFileError(f"{path}: is a folder, not a picture") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageFileError(f"{path}: cannot be read ({reason}); check its permissions") from error
+
+
+def _decode(data: bytes, max_pixels: int) -> Picture:
+    if data.startswith(TIFF_SIGNATURES):
+        deep = read_deep_tiff(data, max_pixels=max_pixels)
+        if deep is not None:
+            return _deep_tiff_picture(data, deep)
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+        _register_heif()
+    with _open(data) as image:
+        if image.width * image.height > max_pixels:
+            raise PixelError(too_many_pixels(image.width, image.height, max_pixels))
+        image.load()
+        frames = 1 if image.format in ("MPO", "HEIF") else getattr(image, "n_frames", 1)
+        notes = (f"holds {frames} pictures; only the first is used",) if frames > 1 else ()
+        exif, exif_notes = exif_of(image)
+        orientation = orientation_of(exif)
+        upright = ImageOps.exif_transpose(image)
+        reset_orientation(exif)
+        metadata = PictureMetadata.of_image(image, size=upright.size, notes=(*notes, *exif_notes))
+        if image.format == "WEBP" and b"VP8L" in data[:64]:
+            metadata = replace(metadata, encoding={"lossless": True})
+        if is_deep_png(data):
+            return Picture(_upright_array(read_deep_png(data), orientation), metadata)
+        return Picture(upright, metadata)
+
+
+def _open(data: bytes) -> Image.Image:
+    """Opens without Pillow's own limit, which is one global number for the whole process.
+
+    Opening reads the header only; the caller compares the size with its own limit.
+    """
+    with _pixel_limit_lock:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data), formats=_registered_formats())
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _registered_formats() -> list[str]:
+    Image.init()
+    return [name for name in READABLE_FORMATS if name in Image.OPEN]
+
+
+def _register_heif() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MissingExtraError("pillow-heif", "heif") from error
+    pillow_heif.register_heif_opener()
+
+
+def _deep_tiff_picture(data: bytes, samples: Shaped[np.ndarray, "..."]) -> Picture:
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0" + data)
+    orientation = orientation_of(exif)
+    icc = exif.get(34675)
+    dpi = None
+    if exif.get(296) == 2 and 282 in exif and 283 in exif:
+        dpi = (float(exif[282]), float(exif[283]))
+    samples = _upright_array(samples, orientation)
+    reset_orientation(exif)
+    block, notes = serialise_exif(exif, (samples.shape[1], samples.shape[0]), "TIFF")
+    metadata = PictureMetadata(
+        format="TIFF",
+        exif=block,
+        icc=icc if isinstance(icc, bytes) else None,
+        dpi=dpi,
+        encoding={"compression": "tiff_adobe_deflate"},
+        notes=notes,
+    )
+    if samples.ndim == 2 and samples.dtype in (np.uint16, np.float32):
+        return Picture(Image.fromarray(samples), metadata)
+    return Picture(samples, metadata)
+
+
+def _upright_array(
+    samples: Shaped[np.ndarray, "..."], orientation: int
+) -> Shaped[np.ndarray, "..."]:
+    """Applies an EXIF orientation (1-8, EXIF 2.32, 4.6.4) to rows and columns."""
+    if orientation in (5, 6, 7, 8):
+        samples = samples.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        samples = samples[::-1]
+    return np.ascontiguousarray(samples)
+
+
+def _why_not_a_picture(data: bytes) -> str:
+    known = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM", *TIFF_SIGNATURES)
+    if data.startswith(known) or data[4:8] == b"ftyp":
+        return "the file is cut short or damaged; copy it again from its source"
+    return "not a picture corun can read; convert it to JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

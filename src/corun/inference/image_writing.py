@@ -1,0 +1,253 @@
+"""Writing pictures: encoded whole in memory, then put under their name in one step."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Shaped
+from PIL import Image
+
+from corun.errors import ConfigurationError, ImageFileError, MissingExtraError
+from corun.inference.deep_formats import encode_deep_tiff, encode_png16
+from corun.inference.metadata import PictureMetadata
+from corun.inference.pil_modes import SIXTEEN_BIT_MODES, rgb_from_pil
+from corun.inference.pixels import convert_depth
+
+DEFAULT_QUALITY = 95
+
+SUFFIX_OF_FORMAT = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "TIFF": ".tif",
+    "BMP": ".bmp",
+    "AVIF": ".avif",
+    "HEIF": ".heic",
+}
+FORMAT_OF_SUFFIX = {
+    **{suffix: name for name, suffix in SUFFIX_OF_FORMAT.items()},
+    **dict.fromkeys((".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **{".tiff": "TIFF", ".dib": "BMP", ".heif": "HEIF", ".hif": "HEIF"},
+}
+FORMAT_OF_READ = {"MPO": "JPEG", "DIB": "BMP"}
+"""Formats that are read but written as a simpler one: a multi-picture JPEG as a JPEG."""
+
+LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "group3", "group4")
+
+MODES = {
+    "JPEG": ("L", "RGB", "CMYK"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "WEBP": ("RGB", "RGBA"),
+    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "F"),
+    "BMP": ("1", "L", "P", "RGB"),
+    "AVIF": ("RGB", "RGBA"),
+    "HEIF": ("L", "LA", "RGB", "RGBA"),
+}
+"""Pillow modes each format holds without loss of kind."""
+
+
+def format_from_name(name: str) -> str:
+    """Pillow's name of a format given as "jpg", ".jpg", "JPEG", ...
+
+    Raises:
+        ConfigurationError: an unknown or unwritable format.
+    """
+    wanted = name.strip().lower().removeprefix(".")
+    for suffix, file_format in FORMAT_OF_SUFFIX.items():
+        if wanted in (suffix[1:], file_format.lower()):
+            return file_format
+    known = ", ".join(suffix[1:] for suffix in SUFFIX_OF_FORMAT.values())
+    raise ConfigurationError(f"{name!r} is no format corun writes; choose one of {known}")
+
+
+def encode_picture(
+    image: Image.Image | Shaped[np.ndarray, "..."],
+    metadata: PictureMetadata,
+    file_format: str,
+    *,
+    quality: int = DEFAULT_QUALITY,
+) -> tuple[bytes, tuple[str, ...]]:
+    """Encodes a picture with its metadata; returns the file's content and notes on what it lost.
+
+    Args:
+        image: a Pillow image, or an array as `array_like` returns it.
+        metadata: what to write beside the pixels; an ICC profile of another kind of picture
+            (CMYK for RGB pixels) is left out.
+        file_format: "JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF" or "HEIF".
+        quality: 1-100 of the lossy formats; JPEG is written without chroma subsampling.
+
+    Raises:
+        ImageFileError: the format cannot hold the picture (transparency in a JPEG; too large).
+    """
+    notes: list[str] = []
+    if isinstance(image, np.ndarray):
+        pixels = _fit_array(image, file_format, notes)
+        if pixels.ndim == 3 and pixels.dtype != np.uint8:
+            encode = encode_png16 if file_format == "PNG" else encode_deep_tiff
+            return encode(pixels, metadata), tuple(notes)
+        if pixels.dtype in (np.float16, np.float64):
+            return encode_deep_tiff(pixels, metadata), tuple(notes)
+        image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels)
+    fitted = _fit_image(image, file_format, notes)
+    if fitted.mode == "F":
+        return encode_deep_tiff(np.asarray(fitted), metadata), tuple(notes)
+    options = _writer_options(fitted, metadata, file_format, quality)
+    bare = fitted.copy()
+    bare.info = {key: fitted.info[key] for key in ("transparency",) if key in fitted.info}
+    with io.BytesIO() as file:
+        try:
+            bare.save(file, file_format, **options)
+        except (OSError, ValueError, SystemError) as error:
+            reason = " ".join(str(error).split())
+            raise ImageFileError(
+                f"a {fitted.width}x{fitted.height} picture cannot be written as {file_format} "
+                f"({reason}); choose another --format"
+            ) from error
+        return file.getvalue(), tuple(notes)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Puts content under `path` in one step: the file is there whole, or not at all.
+
+    It is written under a temporary name in the same folder, flushed to the disk and renamed.
+    Whatever goes wrong before that, an interrupt included, the temporary file is removed.
+
+    Args:
+        path: the file to write; a symbolic link is followed.
+        content: all of its bytes.
+
+    Raises:
+        ImageFileError: the folder is missing, not writable or full.
+    """
+    target = path.resolve() if path.is_symlink() else path
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".corun-", suffix=".part")
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(_permissions(target))
+        temporary.replace(target)
+    except BaseException as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise ImageFileError(f"{path}: {_write_failure(error)}") from error
+        raise
+
+
+def _permissions(target: Path) -> int:
+    """The mode of the file that is replaced, or what a newly created file would get."""
+    if target.exists():
+        return target.stat().st_mode & 0o777
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def _write_failure(error: OSError) -> str:
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return "cannot be written, the disk is full; free some space or choose another -o"
+        case errno.EACCES | errno.EPERM | errno.EROFS:
+            return "cannot be written, the folder is not writable; choose another -o"
+        case errno.ENOENT | errno.ENOTDIR:
+            return "cannot be written, its folder does not exist; create it or choose another -o"
+        case errno.ENAMETOOLONG:
+            return "cannot be written, the name is too long; choose a shorter --suffix or -o"
+        case _:
+            reason = error.strerror or str(error)
+            return f"cannot be written ({reason}); choose another -o"
+
+
+def _fit_array(
+    samples: Shaped[np.ndarray, "..."], file_format: str, notes: list[str]
+) -> Shaped[np.ndarray, "..."]:
+    """Reduces the depth of an array to what the format holds."""
+    floating = np.issubdtype(samples.dtype, np.floating)
+    if file_format == "TIFF" or samples.dtype == np.uint8:
+        return samples
+    if file_format == "PNG":
+        if floating:
+            notes.append("PNG holds no floats; written with 16 bits")
+        return convert_depth(samples, np.dtype(np.uint16))
+    notes.append(f"{file_format} holds 8 bits per colour; written with 8 bits")
+    return convert_depth(samples, np.dtype(np.uint8))
+
+
+def _fit_image(image: Image.Image, file_format: str, notes: list[str]) -> Image.Image:
+    """Converts a Pillow image to the nearest mode the format holds."""
+    modes = MODES[file_format]
+    if image.mode in modes:
+        return image
+    if image.mode in (*SIXTEEN_BIT_MODES, "I", "F"):
+        depth = np.uint16 if "I;16" in modes else np.uint8
+        grey = rgb_from_pil(image)[:, :, 0]
+        if image.mode == "F" or depth == np.uint8:
+            notes.append(f"{file_format} holds no {image.mode} samples; written with fewer bits")
+        return _fit_image(Image.fromarray(convert_depth(grey, np.dtype(depth))), file_format, notes)
+    if image.has_transparency_data or image.mode in ("LA", "RGBA", "PA", "La", "RGBa"):
+        with_alpha = image.convert("RGBA")
+        if "RGBA" in modes:
+            return with_alpha
+        if with_alpha.getchannel("A").getextrema() != (255, 255):
+            raise ImageFileError(
+                f"{file_format} cannot hold the picture's transparency; choose --format png"
+            )
+        return _fit_image(
+            image.convert("L" if image.mode in ("LA", "La") else "RGB"), file_format, notes
+        )
+    if image.mode == "1" and "L" in modes:
+        return image.convert("L")
+    if image.mode == "CMYK":
+        notes.append(f"{file_format} holds no CMYK; written as RGB, without the CMYK profile")
+        return Image.fromarray(convert_depth(rgb_from_pil(image), np.dtype(np.uint8)))
+    return image.convert("RGB")
+
+
+def _writer_options(
+    image: Image.Image, metadata: PictureMetadata, file_format: str, quality: int
+) -> dict[str, object]:
+    options: dict[str, object] = {}
+    colours = {"CMYK": "CMYK", "1": "GRAY", "L": "GRAY", "LA": "GRAY", "I;16": "GRAY"}
+    icc = metadata.icc_for(colours.get(image.mode, "RGB "))
+    if file_format != "BMP":
+        options["icc_profile"] = icc
+        if metadata.exif is not None:
+            options["exif"] = metadata.exif
+    if metadata.dpi is not None and file_format in ("JPEG", "PNG", "TIFF", "BMP"):
+        options["dpi"] = metadata.dpi
+    encoding = metadata.encoding
+    if file_format == "JPEG":
+        options |= {"quality": quality, "subsampling": 0, "optimize": True}
+        options["progressive"] = bool(encoding.get("progressive", False))
+    elif file_format == "WEBP":
+        options |= {"quality": quality, "lossless": bool(encoding.get("lossless", False))}
+        options["exact"] = True  # colours under full transparency stay as they are
+    elif file_format == "AVIF":
+        options |= {"quality": quality, "subsampling": "4:4:4"}
+    elif file_format == "HEIF":
+        _register_heif_writer()
+        options |= {"quality": quality, "chroma": 444}
+    elif file_format == "TIFF":
+        compression = str(encoding.get("compression", ""))
+        fits = compression in LOSSLESS_TIFF and (
+            image.mode == "1" or not compression.startswith("group")
+        )
+        options["compression"] = compression if fits else "tiff_adobe_deflate"
+    return options
+
+
+def _register_heif_writer() -> None:
+    try:
+        import pillow_heif
+    except ImportError as error:
+        raise MissingExtraError("pillow-heif", "heif") from error
+    pillow_heif.register_heif_opener()
