@@ -6,6 +6,7 @@ T-step → T-prior → J-step → J-prior.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -41,11 +42,16 @@ class CorunConfig:
     prior_downscale: int = 1
     transmission_step: TransmissionStep = "paper"
 
+    # Read by pydantic where a training configuration contains this one.
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
     def __post_init__(self) -> None:
         for name in ("stages", "dim", "levels", "ffn_expansion", "prior_downscale"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
-                raise ConfigurationError(f"{name} must be a whole number of at least 1, not {value!r}")
+                raise ConfigurationError(
+                    f"{name} must be a whole number of at least 1, not {value!r}"
+                )
         if self.dim % 2:
             raise ConfigurationError(f"dim must be even (channels are halved), not {self.dim}")
         if self.transmission_step not in TRANSMISSION_STEPS:
@@ -156,10 +162,7 @@ class CORUN(nn.Module):
         Returns:
             J_K (not clamped) and T̂_K, both of the input's size.
         """
-        last: Stage | None = None
-        for last in self._iterate(hazy):
-            pass
-        assert last is not None
+        *_, last = self._iterate(hazy)
         height, width = hazy.shape[-2:]
         return CorunOutput(
             last.scene[..., :height, :width], last.transmission_hat[..., :height, :width]
@@ -173,7 +176,7 @@ class CORUN(nn.Module):
             for stage in self._iterate(hazy)
         ]
 
-    def _iterate(self, hazy: Float[Tensor, "b 3 h w"]):  # type: ignore[no-untyped-def]
+    def _iterate(self, hazy: Float[Tensor, "b 3 h w"]) -> Iterator[Stage]:
         P = pad_to_multiple(hazy, self.multiple)
         J = J_hat = P
         T = torch.full_like(P[:, :1], INITIAL_TRANSMISSION)

@@ -12,8 +12,7 @@ halo when no gradient is needed. See DESIGN notes in ``docs/algorithm.md``.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -56,16 +55,16 @@ class ChannelAttention(nn.Module):
         batch, channels, _ = gram.shape
         with torch.autocast(gram.device.type, enabled=False):
             gram = gram.float()
-            W_q, W_k, W_v = (
-                layer.weight.float() for layer in (self.to_q, self.to_k, self.to_v)
-            )
+            W_q, W_k, W_v = (layer.weight.float() for layer in (self.to_q, self.to_k, self.to_v))
             q_norm = ((W_q @ gram) * W_q).sum(-1).clamp_min(0).sqrt().clamp_min(NORM_EPSILON)
             k_norm = ((W_k @ gram) * W_k).sum(-1).clamp_min(0).sqrt().clamp_min(NORM_EPSILON)
             # Only the blocks on the diagonal (channels of one head) are needed.
             heads, size = self.heads, channels // self.heads
             k_gram = (W_k @ gram).view(batch, heads, size, channels)
             scores = k_gram @ W_q.view(1, heads, size, channels).transpose(-1, -2)
-            scores = scores / k_norm.view(batch, heads, size, 1) / q_norm.view(batch, heads, 1, size)
+            scores = (
+                scores / k_norm.view(batch, heads, size, 1) / q_norm.view(batch, heads, 1, size)
+            )
             A = torch.softmax(scores * self.rescale.float(), dim=-1)
             mixed_v = A @ W_v.view(1, heads, size, channels)
             return self.proj.weight.float() @ mixed_v.reshape(batch, channels, channels)

@@ -1,0 +1,206 @@
+"""The losses of pre-training and adaptation, each a pure function or a small module.
+
+Sources: Fang et al., NeurIPS 2024, §3.2 (coherence losses) and Eq. 13–17; Wu et al., CVPR 2021,
+for the contrastive perceptual ratio; Johnson et al., ECCV 2016, for the perceptual loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from corun.errors import WeightsError
+
+VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+PUBLISHED_LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
+
+# The convolutions of VGG-19 up to relu5_1 by their index in torchvision's `features`, and in the
+# plain layout that holds relu1_1 to relu3_1 with reflect padding and a 1×1 input convolution.
+_TORCHVISION_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
+_PLAIN_CONVOLUTIONS = (2, 5, 9, 12, 16)
+_POOL_BEFORE = {2, 4, 8, 12}  # by number of the convolution
+_TAP_AFTER = {0: "relu1_1", 2: "relu2_1", 4: "relu3_1", 8: "relu4_1", 12: "relu5_1"}
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def pixel_loss(
+    scene: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, ""]:
+    """Mean of |J − G| over all elements (Eq. 13's first term).
+
+    Args:
+        scene: J, RGB.
+        target: G, RGB, [0,1].
+    """
+    return (scene - target).abs().mean()
+
+
+def weighted_pixel_loss(
+    scene: Float[Tensor, "b 3 h w"],
+    target: Float[Tensor, "b 3 h w"],
+    weight: Float[Tensor, "b 1 h w"],
+) -> Float[Tensor, ""]:
+    """Mean of w·|J − J*| over all elements (§3.3, trusted weights).
+
+    Args:
+        scene: J, RGB.
+        target: the pseudo label J*, RGB, [0,1].
+        weight: w, trusted weight, unitless, [0,1].
+    """
+    return (weight * (scene - target).abs()).mean()
+
+
+def scattering_consistency_loss(
+    scene: Float[Tensor, "b 3 h w"],
+    transmission: Float[Tensor, "b 1 h w"],
+    hazy: Float[Tensor, "b 3 h w"],
+    weight: Float[Tensor, "b 1 h w"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean of |J·T + (1 − T) − P|, local coherence: the output must explain the input (Eq. 14).
+
+    Args:
+        scene: J, RGB.
+        transmission: T, unitless, (0,1].
+        hazy: P, RGB, [0,1].
+        weight: trusted weight, unitless, [0,1]; none counts as 1.
+    """
+    residual = (scene * transmission + (1 - transmission) - hazy).abs()
+    return (residual if weight is None else weight * residual).mean()
+
+
+class VggFeatures(nn.Module):
+    """VGG-19 features relu1_1 … relu5_1, as far as the given file goes, frozen.
+
+    Two layouts are read: torchvision's ``vgg19`` state dict (``features.0.weight`` …, zero
+    padding, ImageNet normalisation; Simonyan & Zisserman 2015), and a plain one whose ``0`` is a
+    1×1 convolution that prepares RGB in [0,1] and whose 3×3 convolutions ``2, 5, 9, 12, 16`` use
+    reflect padding, up to relu3_1.
+
+    Args:
+        path: the local weights file.
+
+    Raises:
+        WeightsError: the file is missing, unreadable or of neither layout.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__()
+        state = _read_state(Path(path))
+        if "features.0.weight" in state:
+            state = {n.removeprefix("features."): t for n, t in state.items()}
+        plain = state.get("0.weight", torch.empty(0)).shape[-2:] == (1, 1)
+        names = _PLAIN_CONVOLUTIONS if plain else _TORCHVISION_CONVOLUTIONS
+        found = [n for n in names if f"{n}.weight" in state and f"{n}.bias" in state]
+        if not found or found != list(names[: len(found)]):
+            raise WeightsError(
+                f"{path}: not a VGG-19 state dict; expected torchvision's vgg19 "
+                "(features.0.weight …) or its plain form up to relu3_1 (0.weight, 2.weight …)"
+            )
+        self.padding_mode = "reflect" if plain else "constant"
+        self.convolutions = nn.ModuleList(
+            _filled_convolution(state[f"{n}.weight"], state[f"{n}.bias"]) for n in found
+        )
+        if plain:
+            self.prepare = _filled_convolution(state["0.weight"], state["0.bias"])
+        else:
+            std = torch.tensor(_IMAGENET_STD)
+            mean = torch.tensor(_IMAGENET_MEAN)
+            self.prepare = _filled_convolution(torch.diag(1 / std)[:, :, None, None], -mean / std)
+        self.layers = tuple(name for i, name in _TAP_AFTER.items() if i < len(found))
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """Features of RGB in [0,1], one map per name in ``self.layers``, shallowest first."""
+        x = self.prepare(image)
+        taps = []
+        for i, convolution in enumerate(self.convolutions):
+            if i in _POOL_BEFORE:
+                x = F.max_pool2d(x, 2, ceil_mode=self.padding_mode == "reflect")
+            x = F.relu(convolution(F.pad(x, (1, 1, 1, 1), mode=self.padding_mode)))
+            if i in _TAP_AFTER:
+                taps.append(x)
+        return taps
+
+
+def perceptual_loss(
+    scene: Sequence[Tensor], target: Sequence[Tensor], layer_weights: Sequence[float]
+) -> Float[Tensor, ""]:
+    """Σ_l w_l·mean|φ_l(J) − φ_l(G)|.
+
+    Args:
+        scene: φ_l(J), from :class:`VggFeatures`.
+        target: φ_l(G).
+        layer_weights: w_l, one per layer.
+    """
+    terms = zip(scene, target, layer_weights, strict=True)
+    return torch.stack([w * (a - b).abs().mean() for a, b, w in terms]).sum()
+
+
+def contrastive_perceptual_loss(
+    scene: Sequence[Tensor],
+    positive: Sequence[Tensor],
+    negative: Sequence[Tensor],
+    layer_weights: Sequence[float],
+    epsilon: float = 1e-7,
+) -> Float[Tensor, ""]:
+    """Σ_l w_l·mean|φ_l(J) − φ_l(G)| / (mean|φ_l(J) − φ_l(P)| + ε): near the clear, far from the hazy.
+
+    Args:
+        scene: φ_l(J), from :class:`VggFeatures`.
+        positive: φ_l of the clean photo or pseudo label.
+        negative: φ_l of the hazy photo.
+        layer_weights: w_l, one per layer.
+        epsilon: ε, keeps the ratio finite where J = P.
+    """
+    terms = zip(scene, positive, negative, layer_weights, strict=True)
+    return torch.stack(
+        [w * (a - p).abs().mean() / ((a - n).abs().mean() + epsilon) for a, p, n, w in terms]
+    ).sum()
+
+
+def density_loss(density: Float[Tensor, " b"]) -> Float[Tensor, ""]:
+    """Mean haze density of the outputs, global coherence (Eq. 15): D in [0,1], lower is clearer.
+
+    Args:
+        density: D(J) of each output, from a differentiable evaluator.
+    """
+    return density.mean()
+
+
+def layer_weights_for(features: VggFeatures) -> tuple[float, ...]:
+    """The published weights of the layers that the file has, rescaled to the published sum."""
+    weights = PUBLISHED_LAYER_WEIGHTS[: len(features.layers)]
+    scale = sum(PUBLISHED_LAYER_WEIGHTS) / sum(weights)
+    return tuple(w * scale for w in weights)
+
+
+def _filled_convolution(weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    out_channels, in_channels, height, width = weight.shape
+    convolution = nn.Conv2d(in_channels, out_channels, (height, width))
+    convolution.load_state_dict({"weight": weight.float(), "bias": bias.float()})
+    return convolution
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise WeightsError(
+            f"{path}: no such file; give a local VGG-19 state dict, or leave the perceptual loss off"
+        )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"{path}: not a readable weights file ({error})") from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: not a state dict; expected named tensors")
+    return content

@@ -1,0 +1,206 @@
+"""Pre-training on synthetic haze (DESIGN §4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
+from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
+from corun.losses import (
+    VggFeatures,
+    contrastive_perceptual_loss,
+    layer_weights_for,
+    pixel_loss,
+    scattering_consistency_loss,
+)
+from corun.networks.checkpoints import save_network
+from corun.networks.corun import CORUN, CorunConfig
+from corun.training.configuration import (
+    OptimizerConfig,
+    RunConfig,
+    Strict,
+    load_configuration,
+)
+from corun.training.engine import LossTerms, Validation, train
+from corun.training.validation import ValidationConfig, synthetic_scores, synthetic_sheet
+
+
+class PretrainLossConfig(Strict):
+    """Weights of the loss terms; 0 turns a term off.
+
+    Attributes:
+        pixel: ‖J_K − G‖₁.
+        scattering: scattering consistency, ‖J_K·T̂_K + (1 − T̂_K) − P‖₁.
+        contrastive: the contrastive perceptual term; needs ``vgg``.
+        vgg: local VGG-19 weights; without a file the contrastive term is off.
+        vgg_layer_weights: one weight per layer of the file; empty for the published ones.
+        contrastive_from: step at which the contrastive term sets in.
+    """
+
+    pixel: float = Field(1.0, ge=0)
+    scattering: float = Field(0.01, ge=0)
+    contrastive: float = Field(0.2, ge=0)
+    vgg: Path | None = None
+    vgg_layer_weights: tuple[float, ...] = ()
+    contrastive_from: int = Field(0, ge=0)
+
+
+class PretrainConfig(Strict):
+    """Everything a pre-training needs; see ``configs/``."""
+
+    run: RunConfig
+    data: CleanDepthConfig
+    network: CorunConfig = CorunConfig()
+    initial_weights: Path | None = None
+    synthesis: SynthesisConfig = SynthesisConfig()
+    loss: PretrainLossConfig = PretrainLossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    validation: ValidationConfig = ValidationConfig()
+
+
+@dataclass(frozen=True)
+class CleanBatch:
+    """Crops of clean photos with depth, and the seed of the haze that goes onto them."""
+
+    clean: Tensor
+    depth: Tensor
+    haze_seed: int
+    names: list[str]
+
+
+class Pretraining:
+    """The task of pre-training.
+
+    Args:
+        config: everything.
+    """
+
+    def __init__(self, config: PretrainConfig) -> None:
+        self.config = config
+        torch.manual_seed(config.run.seed)
+        self.network: nn.Module = initial_network(config)
+        self.folder = CleanDepthFolder(config.data, config.run.seed)
+        self.features: VggFeatures | None = None
+        self.layer_weights: tuple[float, ...] = ()
+        if config.loss.contrastive and config.loss.vgg is not None:
+            self.features = VggFeatures(config.loss.vgg)
+            self.layer_weights = config.loss.vgg_layer_weights or layer_weights_for(self.features)
+        self.notices = []
+        if config.loss.contrastive and self.features is None:
+            self.notices.append("loss.vgg names no file, so the contrastive perceptual term is off")
+
+    def prepare(self, step: int, part: int, rank: int, world: int) -> CleanBatch:
+        """Crops number (step, rank, part) of the endless shuffled sequence."""
+        run = self.config.run
+        size = run.batch // run.accumulate
+        start = (step * world + rank) * run.batch + part * size
+        samples = [self.folder.sample(number) for number in range(start, start + size)]
+        return CleanBatch(
+            torch.stack([s.clean for s in samples]),
+            torch.stack([s.depth for s in samples]),
+            run.seed * 1_000_003 + start,
+            [s.name for s in samples],
+        )
+
+    def loss(
+        self, network: nn.Module, batch: CleanBatch, step: int, part: int, rank: int
+    ) -> LossTerms:
+        """L1 + scattering consistency + contrastive perceptual (DESIGN §4)."""
+        haze = self._haze(batch, next(network.parameters()).device)
+        weights = self.config.loss
+        scene, transmission = network(haze.hazy)
+        scene, transmission = scene.float(), transmission.float()
+        parts: dict[str, Tensor] = {"pixel": pixel_loss(scene, haze.target)}
+        total = weights.pixel * parts["pixel"]
+        if weights.scattering:
+            parts["scattering"] = scattering_consistency_loss(scene, transmission, haze.hazy)
+            total = total + weights.scattering * parts["scattering"]
+        if self.features is not None and step >= weights.contrastive_from:
+            parts["contrastive"] = self._contrastive(scene, haze)
+            total = total + weights.contrastive * parts["contrastive"]
+        return LossTerms(total, {name: value.detach() for name, value in parts.items()})
+
+    def _contrastive(self, scene: Tensor, haze: HazyBatch) -> Tensor:
+        assert self.features is not None
+        features = self.features.to(scene.device)
+        with torch.no_grad():
+            positive, negative = features(haze.target), features(haze.hazy)
+        return contrastive_perceptual_loss(features(scene), positive, negative, self.layer_weights)
+
+    def _haze(self, batch: CleanBatch, device: torch.device) -> HazyBatch:
+        generator = torch.Generator().manual_seed(batch.haze_seed)
+        clean, depth = batch.clean.to(device), batch.depth.to(device)
+        with torch.no_grad():
+            return synthesize_haze(clean, depth, self.config.synthesis, generator)
+
+    def after_step(self, network: nn.Module) -> None:
+        """Nothing to do."""
+
+    def validate(self, network: nn.Module) -> Validation | None:
+        """PSNR and SSIM on fixed synthetic haze over the validation photos."""
+        scores = synthetic_scores(network, self.config.validation)
+        return None if scores is None else Validation(scores, scores["PSNR"])
+
+    def pictures(self, network: nn.Module) -> dict[str, Tensor]:
+        """Hazy, dehazed, target of some validation photos; real photos before and after."""
+        return synthetic_sheet(network, self.config.validation)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing besides the network."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+    def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
+        """Write ``weights.safetensors`` with everything that made it."""
+        scores = synthetic_scores(network, self.config.validation)
+        metadata = {
+            "trained_by": "corun train pretrain",
+            "configuration": self.config.model_dump(mode="json"),
+            "validation": scores or {},
+            **facts,
+        }
+        save_network(folder / "weights.safetensors", network, metadata)
+
+
+def initial_network(config: PretrainConfig) -> nn.Module:
+    """A new CORUN, or one whose weights come from ``initial_weights``."""
+    if config.initial_weights is None:
+        return CORUN(config.network)
+    from corun.networks.checkpoints import load_network
+
+    network = load_network(str(config.initial_weights)).network
+    return network.train().requires_grad_(True)
+
+
+def run(config_path: Path, overrides: list[str] | None = None) -> None:
+    """Pre-train as a YAML file says, with ``dotted.key=value`` overrides.
+
+    Raises:
+        CorunError: see :func:`corun.training.engine.train` and
+            :func:`corun.training.configuration.load_configuration`.
+    """
+    import sys
+
+    config = load_configuration(PretrainConfig, config_path, overrides)
+    task = Pretraining(config)
+    for notice in task.notices:
+        sys.stderr.write(f"note: {notice}\n")
+    train(task, config.run, config.optimizer, identity_of(config))
+
+
+def identity_of(config: PretrainConfig) -> str:
+    """What must not change between a checkpoint and its continuation."""
+    relevant = config.model_dump(mode="json", exclude={"run": {"folder", "device", "threads"}})
+    for name in ("workers", "checkpoint_every", "validate_every", "picture_every", "compile"):
+        relevant["run"].pop(name)
+    import json
+
+    return json.dumps(relevant, sort_keys=True)

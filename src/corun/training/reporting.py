@@ -1,0 +1,140 @@
+"""What a person sees of a training: a progress bar, a log file and TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor
+
+
+class Reporter:
+    """Progress bar with loss, rate and time left; ``log.jsonl``; TensorBoard events.
+
+    Args:
+        folder: where the log and the events go.
+        steps: steps in all.
+        first: the step it starts from.
+        enabled: only one process reports.
+        every: steps between two lines of the log.
+    """
+
+    def __init__(
+        self, folder: Path, steps: int, first: int, *, enabled: bool, every: int = 10
+    ) -> None:
+        self.folder, self.steps, self.first = folder, steps, first
+        self.enabled, self.every = enabled, every
+        self._smooth: float | None = None
+        self._started = time.monotonic()
+        self._writer: Any = None
+        self._progress: Any = None
+        self._bar: Any = None
+
+    def __enter__(self) -> Reporter:
+        if not self.enabled:
+            return self
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._writer = _event_writer(self.folder)
+        self._progress = Progress(
+            TextColumn("[bold]training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]} · {task.fields[rate]} steps/s"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._progress.start()
+        self._bar = self._progress.add_task(
+            "training", total=self.steps, completed=self.first, loss="–", rate="–"
+        )
+        self._started = time.monotonic()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        if self._writer is not None:
+            self._writer.close()
+
+    def step(self, done: int, numbers: dict[str, float]) -> None:
+        """Report a finished step."""
+        if not self.enabled:
+            return
+        loss = numbers["loss"]
+        self._smooth = loss if self._smooth is None else 0.98 * self._smooth + 0.02 * loss
+        speed = (done - self.first) / max(1e-9, time.monotonic() - self._started)
+        self._progress.update(
+            self._bar, completed=done, loss=f"{self._smooth:.4f}", rate=f"{speed:.2f}"
+        )
+        if done % self.every == 0 or done == self.steps:
+            self._log({"step": done, "steps per second": round(speed, 3), **numbers})
+            self._scalars("train", done, numbers)
+        if done % (10 * self.every) == 0 and not sys.stderr.isatty():
+            left = (self.steps - done) / speed
+            sys.stderr.write(
+                f"step {done}/{self.steps}  loss {self._smooth:.4f}  {speed:.2f} steps/s  "
+                f"{left / 60:.0f} min left\n"
+            )
+
+    def validation(self, done: int, scores: dict[str, float]) -> None:
+        """Report the scores of the averaged weights."""
+        self._log({"step": done, **{f"validation {k}": v for k, v in scores.items()}})
+        self._scalars("validation", done, scores)
+        text = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        self._progress.console.print(f"step {done}: {text}", highlight=False)
+        if not sys.stderr.isatty():
+            sys.stderr.write(f"step {done}: {text}\n")
+
+    def pictures(self, done: int, sheets: dict[str, Tensor]) -> None:
+        """Contact sheets (3,H,W), RGB in [0,1], into TensorBoard and ``pictures/``."""
+        from PIL import Image
+
+        for name, sheet in sheets.items():
+            if self._writer is not None:
+                self._writer.add_image(name, sheet.clamp(0, 1).cpu(), done)
+            (self.folder / "pictures").mkdir(exist_ok=True)
+            pixels = (sheet.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            Image.fromarray(pixels).save(self.folder / "pictures" / f"{name}-{done:06d}.png")
+
+    def _log(self, record: dict[str, Any]) -> None:
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+
+    def _scalars(self, group: str, done: int, numbers: dict[str, float]) -> None:
+        if self._writer is not None:
+            for name, value in numbers.items():
+                self._writer.add_scalar(f"{group}/{name}", value, done)
+
+
+def _event_writer(folder: Path) -> Any:
+    """TensorBoard's writer, or None, said once, where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError:
+        sys.stderr.write(
+            "TensorBoard is not installed, so no events are written; "
+            "install it with: pip install 'corun-dehaze[train]'\n"
+        )
+        return None
+    return SummaryWriter(str(folder / "events"))

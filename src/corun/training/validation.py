@@ -1,0 +1,143 @@
+"""Validation on fixed synthetic haze, where the truth is known."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
+from corun.data.images import list_images, read_rgb
+from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
+from corun.physics.transmission import DepthConvention
+from corun.training.configuration import Strict
+
+
+class ValidationConfig(Strict):
+    """What is validated on.
+
+    Attributes:
+        clean: folder of clean photos; none for no validation.
+        depth: folder of their depth maps.
+        convention: what the depth files hold.
+        side: side of the central crop of each photo.
+        seed: seed of the fixed haze, which is always DESIGN §4's.
+        real: folder of real hazy photos to show in pictures.
+        shown: how many photos of each kind a picture shows.
+    """
+
+    clean: Path | None = None
+    depth: Path | None = None
+    convention: DepthConvention = "distance"
+    side: int = Field(256, ge=16)
+    seed: int = 2024
+    real: Path | None = None
+    shown: int = Field(4, ge=1)
+
+
+@lru_cache(maxsize=4)
+def validation_batches(config: ValidationConfig) -> tuple[tuple[HazyBatch, Tensor], ...]:
+    """Hazy central crops with fixed haze, and the clean crops; four to a batch."""
+    if config.clean is None or config.depth is None:
+        return ()
+    folder = CleanDepthFolder(
+        CleanDepthConfig(
+            clean=config.clean, depth=config.depth, convention=config.convention, flip=False
+        )
+    )
+    generator = torch.Generator().manual_seed(config.seed)
+    crops = []
+    for index in range(len(folder)):
+        sample = folder.whole(index)
+        crops.append(
+            (centre_crop(sample.clean, config.side), centre_crop(sample.depth, config.side))
+        )
+    batches = []
+    for start in range(0, len(crops), 4):
+        clean = torch.stack([c for c, _ in crops[start : start + 4]])
+        depth = torch.stack([d for _, d in crops[start : start + 4]])
+        batches.append((synthesize_haze(clean, depth, SynthesisConfig(), generator), clean))
+    return tuple(batches)
+
+
+def centre_crop(image: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c s s"]:
+    """The middle of an image, extended by reflection where it is smaller."""
+    height, width = image.shape[-2:]
+    missing_h, missing_w = max(0, side - height), max(0, side - width)
+    if missing_h or missing_w:
+        image = F.pad(image[None], (0, missing_w, 0, missing_h), mode="reflect")[0]
+        height, width = image.shape[-2:]
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[:, top : top + side, left : left + side]
+
+
+@torch.no_grad()
+def synthetic_scores(network: nn.Module, config: ValidationConfig) -> dict[str, float] | None:
+    """Mean PSNR (dB) and SSIM of the network over the validation photos, clamped to [0,1].
+
+    Args:
+        network: maps hazy to (scene, transmission) or to the scene.
+        config: what is validated on.
+
+    Returns:
+        ``PSNR`` and ``SSIM``, or None where the configuration names no photos.
+    """
+    batches = validation_batches(config)
+    if not batches:
+        return None
+    device = next(network.parameters()).device
+    psnrs, ssims = [], []
+    for haze, clean in batches:
+        scene = scene_of(network(haze.hazy.to(device))).float().clamp(0, 1).cpu()
+        psnrs.append(psnr(scene, clean))
+        ssims.append(ssim(scene, clean))
+    return {"PSNR": float(torch.cat(psnrs).mean()), "SSIM": float(torch.cat(ssims).mean())}
+
+
+@torch.no_grad()
+def synthetic_sheet(network: nn.Module, config: ValidationConfig) -> dict[str, Tensor]:
+    """Contact sheets: ``synthetic`` (hazy, dehazed, clean) and ``real`` (before, after)."""
+    device = next(network.parameters()).device
+    sheets: dict[str, Tensor] = {}
+    rows: list[Tensor] = []
+    for haze, clean in validation_batches(config):
+        scene = scene_of(network(haze.hazy.to(device))).float().clamp(0, 1).cpu()
+        rows += [torch.cat((p, j, g), 2) for p, j, g in zip(haze.hazy, scene, clean, strict=True)]
+        if len(rows) >= config.shown:
+            break
+    if rows:
+        sheets["synthetic"] = torch.cat(rows[: config.shown], 1)
+    if config.real is not None:
+        photos = list_images(config.real)
+        chosen = photos[:: max(1, len(photos) // config.shown)][: config.shown]
+        pairs = []
+        for path in chosen:
+            hazy = centre_crop(read_rgb(path), 320)
+            scene = scene_of(network(hazy[None].to(device)))[0].float().clamp(0, 1).cpu()
+            pairs.append(torch.cat((hazy, scene), 2))
+        sheets["real"] = torch.cat(pairs, 1)
+    return sheets
+
+
+def scene_of(output: object) -> Float[Tensor, "b 3 h w"]:
+    """The clear picture in what a network returned: itself, or the first of a tuple."""
+    if isinstance(output, Tensor):
+        return output
+    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
+        return output[0]
+    raise TypeError(f"a dehazing network must return a tensor or a tuple, not {type(output)}")
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    return -10 * (a - b).square().flatten(1).mean(1).log10()
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    from kornia.metrics import ssim as k
+
+    return k(a, b, 11).flatten(1).mean(1)
