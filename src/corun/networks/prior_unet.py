@@ -56,8 +56,8 @@ class ChannelAttention(nn.Module):
         with torch.autocast(gram.device.type, enabled=False):
             gram = gram.float()
             W_q, W_k, W_v = (layer.weight.float() for layer in (self.to_q, self.to_k, self.to_v))
-            q_norm = ((W_q @ gram) * W_q).sum(-1).clamp_min(0).sqrt().clamp_min(NORM_EPSILON)
-            k_norm = ((W_k @ gram) * W_k).sum(-1).clamp_min(0).sqrt().clamp_min(NORM_EPSILON)
+            q_norm = ((W_q @ gram) * W_q).sum(-1).clamp_min(NORM_EPSILON**2).sqrt()
+            k_norm = ((W_k @ gram) * W_k).sum(-1).clamp_min(NORM_EPSILON**2).sqrt()
             # Only the blocks on the diagonal (channels of one head) are needed.
             heads, size = self.heads, channels // self.heads
             k_gram = (W_k @ gram).view(batch, heads, size, channels)

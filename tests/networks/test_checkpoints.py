@@ -1,0 +1,208 @@
+"""Weights files: ours, the published layout, and everything that is neither."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from published_weights import published_state
+from safetensors.torch import save_file
+
+from corun.errors import WeightsError
+from corun.networks.checkpoints import convert_published, load_network, save_network
+from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.published_layout import our_name
+
+TINY = CorunConfig(stages=3, dim=4, levels=1, ffn_expansion=2)
+
+
+def published_names(network: CORUN) -> dict[str, torch.Tensor]:
+    """A tiny network under published names, by inverting the translation."""
+    stages = network.config.stages
+    parts = {0: "first", stages - 1: "last", **{k: f"basic.{k - 1}" for k in range(1, stages - 1)}}
+    inner = {
+        "lam": "trans_prox.step_lambda",
+        "gamma": "dehaze_prox.step_lambda",
+        "transmission_prior.": "trans_net.",
+        "scene_prior.": "dehaze_net.",
+        "bottleneck.": "bottleneck.blocks.0.",
+        "attention.position_in.": "0.pos_emb.0.",
+        "attention.position_out.": "0.pos_emb.2.",
+        "attention.": "0.",
+        "ffn.expand.": "1.fn.net.0.",
+        "ffn.depthwise.": "1.fn.net.2.",
+        "ffn.project.": "1.fn.net.4.",
+        ".norm.": ".1.norm.",
+    }
+    result = {}
+    for name, tensor in network.state_dict().items():
+        _, number, rest = name.split(".", 2)
+        rest = re.sub(r"encoder\.(\d+)\.", r"encoder_layers.\1.0.blocks.0.", rest)
+        rest = re.sub(r"decoder\.(\d+)\.", r"decoder_layers.\1.2.blocks.0.", rest)
+        rest = re.sub(r"down\.(\d+)\.", r"encoder_layers.\1.1.body.0.", rest)
+        rest = re.sub(r"up\.(\d+)\.", r"decoder_layers.\1.0.body.0.", rest)
+        rest = re.sub(r"fuse\.(\d+)\.", r"decoder_layers.\1.1.", rest)
+        for ours, theirs in inner.items():
+            if ours in ("lam", "gamma"):
+                rest = theirs if rest == ours else rest
+            else:
+                rest = rest.replace(ours, theirs, 1)
+        result[f"{parts[int(number)]}.{rest}"] = tensor
+    return result
+
+
+def test_names_translate_both_ways() -> None:
+    network = CORUN(TINY)
+    translated = {our_name(name, TINY.stages) for name in published_names(network)}
+    assert translated == set(network.state_dict())
+
+
+def test_full_layout_translates_completely(shared: Path) -> None:
+    layout = json.loads((shared / "fixtures" / "official_corun_state_dict.json").read_text())
+    with torch.device("meta"):
+        expected = {n: tuple(t.shape) for n, t in CORUN().state_dict().items()}
+    assert {our_name(n, 4): tuple(s) for n, s in layout.items()} == expected
+
+
+@pytest.mark.parametrize("nesting", ["params_ema", "params", "bare"])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_published_files_load_however_they_are_nested(
+    tmp_path: Path, nesting: str, prefix: str
+) -> None:
+    torch.manual_seed(0)
+    network = CORUN(TINY)
+    state = {prefix + n: t for n, t in published_names(network).items()}
+    torch.save(state if nesting == "bare" else {nesting: state}, tmp_path / "net.pth")
+    loaded = load_network(tmp_path / "net.pth").network
+    assert loaded.config == CorunConfig(**{**TINY.to_dict(), "transmission_step": "paper"})
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor)
+
+
+def test_ema_wins_over_the_raw_weights(tmp_path: Path) -> None:
+    ema, raw = CORUN(TINY), CORUN(TINY)
+    content = {"params": published_names(raw), "params_ema": published_names(ema)}
+    torch.save(content, tmp_path / "net.pth")
+    loaded = load_network(tmp_path / "net.pth").network
+    assert torch.equal(loaded.unfolding[0].lam, ema.unfolding[0].lam)
+    first = "unfolding.0.scene_prior.embedding.weight"
+    assert torch.equal(loaded.state_dict()[first], ema.state_dict()[first])
+
+
+def test_errors_list_missing_unexpected_and_misshaped_tensors(tmp_path: Path) -> None:
+    state = published_names(CORUN(TINY))
+    del state["last.dehaze_net.mapping.weight"]
+    state["last.surprise"] = torch.zeros(1)
+    state["first.trans_net.mapping.weight"] = torch.zeros(9, 4, 3, 3)
+    torch.save({"params": state}, tmp_path / "net.pth")
+    with pytest.raises(WeightsError) as caught:
+        load_network(tmp_path / "net.pth")
+    message = str(caught.value)
+    assert "net.pth" in message
+    assert "1 missing: unfolding.2.scene_prior.mapping.weight" in message
+    assert "1 unexpected: last.surprise" in message
+    assert "first.trans_net.mapping.weight is (9, 4, 3, 3), expected (1, 4, 3, 3)" in message
+    assert "\n" not in message
+
+
+def test_hyper_parameters_travel_inside_the_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = CorunConfig(
+        stages=2, dim=6, levels=2, ffn_expansion=3, prior_downscale=2,
+        transmission_step="least_squares",
+    )  # fmt: skip
+    network = CORUN(config).eval()
+    save_network(tmp_path / "net.safetensors", network, {"note": "made in a test"})
+    loaded = load_network(tmp_path / "net.safetensors")
+    assert loaded.network.config == config
+    assert loaded.metadata["note"] == "made in a test"
+    image = torch.rand(1, 3, 20, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.network(image).scene, network(image).scene)
+
+
+def test_half_precision_storage_halves_the_file_and_loads_as_float32(tmp_path: Path) -> None:
+    network = CORUN(CorunConfig(stages=2, dim=16, levels=1))
+    save_network(tmp_path / "full.safetensors", network)
+    save_network(tmp_path / "half.safetensors", network, dtype=torch.float16)
+    sizes = [(tmp_path / f"{n}.safetensors").stat().st_size for n in ("full", "half")]
+    assert sizes[1] < 0.62 * sizes[0]
+    loaded = load_network(tmp_path / "half.safetensors").network
+    assert {p.dtype for p in loaded.parameters()} == {torch.float32}
+
+
+def test_conversion_gives_the_same_network(tmp_path: Path, shared: Path) -> None:
+    state = published_state(shared / "fixtures", 3)
+    torch.save({"params_ema": state}, tmp_path / "published.pth")
+    convert_published(tmp_path / "published.pth", tmp_path / "ours.safetensors")
+    one = load_network(tmp_path / "published.pth").network
+    other = load_network(tmp_path / "ours.safetensors").network
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, other.state_dict()[name])
+
+
+class NotPlain:
+    """Something a weights file must not hold."""
+
+
+def write_pickle(path: Path) -> None:
+    torch.save({"params": NotPlain()}, path)
+
+
+def write_text(path: Path) -> None:
+    path.write_text("not weights at all")
+
+
+def write_other_network(path: Path) -> None:
+    torch.save({"conv.weight": torch.zeros(3)}, path)
+
+
+def write_list(path: Path) -> None:
+    torch.save([torch.zeros(3)], path)
+
+
+def write_empty(path: Path) -> None:
+    path.touch()
+
+
+@pytest.mark.parametrize(
+    "write", [write_pickle, write_text, write_other_network, write_list, write_empty]
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_files_of_another_kind_are_refused_in_one_line(
+    tmp_path: Path,
+    write,
+    suffix: str,  # type: ignore[no-untyped-def]
+) -> None:
+    path = tmp_path / f"net{suffix}"
+    write(path)
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+        load_network(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_safetensors_of_another_program_are_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "net.safetensors")
+    with pytest.raises(WeightsError, match="header"):
+        load_network(tmp_path / "net.safetensors")
+
+
+def test_unknown_names_list_the_models() -> None:
+    with pytest.raises(WeightsError, match="corun-lite"):
+        load_network("corun-huge")
+
+
+def test_base_without_weights_says_what_to_do() -> None:
+    with pytest.raises(WeightsError, match="convert"):
+        load_network("corun-base")
+
+
+def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(WeightsError, match="No space left"):
+        save_network(tmp_path / "net.safetensors", CORUN(TINY))
+    assert list(tmp_path.iterdir()) == []

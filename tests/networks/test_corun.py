@@ -1,0 +1,125 @@
+"""CORUN as a whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from literal_formulation import LiteralCORUN
+from published_weights import published_state
+from torch.utils.flop_counter import FlopCounterMode
+
+from corun.errors import ConfigurationError
+from corun.networks import prior_unet
+from corun.networks.corun import CORUN, CorunConfig, pad_to_multiple
+from corun.networks.published_layout import load_published
+from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
+
+TINY = CorunConfig(stages=2, dim=8, levels=2, ffn_expansion=2, prior_downscale=2)
+
+
+@pytest.mark.parametrize("stages", [4, 3])
+@pytest.mark.parametrize("in_strips", [False, True])
+@torch.no_grad()
+def test_matches_the_published_network_at_every_stage(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, stages: int, in_strips: bool
+) -> None:
+    if in_strips:
+        monkeypatch.setattr(prior_unet, "STRIP_ELEMENTS_CPU", 1)
+    fixtures = shared / "fixtures"
+    network = load_published(published_state(fixtures, stages), "fixture").eval()
+    expected = np.load(fixtures / "official_corun_io.npz")
+    result = network.stages(torch.from_numpy(expected["input"]))
+    assert len(result) == stages
+    for number, stage in enumerate(result, 1):
+        scene = expected[f"depth{stages}_stage{number}_dehazed"]
+        transmission = expected[f"depth{stages}_stage{number}_transmission"]
+        assert np.abs(stage.scene.numpy() - scene).max() < 1e-5
+        assert np.abs(stage.transmission_hat.numpy() - transmission).max() < 1e-5
+
+
+def test_published_size_has_the_published_parameters_and_operations() -> None:
+    with torch.device("meta"):
+        network = CORUN(BASE_CONFIG)
+        image = torch.empty(1, 3, 256, 256)
+    assert len(network.state_dict()) == 722
+    assert sum(p.numel() for p in network.parameters()) == 18_674_262
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        LiteralCORUN(network)(image)
+    # 71.5 GMAC is what DESIGN states for the literal formulation.
+    assert counter.get_total_flops() / 2e9 == pytest.approx(71.5, rel=0.02)
+
+
+def test_lite_needs_at_least_15_times_fewer_operations_than_base() -> None:
+    flops = {}
+    for name, config in (("base", BASE_CONFIG), ("lite", LITE_CONFIG)):
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            LiteralCORUN(CORUN(config))(torch.empty(1, 3, 256, 256))
+        flops[name] = counter.get_total_flops()
+    assert flops["base"] >= 15 * flops["lite"]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 3), (8, 8), (33, 20)])
+@torch.no_grad()
+def test_any_size_goes_in_and_comes_out(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    output = CORUN(TINY).eval()(torch.rand(2, 3, *size))
+    assert output.scene.shape == (2, 3, *size)
+    assert output.transmission.shape == (2, 1, *size)
+    assert torch.isfinite(output.scene).all()
+    assert ((output.transmission >= 0.05) & (output.transmission <= 0.999)).all()
+
+
+@torch.no_grad()
+def test_forward_is_the_last_stage() -> None:
+    torch.manual_seed(0)
+    network, hazy = CORUN(TINY).eval(), torch.rand(1, 3, 21, 18)
+    output, stages = network(hazy), network.stages(hazy)
+    torch.testing.assert_close(output.scene, stages[-1].scene)
+    torch.testing.assert_close(output.transmission, stages[-1].transmission_hat)
+    assert stages[-1].transmission is stages[-1].transmission_hat or torch.equal(
+        stages[-1].transmission, stages[-1].transmission_hat
+    )
+
+
+@pytest.mark.parametrize("step", ["paper", "least_squares"])
+@torch.no_grad()
+def test_equals_the_literal_network(step: str) -> None:
+    torch.manual_seed(0)
+    config = CorunConfig(**{**TINY.to_dict(), "stages": 3, "transmission_step": step})
+    network, hazy = CORUN(config).eval(), torch.rand(2, 3, 37, 50)
+    for fast, literal in zip(network(hazy), LiteralCORUN(network)(hazy), strict=True):
+        torch.testing.assert_close(fast, literal, atol=1e-5, rtol=0)
+
+
+def test_every_parameter_learns() -> None:
+    torch.manual_seed(0)
+    network = CORUN(TINY)
+    output = network(torch.rand(1, 3, 32, 32))
+    (output.scene.square().mean() + output.transmission.mean()).backward()
+    silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert silent == []
+
+
+def test_stages_of_a_batch_do_not_mix() -> None:
+    torch.manual_seed(0)
+    network, hazy = CORUN(TINY).eval(), torch.rand(3, 3, 24, 24)
+    with torch.no_grad():
+        together = network(hazy).scene
+        alone = torch.cat([network(image[None]).scene for image in hazy])
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+
+
+def test_padding_reflects_and_falls_back_to_repetition() -> None:
+    row = torch.arange(5.0).view(1, 1, 1, 5).expand(1, 1, 5, 5)
+    assert pad_to_multiple(row, 4)[0, 0, 0].tolist() == [0, 1, 2, 3, 4, 3, 2, 1]
+    assert pad_to_multiple(row[..., :1, :1] + 7, 4).flatten().tolist() == [7.0] * 16
+    assert pad_to_multiple(row, 5) is row
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("stages", 0), ("dim", 7), ("levels", -1), ("prior_downscale", 0)]
+)
+def test_impossible_hyper_parameters_are_refused(field: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=field):
+        CorunConfig(**{field: value})  # type: ignore[arg-type]
