@@ -6,6 +6,7 @@ for the contrastive perceptual ratio; Johnson et al., ECCV 2016, for the percept
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def contrastive_perceptual_loss(
     layer_weights: Sequence[float],
     epsilon: float = 1e-7,
 ) -> Float[Tensor, ""]:
-    """Σ_l w_l·mean|φ_l(J) − φ_l(G)| / (mean|φ_l(J) − φ_l(P)| + ε): near the clear, far from the hazy.
+    """Near the clear, far from the hazy: Σ_l w_l·mean|φ_l(J) − φ_l(G)| / (mean|φ_l(J) − φ_l(P)| + ε).
 
     Args:
         scene: φ_l(J), from :class:`VggFeatures`.
@@ -191,7 +192,7 @@ def _filled_convolution(weight: Tensor, bias: Tensor) -> nn.Conv2d:
 def _read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(
-            f"{path}: no such file; give a local VGG-19 state dict, or leave the perceptual loss off"
+            f"{path}: no such file; give a local VGG-19 state dict or leave the perceptual loss off"
         )
     try:
         if path.suffix == ".safetensors":
@@ -199,7 +200,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
 
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise WeightsError(f"{path}: not a readable weights file ({error})") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: not a state dict; expected named tensors")

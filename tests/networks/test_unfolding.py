@@ -54,7 +54,7 @@ def test_scene_step_is_stationary_where_not_clamped(seed: int, gamma: float) -> 
 
 
 def test_steps_recover_the_truth_when_given_it() -> None:
-    P, J, T = draw(1)
+    _, J, T = draw(1)
     hazy = J * T + 1 - T
     zero = torch.tensor([1e-4], dtype=torch.float64)
     torch.testing.assert_close(

@@ -14,15 +14,16 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from corun.configuration import Strict
 from corun.data.images import DEPTH_SUFFIXES, list_images, read_depth, read_rgb
 from corun.errors import DataError
 from corun.physics.transmission import DepthConvention, normalise_depth
 
 
-class CleanDepthConfig(BaseModel):
+class CleanDepthConfig(Strict):
     """Where the clean photos and their depth are, and how they are cropped.
 
     Attributes:
@@ -36,8 +37,6 @@ class CleanDepthConfig(BaseModel):
         flip: mirror half of the crops.
         cache: keep decoded photos in memory (8 bits); worth it where they fit.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     clean: Path
     depth: Path

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from corun.configuration import Strict
 from corun.errors import MissingExtraError
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import density_field, depth_to_transmission
@@ -23,7 +24,7 @@ from corun.physics.transmission import density_field, depth_to_transmission
 Range = tuple[float, float]
 
 
-class SynthesisConfig(BaseModel):
+class SynthesisConfig(Strict):
     """What haze looks like; the defaults are DESIGN §4.
 
     Attributes:
@@ -47,8 +48,6 @@ class SynthesisConfig(BaseModel):
             neutral veil of the airlight's brightness, (0, 0) for never. Where almost no light
             of the scene arrives, a network that must give the scene back can only invent it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     beta: Range = (0.2, 2.8)
     clear_probability: float = Field(0.0, ge=0, le=1)
