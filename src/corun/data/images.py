@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -125,7 +126,7 @@ def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
     )
 
 
-def _rgb_pixels(image: Image.Image, path: Path) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _rgb_pixels(image: Image.Image, path: Path) -> NDArray[np.float32]:
     """(h, w, 3) in [0,1]."""
     if image.mode in _SIXTEEN_BIT_MODES:
         grey = np.asarray(image, dtype=np.float32) / np.float32(65535)
@@ -139,7 +140,7 @@ def _rgb_pixels(image: Image.Image, path: Path) -> np.ndarray[Any, np.dtype[np.f
     return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
 
 
-def _read_grey(path: Path) -> np.ndarray[Any, Any]:
+def _read_grey(path: Path) -> NDArray[Any]:
     with Image.open(path) as opened:
         image: Image.Image = opened
         if image.mode in ("P", "PA", "1", "RGBA", "CMYK"):
@@ -157,7 +158,7 @@ def _read_grey(path: Path) -> np.ndarray[Any, Any]:
     return array
 
 
-def _read_mat(path: Path, key: str | None) -> np.ndarray[Any, Any]:
+def _read_mat(path: Path, key: str | None) -> NDArray[Any]:
     try:
         from scipy.io import loadmat
         from scipy.io.matlab import MatReadError
@@ -171,7 +172,7 @@ def _read_mat(path: Path, key: str | None) -> np.ndarray[Any, Any]:
         raise ImageFileError(_unreadable(path, error, "a .mat depth map")) from error
 
 
-def _read_hdf5(path: Path, key: str | None) -> np.ndarray[Any, Any]:
+def _read_hdf5(path: Path, key: str | None) -> NDArray[Any]:
     try:
         import h5py
     except ImportError as error:
@@ -209,7 +210,7 @@ def _pick(arrays: Mapping[str, Any], key: str | None, path: Path) -> Any:
     return arrays[maps[0]]
 
 
-def _as_depth(array: np.ndarray[Any, Any], path: Path) -> Float[Tensor, "1 h w"]:
+def _as_depth(array: NDArray[Any], path: Path) -> Float[Tensor, "1 h w"]:
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[-1]):
         array = array.squeeze(0 if array.shape[0] == 1 else -1)
     if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiub":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -135,11 +136,7 @@ class _Facade:
         light = self.light.on(normal)
         sunny = float(normal @ self.light.towards) > 0
         side = float(abs(normal[0])) * 17
-
-        def colour(s: Array, t: Array, foot_s: Array, foot_t: Array) -> Array:
-            return self._colour(s, t, foot_s, foot_t, light, sunny, side)
-
-        return colour
+        return partial(self._colour, light=light, sunny=sunny, side=side)
 
     def _colour(
         self,
@@ -246,7 +243,6 @@ def _paint_roof(
     canvas: Canvas, b: Building, light: Light, noises: tuple[Noise, Noise], rng: np.random.Generator
 ) -> None:
     """Two tiled slopes with the ridge along Z, jutting out a little."""
-    gritty, cloudy = noises
     tile = np.array(_ROOFS[int(rng.integers(len(_ROOFS)))], dtype=np.float32)
     half, eaves = (b.x1 - b.x0) / 2, 0.35
     length = float(np.hypot(half, b.roof))
@@ -257,39 +253,63 @@ def _paint_roof(
         view = start - vector(0, canvas.camera_height, 0)
         if float(view @ normal) >= 0:
             continue
-        glow = light.on(normal)
+        texture = partial(
+            _tiles,
+            colour=tile * light.on(normal),
+            noises=noises,
+            shift=float(b.seed % 97),
+        )
+        canvas.face(start, vector(0, 0, 1), up, (b.z1 - b.z0 + 2 * eaves, length + eaves), texture)
 
-        def tiles(s: Array, t: Array, foot_s: Array, foot_t: Array, glow: Array = glow) -> Array:
-            foot = np.sqrt(foot_s * foot_t)
-            row = stripes(t, foot_t, 0.32, 0, 0.07)
-            gap = stripes(s + 0.15 * (np.floor(t / 0.32) % 2), foot_s, 0.3, 0, 0.04)
-            tone = 1 + 0.20 * gritty.at(s * 12, t * 12, foot * 12)
-            tone = tone + 0.14 * cloudy.at(s * 6 + b.seed % 97, t * 6, foot * 6)
-            tone = tone * (1 - 0.42 * row) * (1 - 0.18 * gap)
-            return np.asarray(tile * glow * tone[..., None], dtype=np.float32)
 
-        canvas.face(start, vector(0, 0, 1), up, (b.z1 - b.z0 + 2 * eaves, length + eaves), tiles)
+def _tiles(
+    s: Array,
+    t: Array,
+    foot_s: Array,
+    foot_t: Array,
+    *,
+    colour: Array,
+    noises: tuple[Noise, Noise],
+    shift: float,
+) -> Array:
+    gritty, cloudy = noises
+    foot = np.sqrt(foot_s * foot_t)
+    row = stripes(t, foot_t, 0.32, 0, 0.07)
+    gap = stripes(s + 0.15 * (np.floor(t / 0.32) % 2), foot_s, 0.3, 0, 0.04)
+    tone = 1 + 0.20 * gritty.at(s * 12, t * 12, foot * 12)
+    tone = tone + 0.14 * cloudy.at(s * 6 + shift, t * 6, foot * 6)
+    tone = tone * (1 - 0.42 * row) * (1 - 0.18 * gap)
+    return np.asarray(colour * tone[..., None], dtype=np.float32)
 
 
 def _paint_flat_roof(
     canvas: Canvas, b: Building, light: Light, noises: tuple[Noise, Noise]
 ) -> None:
-    """Gravel seen from above, with a parapet's shadow line and a few plant rooms."""
-    gritty, cloudy = noises
+    """Gravel seen from above, with a parapet and a few plant rooms."""
     glow = light.on(vector(0, 1, 0))
-    wide, deep = b.x1 - b.x0, b.z1 - b.z0
+    size = (b.x1 - b.x0, b.z1 - b.z0)
+    texture = partial(_gravel, size=size, glow=glow, noises=noises, shift=float(b.seed % 89))
+    canvas.face(vector(b.x0, b.height, b.z0), vector(1, 0, 0), vector(0, 0, 1), size, texture)
 
-    def gravel(s: Array, t: Array, foot_s: Array, foot_t: Array) -> Array:
-        foot = np.sqrt(foot_s * foot_t)
-        tone = 0.30 * (1 + 0.12 * gritty.at(s * 14, t * 14, foot * 14))
-        tone = tone * (1 + 0.10 * cloudy.at(s * 3 + b.seed % 89, t * 3, foot * 3))
-        edge = np.minimum(np.minimum(s, wide - s), np.minimum(t, deep - t))
-        tone = tone * (1 + 0.7 * smoothstep(0.5, 0.35, -edge + 0.8))
-        unit = stripes(s, foot_s, 7.0, 2.0, 4.5) * stripes(t, foot_t, 9.0, 3.0, 5.5)
-        beside = stripes(s, foot_s, 7.0, 4.5, 5.0) * stripes(t, foot_t, 9.0, 3.2, 5.7)
-        tone = tone * (1 + 0.16 * unit) * (1 - 0.45 * beside)
-        return np.asarray(vector(1, 0.97, 0.92) * glow * tone[..., None], dtype=np.float32)
 
-    canvas.face(
-        vector(b.x0, b.height, b.z0), vector(1, 0, 0), vector(0, 0, 1), (wide, deep), gravel
-    )
+def _gravel(
+    s: Array,
+    t: Array,
+    foot_s: Array,
+    foot_t: Array,
+    *,
+    size: tuple[float, float],
+    glow: Array,
+    noises: tuple[Noise, Noise],
+    shift: float,
+) -> Array:
+    gritty, cloudy = noises
+    foot = np.sqrt(foot_s * foot_t)
+    tone = 0.28 * (1 + 0.12 * gritty.at(s * 14, t * 14, foot * 14))
+    tone = tone * (1 + 0.10 * cloudy.at(s * 3 + shift, t * 3, foot * 3))
+    edge = np.minimum(np.minimum(s, size[0] - s), np.minimum(t, size[1] - t))
+    tone = tone * (1 + 0.45 * smoothstep(0.3, 0.45, edge))
+    unit = stripes(s, foot_s, 7.0, 2.0, 4.5) * stripes(t, foot_t, 9.0, 3.0, 5.5)
+    beside = stripes(s, foot_s, 7.0, 4.5, 5.0) * stripes(t, foot_t, 9.0, 3.2, 5.7)
+    tone = tone * (1 + 0.16 * unit) * (1 - 0.45 * beside)
+    return np.asarray(vector(1, 0.97, 0.92) * glow * tone[..., None], dtype=np.float32)

@@ -15,9 +15,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 """float32 throughout; the type checker cannot follow NumPy's promotion rules that far."""
+
+Number = float | int
 
 Texture = Callable[[Array, Array, Array, Array], Array]
 """(s, t, footprint of s, footprint of t), metres on a face, each (n,) → linear RGB (n, 3)."""
@@ -27,7 +30,7 @@ _HORIZON = np.float32(1e3)
 """Metres; no face of a scene is farther."""
 
 
-def vector(x: float, y: float, z: float) -> Array:
+def vector(x: Number, y: Number, z: Number) -> Array:
     """A point, direction or colour."""
     return np.array([x, y, z], dtype=np.float32)
 
@@ -65,7 +68,7 @@ class Canvas:
         return float(column), float(row)
 
     def window(
-        self, left: float, right: float, top: float, bottom: float
+        self, left: Number, right: Number, top: Number, bottom: Number
     ) -> tuple[slice, slice] | None:
         """The pixels that a box touches, with one to spare; None where it is out of view."""
         rows = slice(max(0, int(top) - 1), min(self.height, int(bottom) + 2))
@@ -173,23 +176,27 @@ class Canvas:
         return np.where(self.z < _FAR, reach, np.float32(np.inf)).astype(np.float32)
 
 
-def stripes(coordinate: Array, footprint: Array, period: float, start: float, end: float) -> Array:
+def stripes(
+    coordinate: Array, footprint: Array, period: Number, start: Number, end: Number
+) -> Array:
     """Coverage, [0,1], of the stripes [start, end) + n·period, averaged over the footprint.
 
     Exact area sampling in one dimension: far stripes fade to their mean instead of flickering.
     """
+    first, share = start / period, (end - start) / period
     low = (coordinate - footprint / 2) / period
     high = (coordinate + footprint / 2) / period
-
-    def integral(u: Array) -> Array:
-        whole = np.floor(u)
-        part: Array = np.clip(u - whole - start / period, 0, (end - start) / period)
-        return whole * np.float32((end - start) / period) + part
-
-    return (integral(high) - integral(low)) / np.maximum(high - low, 1e-9)
+    covered = _stripe_integral(high, first, share) - _stripe_integral(low, first, share)
+    return np.asarray(covered / np.maximum(high - low, 1e-9))
 
 
-def smoothstep(low: float, high: float, value: Array) -> Array:
+def _stripe_integral(u: Array, first: float, share: float) -> Array:
+    """∫ of the stripes [first, first + share) + n up to u."""
+    whole = np.floor(u)
+    return np.asarray(whole * np.float32(share) + np.clip(u - whole - first, 0, share))
+
+
+def smoothstep(low: Number, high: Number, value: Array) -> Array:
     """0 below low, 1 above high, 3u² − 2u³ between."""
     u = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.asarray(u * u * (3 - 2 * u))

@@ -251,7 +251,7 @@ def _markings(x: Array, z: Array, across: Array, ahead: Array, road: Road) -> Ar
             1, 2 * half / wide
         )
 
-    dashes = line(0, 0.08) * stripes(z, ahead, 9.0, 0, 4.0)
+    dashes = line(0.0, 0.08) * stripes(z, ahead, 9.0, 0, 4.0)
     edges = line(-road.half + 0.3, 0.07) + line(road.half - 0.3, 0.07)
     paint = np.maximum(dashes, edges)
     for crossing in road.crossings:

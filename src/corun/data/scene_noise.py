@@ -40,7 +40,8 @@ class Noise:
             footprint: size of a pixel in texels; picks the level.
         """
         last = len(self._offsets) - 1
-        level = np.clip(np.log2(np.maximum(footprint, 1)) + 0.3, 0, last).astype(np.int32)
+        coarseness = np.log2(np.maximum(np.atleast_1d(footprint), 1)) + 0.3
+        level = np.clip(coarseness, 0, last).astype(np.int32)
         size = np.int32(_SIZE) >> level
         shrink = (size / np.float32(_SIZE)).astype(np.float32)
         offset = self._offsets[level]

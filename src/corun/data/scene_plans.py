@@ -62,7 +62,7 @@ def _street(rng: np.random.Generator) -> Plan:
         gap = float(rng.uniform(9, 15))
         kind: Kind = "poplar" if rng.random() < 0.3 else "broadleaf"
         for z in np.arange(rng.uniform(9, 16), 150, gap):
-            if _near(float(z), road.crossings, 6) or rng.random() < 0.25:
+            if _near(float(z), road.crossings, 6.0) or rng.random() < 0.25:
                 continue
             tall = float(rng.uniform(4.5, 7.5)) * (1.3 if kind == "poplar" else 1.0)
             trees.append(_tree(rng, offset + side * (half + 1.0), float(z), tall, kind))
@@ -70,7 +70,7 @@ def _street(rng: np.random.Generator) -> Plan:
         (offset + side * (half + 0.45), float(z), -side * 1.6)
         for side in (-1, 1)
         for z in np.arange(14 + 6 * side, 150, 24)
-        if not _near(float(z), road.crossings, 5)
+        if not _near(float(z), road.crossings, 5.0)
     ]
     return Plan(
         road,

@@ -101,13 +101,9 @@ def paint_post(canvas: Canvas, *, x: float, z: float, height: float, reach: floa
     wide = half / z * canvas.focal
     strength = min(1.0, 2 * wide)
     edge = max(wide, 0.5)
-
-    def bar(distance: Array) -> Array:
-        return np.clip(edge - distance + 0.5, 0, 1)
-
-    post = bar(np.abs(columns - column)) * (rows > head) * (rows < foot)
+    post = np.clip(edge - np.abs(columns - column) + 0.5, 0, 1) * (rows > head) * (rows < foot)
     between = (columns > min(column, end)) * (columns < max(column, end))
-    arm = bar(np.abs(rows - head)) * between
+    arm = np.clip(edge - np.abs(rows - head) + 0.5, 0, 1) * between
     near_end = np.abs(columns - end) < 0.55 / z * canvas.focal
     lamp = near_end * np.clip(2 * edge - np.abs(rows - head) + 0.5, 0, 1)
     alpha = np.maximum(np.maximum(post, arm), lamp) * np.float32(strength)
@@ -206,14 +202,7 @@ def _trunk(
     picture[..., 3] += alpha * (1 - picture[..., 3])
 
 
-def _taps(
-    u: Array, n: int
-) -> tuple[
-    np.ndarray[tuple[int], np.dtype[np.int32]],
-    np.ndarray[tuple[int], np.dtype[np.int32]],
-    Array,
-    Array,
-]:
+def _taps(u: Array, n: int) -> tuple[Array, Array, Array, Array]:
     """Bilinear taps of a coordinate in [0,1], and 1 where it is inside."""
     position = u * n - 0.5
     below = np.floor(position).astype(np.int32)

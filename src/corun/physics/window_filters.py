@@ -130,26 +130,32 @@ def _linear_fit(
     if g == 1:
         slope = cross / sigma[0, 0].unsqueeze(1).unsqueeze(1)
     else:
-        slope = _solve_symmetric(sigma, cross)
+        slope = _solve_symmetric(sigma, cross, epsilon)
     offset = source_mean - (slope * guide_mean.unsqueeze(1)).sum(dim=2)
     return slope, offset
 
 
 def _solve_symmetric(
-    sigma: dict[tuple[int, int], Float[Tensor, "b h w"]], right: Float[Tensor, "b c 3 h w"]
+    sigma: dict[tuple[int, int], Tensor], right: Float[Tensor, "b c 3 h w"], epsilon: float
 ) -> Float[Tensor, "b c 3 h w"]:
-    """x with S·x = right for a symmetric 3×3 S at each pixel, by the adjugate."""
-    s00, s01, s02 = sigma[0, 0], sigma[0, 1], sigma[0, 2]
-    s11, s12, s22 = sigma[1, 1], sigma[1, 2], sigma[2, 2]
-    c00, c01, c02 = s11 * s22 - s12 * s12, s02 * s12 - s01 * s22, s01 * s12 - s02 * s11
-    c11, c12, c22 = s00 * s22 - s02 * s02, s01 * s02 - s00 * s12, s00 * s11 - s01 * s01
-    determinant = s00 * c00 + s01 * c01 + s02 * c02
-    r0, r1, r2 = (right[:, :, i] for i in range(3))
-    rows = [
-        x.unsqueeze(1) * r0 + y.unsqueeze(1) * r1 + z.unsqueeze(1) * r2
-        for x, y, z in ((c00, c01, c02), (c01, c11, c12), (c02, c12, c22))
-    ]
-    return torch.stack(rows, dim=2) / determinant[:, None, None]
+    """x with S·x = right for S = Σ + ε·1, symmetric 3×3 at each pixel, by S = L·D·Lᵀ.
+
+    A grey picture makes Σ singular; elimination then keeps the digits that cofactors lose. No pivot
+    of S is below ε but by rounding.
+    """
+    d0 = sigma[0, 0].clamp(min=epsilon)
+    l10, l20 = sigma[0, 1] / d0, sigma[0, 2] / d0
+    d1 = (sigma[1, 1] - l10 * sigma[0, 1]).clamp(min=epsilon)
+    l21 = (sigma[1, 2] - l10 * sigma[0, 2]) / d1
+    d2 = (sigma[2, 2] - l20 * sigma[0, 2] - l21 * l21 * d1).clamp(min=epsilon)
+    d0, d1, d2, l10, l20, l21 = (part.unsqueeze(1) for part in (d0, d1, d2, l10, l20, l21))
+    y0 = right[:, :, 0]
+    y1 = right[:, :, 1] - l10 * y0
+    y2 = right[:, :, 2] - l20 * y0 - l21 * y1
+    x2 = y2 / d2
+    x1 = y1 / d1 - l21 * x2
+    x0 = y0 / d0 - l10 * x1 - l20 * x2
+    return torch.stack([x0, x1, x2], dim=2)
 
 
 def _axis_mean(image: Tensor, axis: int, radius: int) -> Tensor:
