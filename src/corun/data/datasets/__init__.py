@@ -1,0 +1,1 @@
+"""The public data sets of this field: how each is laid out, read and checked."""
