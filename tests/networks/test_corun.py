@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from literal_formulation import LiteralCORUN
 from published_weights import published_state
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -14,6 +13,7 @@ from corun.networks import prior_unet
 from corun.networks.corun import CORUN, CorunConfig, pad_to_multiple
 from corun.networks.published_layout import load_published
 from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
+from literal_formulation import LiteralCORUN
 
 TINY = CorunConfig(stages=2, dim=8, levels=2, ffn_expansion=2, prior_downscale=2)
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from literal_formulation import literal_attention, literal_block, literal_prior
 
 from corun.networks import prior_unet
 from corun.networks.prior_unet import AttentionBlock, PriorUNet, gram_matrix, strips
+from literal_formulation import literal_attention, literal_block, literal_prior
 
 
 def block_and_input(channels: int, heads: int) -> tuple[AttentionBlock, torch.Tensor]:

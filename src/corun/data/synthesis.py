@@ -97,7 +97,7 @@ class _Draw:
 
     def chance(self, probability: float) -> Tensor:
         """(B,1,1,1), true with the given probability."""
-        return self.uniform(0, 1) < probability
+        return self.uniform(0.0, 1.0) < probability
 
     def normal(self, channels: int, height: int, width: int) -> Tensor:
         """(B,channels,height,width), standard normal, drawn on the device from one seed."""
@@ -178,15 +178,16 @@ def _airlight(config: SynthesisConfig, draw: _Draw) -> Tensor:
     jitter = config.airlight_jitter
     airlight = brightness + draw.uniform(-jitter, jitter, channels=3)
     if config.tint_probability:
-        tint = draw.uniform(-1, 1) * config.tint_strength * draw.chance(config.tint_probability)
+        tint = draw.uniform(-1.0, 1.0) * config.tint_strength * draw.chance(config.tint_probability)
         axis = torch.tensor([1.0, 0.1, -1.0]).view(1, 3, 1, 1).to(airlight)
         airlight = airlight * (1 + tint * axis)
     if config.gradient_probability:
         height, width = draw.like.shape[-2:]
         x = torch.linspace(-0.5, 0.5, width).to(airlight).view(1, 1, 1, width)
         y = torch.linspace(-0.5, 0.5, height).to(airlight).view(1, 1, height, 1)
-        angle = draw.uniform(0, 2 * torch.pi)
-        slope = draw.uniform(0, config.gradient_strength) * draw.chance(config.gradient_probability)
+        angle = draw.uniform(0.0, 2 * torch.pi)
+        chosen = draw.chance(config.gradient_probability)
+        slope = draw.uniform(0.0, config.gradient_strength) * chosen
         airlight = airlight * (1 + slope * (x * angle.cos() + y * angle.sin()))
     return airlight.clamp(0, 1)
 
@@ -200,8 +201,8 @@ def _degrade(clean: Tensor, config: SynthesisConfig, draw: _Draw) -> Tensor:
         height, width = clean.shape[-2:]
         sigma = draw.uniform(*config.noise_sigma) / 255 * draw.chance(config.noise_probability)
         # A share of each: 0 = independent in each channel, 1 = the same in all (grey).
-        kind = (draw.uniform(0, 3)).floor()
-        correlation = torch.where(kind == 2, draw.uniform(0, 1), kind)
+        kind = (draw.uniform(0.0, 3.0)).floor()
+        correlation = torch.where(kind == 2, draw.uniform(0.0, 1.0), kind)
         colour, grey = draw.normal(3, height, width), draw.normal(1, height, width)
         scene = scene + sigma * ((1 - correlation).sqrt() * colour + correlation.sqrt() * grey)
     return scene.clamp(0, 1)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ class Validation:
     criterion: float
 
 
+@runtime_checkable
 class Batch(Protocol):
     """What a task prepares for a step."""
 
@@ -63,6 +64,7 @@ class Batch(Protocol):
         """The files it was made of, for error messages."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is trained."""
 

@@ -1,0 +1,87 @@
+"""Random crops that depend on nothing but the seed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
+from corun.errors import DataError, ImageFileError
+from rendered_folders import write_scenes
+
+
+def folder(root: Path, **settings: object) -> CleanDepthFolder:
+    config = {"clean": root / "clean", "depth": root / "depth", "convention": "distance",
+              "crop": 24, **settings}  # fmt: skip
+    return CleanDepthFolder(CleanDepthConfig.model_validate(config), seed=7)
+
+
+def test_a_sample_is_a_function_of_its_number(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 4)
+    one, other = folder(tmp_path), folder(tmp_path, cache=False)
+    for number in (9, 3, 0, 3):
+        a, b = one.sample(number), other.sample(number)
+        assert a.name == b.name
+        assert torch.equal(a.clean, b.clean)
+        assert torch.equal(a.depth, b.depth)
+
+
+def test_each_epoch_shows_every_photo_once_in_another_order(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 6)
+    source = folder(tmp_path)
+    epochs = [[source.sample(6 * e + i).name for i in range(6)] for e in range(4)]
+    assert all(sorted(epoch) == [f"{i}.png" for i in range(6)] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_depth_is_cut_where_the_photo_is_cut(tmp_path: Path) -> None:
+    """A photo that shows its own depth must agree with it, at any scale, flipped or not."""
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "depth").mkdir()
+    y, x = np.mgrid[0:96, 0:128]
+    smooth = (0.6 * x / 127 + 0.4 * y / 95).astype(np.float32)
+    pixels = np.repeat((smooth * 255).round().astype(np.uint8)[..., None], 3, 2)
+    Image.fromarray(pixels).save(tmp_path / "clean" / "a.png")
+    half = smooth.reshape(48, 2, 64, 2).mean((1, 3))
+    np.save(tmp_path / "depth" / "a.npy", half)
+    source = folder(tmp_path, scale=(0.3, 1.0))
+    for number in range(30):
+        sample = source.sample(number)
+        assert (sample.clean.mean(0, keepdim=True) - sample.depth).abs().max() < 0.02
+
+
+def test_inverse_depth_is_turned(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1)
+    far = folder(tmp_path).whole(0).depth
+    turned = folder(tmp_path, convention="inverse").whole(0).depth
+    torch.testing.assert_close(turned, 1 - far, atol=1 / 254, rtol=0)
+
+
+def test_crops_are_never_larger_than_the_photo(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 2, height=20, width=30)
+    sample = folder(tmp_path, crop=64).sample(0)
+    assert sample.clean.shape == (3, 64, 64)
+    assert sample.depth.shape == (1, 64, 64)
+
+
+def test_missing_folders_and_files_are_named(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 2)
+    with pytest.raises(DataError, match="absent"):
+        folder(tmp_path, clean=tmp_path / "absent")
+    with pytest.raises(DataError, match="absent"):
+        folder(tmp_path, depth=tmp_path / "absent")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no images"):
+        folder(tmp_path, clean=tmp_path / "empty")
+    (tmp_path / "depth" / "1.npy").unlink()
+    with pytest.raises(DataError, match=r"no depth for 1 of 2 photos, first 1\.png"):
+        folder(tmp_path)
+
+
+def test_an_unreadable_photo_is_named(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1)
+    (tmp_path / "clean" / "0.png").write_bytes(b"torn")
+    with pytest.raises(ImageFileError, match=r"0\.png"):
+        folder(tmp_path).sample(0)

@@ -1,0 +1,151 @@
+"""The synthesis against its formula."""
+
+import pytest
+import torch
+
+from corun.data.scenes import render_scene
+from corun.data.synthesis import (
+    SynthesisConfig,
+    compress_jpeg,
+    synthesize_haze,
+    veiled_target,
+)
+
+PLAIN = {
+    "darken_probability": 0.0,
+    "noise_probability": 0.0,
+    "jpeg_probability": 0.0,
+    "airlight_jitter": 0.0,
+}
+
+
+def scenes(count: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    rendered = [render_scene(48, 64, seed) for seed in range(count)]
+    return torch.stack([r.image for r in rendered]), torch.stack([r.depth for r in rendered])
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_plain_haze_is_the_formula() -> None:
+    clean, depth = scenes()
+    config = SynthesisConfig(**PLAIN, beta=(0.7, 0.7), airlight=(0.8, 0.8))
+    batch = synthesize_haze(clean, depth, config, generator())
+    T = torch.exp(-2 * 0.7 * depth)
+    torch.testing.assert_close(batch.transmission, T)
+    torch.testing.assert_close(batch.hazy, clean * T + 0.8 * (1 - T))
+    assert torch.equal(batch.target, clean)
+
+
+def test_the_same_seed_gives_the_same_haze_and_another_does_not() -> None:
+    clean, depth = scenes()
+    config = SynthesisConfig(patchy_probability=1.0, tint_probability=1.0, gradient_probability=1.0)
+    a, b = (synthesize_haze(clean, depth, config, generator(5)) for _ in range(2))
+    for one, other in zip(a, b, strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(a.hazy, synthesize_haze(clean, depth, config, generator(6)).hazy)
+
+
+def test_draws_stay_in_their_ranges_and_differ_between_images() -> None:
+    clean, depth = torch.full((400, 3, 1, 1), 0.5), torch.ones(400, 1, 1, 1)
+    batch = synthesize_haze(clean, depth, SynthesisConfig(jpeg_probability=0), generator())
+    beta = -batch.transmission.log() / 2
+    assert 0.2 <= beta.min() < 0.3
+    assert 2.7 < beta.max() <= 2.8 + 1e-5
+    brightness = batch.airlight.mean(1)
+    assert 0.22 < brightness.min() < 0.3
+    assert 0.95 < brightness.max() <= 1
+    spread = batch.airlight.amax(1) - batch.airlight.amin(1)
+    assert 0 < spread.max() <= 0.05 + 1e-6
+
+
+def test_half_of_the_scenes_are_darker() -> None:
+    clean, depth = torch.full((1000, 3, 1, 1), 0.5), torch.zeros(1000, 1, 1, 1)
+    config = SynthesisConfig(noise_probability=0, jpeg_probability=0)
+    hazy = synthesize_haze(clean, depth, config, generator()).hazy[:, 0].flatten()
+    untouched = (hazy - 0.5).abs() < 1e-6
+    assert 0.45 < untouched.float().mean() < 0.55
+    powers = hazy[~untouched].log() / torch.tensor(0.5).log()
+    assert 1.49 < powers.min() < 1.6
+    assert 2.9 < powers.max() < 3.01
+
+
+def test_noise_has_the_stated_strength_and_kinds() -> None:
+    clean, depth = torch.full((300, 3, 32, 32), 0.5), torch.zeros(300, 1, 32, 32)
+    config = SynthesisConfig(
+        darken_probability=0, noise_probability=1, jpeg_probability=0, noise_sigma=(10, 10)
+    )
+    noise = synthesize_haze(clean, depth, config, generator()).hazy - 0.5
+    assert noise.std() * 255 == pytest.approx(10, rel=0.05)
+    flat = noise.flatten(2)
+    correlation = torch.stack([torch.corrcoef(image)[0, 1] for image in flat])
+    assert ((correlation - 0).abs() < 0.15).float().mean() > 0.25  # colour
+    assert (correlation > 0.999).float().mean() > 0.25  # grey
+    between = (correlation > 0.15) & (correlation < 0.999)
+    assert between.float().mean() > 0.15  # correlated
+
+
+def test_no_haze_sometimes_where_asked() -> None:
+    clean, depth = torch.rand(500, 3, 1, 1), torch.ones(500, 1, 1, 1)
+    config = SynthesisConfig(clear_probability=0.2)
+    clear = synthesize_haze(clean, depth, config, generator()).transmission == 1
+    assert 0.14 < clear.float().mean() < 0.26
+
+
+def test_patchy_haze_varies_over_constant_depth_around_the_same_density() -> None:
+    clean, depth = torch.rand(4, 3, 64, 64), torch.full((4, 1, 64, 64), 0.5)
+    config = SynthesisConfig(**PLAIN, beta=(1.0, 1.0), patchy_probability=1.0)
+    optical = -synthesize_haze(clean, depth, config, generator()).transmission.log()
+    assert (optical.flatten(1).std(1) > 0.05).all()
+    torch.testing.assert_close(optical.flatten(1).mean(1), torch.ones(4), atol=1e-4, rtol=0)
+
+
+def test_tinted_and_varying_airlight() -> None:
+    clean, depth = torch.rand(50, 3, 16, 16), torch.full((50, 1, 16, 16), 0.5)
+    tinted = SynthesisConfig(**PLAIN, airlight=(0.6, 0.6), tint_probability=1.0)
+    airlight = synthesize_haze(clean, depth, tinted, generator()).airlight[..., 0, 0]
+    difference = airlight[:, 0] - airlight[:, 2]
+    assert difference.min() < -0.05
+    assert difference.max() > 0.05
+    varying = SynthesisConfig(**PLAIN, airlight=(0.6, 0.6), gradient_probability=1.0)
+    airlight = synthesize_haze(clean, depth, varying, generator()).airlight
+    assert airlight.shape == (50, 3, 16, 16)
+    spread = airlight.flatten(1).amax(1) - airlight.flatten(1).amin(1)
+    assert spread.max() > 0.08
+    assert spread.max() <= 0.6 * 0.2 * 1.5
+
+
+def test_jpeg_is_close_to_a_real_codec() -> None:
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    clean, _ = scenes(1)
+    for quality in (30, 60, 90):
+        ours = compress_jpeg(clean, torch.tensor([float(quality)]))[0]
+        stream = io.BytesIO()
+        pixels = (clean[0] * 255).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(stream, "JPEG", quality=quality)
+        real = torch.from_numpy(np.asarray(Image.open(stream)).copy()).permute(2, 0, 1) / 255
+        damage = (real - clean[0]).square().mean()
+        assert (ours - real).square().mean() < 0.5 * damage
+
+
+def test_jpeg_keeps_odd_sizes() -> None:
+    image = torch.rand(2, 3, 17, 31)
+    assert compress_jpeg(image, torch.tensor([50.0, 90.0])).shape == image.shape
+
+
+def test_veil_fades_from_the_clean_photo_to_grey() -> None:
+    clean = torch.rand(1, 3, 1, 4)
+    T = torch.tensor([0.01, 0.02, 0.10, 0.9]).view(1, 1, 1, 4)
+    airlight = torch.tensor([0.9, 0.8, 0.7]).view(1, 3, 1, 1)
+    target = veiled_target(clean, T, airlight, (0.02, 0.10))
+    veil = 0.45 + 0.55 * 0.8
+    torch.testing.assert_close(target[..., :2], torch.full((1, 3, 1, 2), veil))
+    torch.testing.assert_close(target[..., 2:], clean[..., 2:])
+    assert veiled_target(clean, T, airlight, (0.0, 0.0)) is clean
+    middle = veiled_target(clean, torch.full_like(T, 0.06), airlight, (0.02, 0.10))
+    torch.testing.assert_close(middle, 0.5 * clean + 0.5 * veil)

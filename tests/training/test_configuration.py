@@ -1,0 +1,71 @@
+"""Typed configuration: what is wrong is said by name."""
+
+from pathlib import Path
+
+import pytest
+
+from corun.configuration import apply_override, load_configuration
+from corun.errors import ConfigurationError
+from corun.training.pretrain import PretrainConfig
+from rendered_folders import write_recipe
+
+
+def test_yaml_becomes_typed_values(tmp_path: Path) -> None:
+    config = load_configuration(PretrainConfig, write_recipe(tmp_path))
+    assert config.run.folder == tmp_path / "run"
+    assert config.network.transmission_step == "least_squares"
+    assert config.synthesis.beta == (0.2, 2.8)
+    assert config.optimizer.betas == (0.9, 0.999)
+
+
+def test_dotted_overrides_win_and_read_exponents_as_numbers(tmp_path: Path) -> None:
+    overrides = ["optimizer.learning_rate=2e-4", "run.steps=7", "data.scale=[0.9,1.0]",
+                 "loss.vgg=file.pth", "run.compile=true", "network.dim=6"]  # fmt: skip
+    config = load_configuration(PretrainConfig, write_recipe(tmp_path), overrides)
+    assert config.optimizer.learning_rate == 2e-4
+    assert config.run.steps == 7
+    assert config.data.scale == (0.9, 1.0)
+    assert config.loss.vgg == Path("file.pth")
+    assert config.run.compile is True
+    assert config.network.dim == 6
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("run.setps=7", "run.setps: unknown key"),
+        ("network.depth=7", "network.depth: unknown key"),
+        ("synthesis.fog=1", "synthesis.fog: unknown key"),
+        ("run.steps=0", "run.steps"),
+        ("run.steps=many", "run.steps"),
+        ("network.transmission_step=exact", "network.transmission_step"),
+        ("data.convention=disparity", "data.convention"),
+        ("run.steps", "an override looks like"),
+        ("run.steps.more=1", "steps is a value"),
+        ("=1", "an override looks like"),
+        ("run.steps=[1", "not valid YAML"),
+    ],
+)
+def test_wrong_keys_and_values_are_named(tmp_path: Path, override: str, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named.replace(".", r"\.")) as caught:
+        load_configuration(PretrainConfig, write_recipe(tmp_path), [override])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1", "just text"])
+def test_files_that_are_no_mapping_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=r"recipe\.yaml"):
+        load_configuration(PretrainConfig, path)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"absent\.yaml"):
+        load_configuration(PretrainConfig, tmp_path / "absent.yaml")
+
+
+def test_overrides_make_missing_sections() -> None:
+    content: dict[str, object] = {}
+    apply_override(content, "a.b.c=1")
+    assert content == {"a": {"b": {"c": 1}}}

@@ -1,0 +1,195 @@
+"""Pre-training end to end, with real files, real processes and a real kill."""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.networks.checkpoints import load_network
+from corun.training.checkpoint import load_checkpoint, save_atomically
+from corun.training.configuration import OptimizerConfig
+from corun.training.engine import TrainingDivergedError, learning_rate_at
+from corun.training.pretrain import Pretraining, run
+from rendered_folders import write_recipe, write_scenes
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+PROGRAM = "import sys; from pathlib import Path; from corun.training.pretrain import run; "
+PROGRAM += "run(Path(sys.argv[1]), sys.argv[2:])"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    write_scenes(tmp_path, 5)
+    return write_recipe(tmp_path)
+
+
+def command(recipe: Path, *overrides: str) -> list[str]:
+    return [sys.executable, "-c", PROGRAM, str(recipe), *overrides]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(folder / "last.ckpt")["network"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_leaves_weights_log_checkpoints_and_pictures(recipe: Path) -> None:
+    folder = recipe.parent / "run"
+    run(recipe, [])
+    loaded = load_network(folder / "weights.safetensors")
+    assert loaded.metadata["configuration"]["run"]["steps"] == 12
+    assert loaded.metadata["validation"]["PSNR"] > 5
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "validation PSNR" in r] == [6, 12]
+    assert load_checkpoint(folder / "best.ckpt")["step"] in (6, 12)
+    assert list((folder / "events").iterdir())
+    assert (folder / "pictures" / "synthetic-000012.png").is_file()
+    assert not list(folder.glob(".*"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_killed_at_any_moment_it_resumes_bit_identically(recipe: Path) -> None:
+    run(recipe, [f"run.folder={recipe.parent}/whole"])
+    last = recipe.parent / "run" / "last.ckpt"
+    process = subprocess.Popen(
+        command(recipe), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    while process.poll() is None and not last.exists():
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 0 < load_checkpoint(last)["step"] < 12
+    run(recipe, [])
+    uninterrupted, resumed = weights(recipe.parent / "whole"), weights(last.parent)
+    for name, tensor in uninterrupted.items():
+        assert torch.equal(tensor, resumed[name]), name
+    one = load_checkpoint(recipe.parent / "whole" / "last.ckpt")
+    other = load_checkpoint(last)
+    for name, tensor in one["average"].items():
+        assert torch.equal(torch.as_tensor(tensor), torch.as_tensor(other["average"][name])), name
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_accumulation_gives_the_gradient_of_the_whole_batch(recipe: Path) -> None:
+    """Without random degradations the parts of a batch are the batch."""
+    plain = ["synthesis.darken_probability=0", "synthesis.noise_probability=0",
+             "synthesis.jpeg_probability=0", "synthesis.beta=[1.0,1.0]",
+             "synthesis.airlight=[0.8,0.8]", "synthesis.airlight_jitter=0",
+             "run.steps=2", "run.batch=4"]  # fmt: skip
+    run(recipe, [*plain, f"run.folder={recipe.parent}/a"])
+    run(recipe, [*plain, f"run.folder={recipe.parent}/b", "run.accumulate=2"])
+    a, b = weights(recipe.parent / "a"), weights(recipe.parent / "b")
+    for name, tensor in a.items():
+        # AdamW's first steps are close to sign(g)·rate, so rounding may flip single zeros.
+        assert ((tensor - b[name]).abs() > 1e-5).float().mean() < 0.02, name
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_two_processes_train_together(recipe: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2",
+                "--master-port=29531"]  # fmt: skip
+    script = recipe.parent / "program.py"
+    script.write_text(PROGRAM)
+    result = subprocess.run(
+        [*torchrun, str(script), str(recipe), "run.steps=4"],
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert load_checkpoint(recipe.parent / "run" / "last.ckpt")["step"] == 4
+    metadata = load_network(recipe.parent / "run" / "weights.safetensors").metadata
+    assert metadata["hardware"].startswith("2 ×")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_non_finite_loss_stops_before_it_poisons_anything(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Pretraining.loss
+
+    def poisoned(self, network, batch, step, part, rank):  # type: ignore[no-untyped-def]
+        terms = original(self, network, batch, step, part, rank)
+        scale = float("nan") if step == 7 else 1.0
+        return type(terms)(terms.total * scale, terms.parts)
+
+    monkeypatch.setattr(Pretraining, "loss", poisoned)
+    with pytest.raises(TrainingDivergedError) as caught:
+        run(recipe, [])
+    message = str(caught.value)
+    assert "step 7" in message
+    assert ".png" in message
+    assert "learning_rate" in message
+    checkpoint = load_checkpoint(recipe.parent / "run" / "last.ckpt")
+    assert checkpoint["step"] == 6
+    assert all(torch.isfinite(t).all() for t in checkpoint["network"].values())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_another_configuration_is_not_continued(recipe: Path) -> None:
+    run(recipe, ["run.steps=3"])
+    with pytest.raises(ConfigurationError, match="another configuration"):
+        run(recipe, ["run.steps=3", "optimizer.learning_rate=1e-5"])
+    run(recipe, ["run.steps=3", "run.validate_every=2"])  # what does not change the result may
+
+
+def test_a_damaged_checkpoint_is_named(recipe: Path) -> None:
+    (recipe.parent / "run").mkdir()
+    (recipe.parent / "run" / "last.ckpt").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(WeightsError, match=r"last\.ckpt"):
+        run(recipe, [])
+
+
+def test_missing_perceptual_weights_are_said(recipe: Path) -> None:
+    from corun.configuration import load_configuration
+    from corun.training.pretrain import PretrainConfig
+
+    config = load_configuration(PretrainConfig, recipe, ["loss.contrastive=0.2"])
+    assert "contrastive perceptual term is off" in Pretraining(config).notices[0]
+    with pytest.raises(WeightsError, match="absent"):
+        run(recipe, ["loss.contrastive=0.2", "loss.vgg=absent.pth"])
+
+
+def test_photos_without_depth_are_named(recipe: Path) -> None:
+    (recipe.parent / "depth" / "3.npy").unlink()
+    with pytest.raises(DataError, match=r"3\.png"):
+        run(recipe, [])
+
+
+def test_batch_must_divide(recipe: Path) -> None:
+    with pytest.raises(ConfigurationError, match="multiple"):
+        run(recipe, ["run.batch=3", "run.accumulate=2"])
+
+
+def test_a_failed_write_keeps_the_previous_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "last.ckpt"
+    save_atomically({"step": 1}, path)
+
+    def torn(content: object, stream: object) -> None:
+        stream.write(b"half")  # type: ignore[attr-defined]
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", torn)
+    with pytest.raises(OSError, match="No space"):
+        save_atomically({"step": 2}, path)
+    monkeypatch.undo()
+    assert load_checkpoint(path)["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_learning_rate_rises_and_falls_to_its_end() -> None:
+    config = OptimizerConfig(learning_rate=1.0, final_learning_rate=0.1, warmup_steps=4)
+    rates = [learning_rate_at(step, 20, config) for step in range(21)]
+    assert rates[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert rates[4] == pytest.approx(1.0)
+    assert rates[12] == pytest.approx(0.55)
+    assert rates[20] == pytest.approx(0.1)
+    assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
