@@ -1,0 +1,185 @@
+"""CORUN's fast formulation against the literal one, in one run: speed, peak memory, accuracy.
+
+    python benchmarks/inference.py                 # speed at 512×512, memory at 2048×1536
+    python benchmarks/inference.py --device cuda   # the same on a GPU, and a training step
+
+The literal formulation (tests/literal_formulation.py) computes queries, keys and values at every
+pixel and whole feed-forward maps, in float32 and contiguous memory order. Speed is the median
+over pairs run in turn; memory is each process's own high-water mark less that of a process that
+only imports and builds the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from literal_formulation import LiteralCORUN
+
+from corun.networks.corun import CORUN
+from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
+
+CONFIGS = {"corun-base": BASE_CONFIG, "corun-lite": LITE_CONFIG}
+
+
+class LowPrecision(nn.Module):
+    """The network under autocast, as the Dehazer runs it with ``--dtype bfloat16``."""
+
+    def __init__(self, network: CORUN, device: str) -> None:
+        super().__init__()
+        self.network, self.device = network, device
+
+    def forward(self, hazy: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device, torch.bfloat16):
+            scene, transmission = self.network(hazy)
+        return scene.float(), transmission.float()
+
+
+def build(name: str, variant: str, device: str) -> nn.Module:
+    torch.manual_seed(0)
+    network = CORUN(CONFIGS[name]).eval().to(device)
+    if variant == "literal":
+        return LiteralCORUN(network)
+    network = network.to(memory_format=torch.channels_last)
+    return LowPrecision(network, device) if variant == "bfloat16" else network
+
+
+def picture(height: int, width: int, device: str) -> Tensor:
+    from corun.data.scenes import render_scene
+
+    image = render_scene(height, width, 0).image
+    return (0.5 * image + 0.45)[None].to(device)
+
+
+def psnr(a: Tensor, b: Tensor) -> float:
+    return float(-10 * (a.clamp(0, 1) - b.clamp(0, 1)).square().mean().log10())
+
+
+def synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+@torch.no_grad()
+def speed(name: str, side: int, pairs: int, device: str) -> dict[str, object]:
+    """Median seconds of each variant, in turn, and the ratios pair by pair."""
+    hazy = picture(side, side, device)
+    networks = {v: build(name, v, device) for v in ("literal", "float32", "bfloat16")}
+    outputs = {variant: network(hazy)[0] for variant, network in networks.items()}
+    seconds: dict[str, list[float]] = {variant: [] for variant in networks}
+    for _ in range(pairs):
+        for variant, network in networks.items():
+            synchronise(device)
+            start = time.perf_counter()
+            network(hazy)
+            synchronise(device)
+            seconds[variant].append(time.perf_counter() - start)
+
+    def ratio(variant: str) -> float:
+        ratios = [a / b for a, b in zip(seconds["literal"], seconds[variant], strict=True)]
+        return round(sorted(ratios)[len(ratios) // 2], 2)
+
+    return {
+        "model": name,
+        "size": f"{side}x{side}",
+        "median seconds": {v: round(sorted(s)[len(s) // 2], 3) for v, s in seconds.items()},
+        "times faster than literal": {v: ratio(v) for v in ("float32", "bfloat16")},
+        "largest difference, float32": float((outputs["float32"] - outputs["literal"]).abs().max()),
+        "PSNR to literal, dB": {
+            v: round(psnr(outputs[v], outputs["literal"]), 1) for v in ("float32", "bfloat16")
+        },
+    }
+
+
+def memory_child(name: str, variant: str, height: int, width: int, out: Path | None) -> None:
+    """In a process of its own: run once, print the high-water mark in MiB."""
+    network = None if variant == "nothing" else build(name, variant, "cpu")
+    hazy = picture(height, width, "cpu")
+    if network is not None:
+        with torch.no_grad():
+            scene = network(hazy)[0]
+        if out is not None:
+            torch.save(scene, out)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def memory(name: str, height: int, width: int, folder: Path) -> dict[str, object]:
+    """Peak memory of one picture beyond an idle process, literal and fast, and their difference."""
+    peaks = {}
+    for variant in ("nothing", "literal", "float32"):
+        command = [sys.executable, __file__, "--child", name, variant, str(height), str(width),
+                   str(folder / f"{variant}.pt")]  # fmt: skip
+        peaks[variant] = float(subprocess.run(command, check=True, capture_output=True).stdout)
+    a, b = (torch.load(folder / f"{v}.pt", weights_only=True) for v in ("literal", "float32"))
+    used = {v: peaks[v] - peaks["nothing"] for v in ("literal", "float32")}
+    return {
+        "model": name,
+        "size": f"{width}x{height}",
+        "peak MiB beyond an idle process": {v: round(u) for v, u in used.items()},
+        "share of literal": round(used["float32"] / used["literal"], 3),
+        "largest difference": float((a - b).abs().max()),
+    }
+
+
+def training_step(name: str, side: int, batch: int, device: str, repeats: int) -> dict[str, object]:
+    """Seconds and peak memory of forward, backward and AdamW, literal and fast."""
+    result: dict[str, object] = {"model": name, "batch": batch, "size": f"{side}x{side}"}
+    hazy = torch.rand(batch, 3, side, side, device=device)
+    for variant in ("literal", "float32", "bfloat16"):
+        network = build(name, variant, device).train()
+        optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        times = []
+        for _ in range(repeats + 1):
+            synchronise(device)
+            start = time.perf_counter()
+            scene, transmission = network(hazy)
+            ((scene - hazy).abs().mean() + 0.01 * transmission.mean()).backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            synchronise(device)
+            times.append(time.perf_counter() - start)
+        seconds = sorted(times[1:])[repeats // 2]
+        peak = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else None
+        result[variant] = {"seconds": round(seconds, 3), "peak MiB": peak and round(peak)}
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--only", choices=["speed", "memory", "training"])
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        name, variant, height, width, out = arguments.child
+        memory_child(name, variant, int(height), int(width), Path(out))
+        return
+    import tempfile
+
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.device}")
+    if arguments.only in (None, "speed"):
+        for name in CONFIGS:
+            print(json.dumps(speed(name, 512, arguments.pairs, arguments.device), indent=1))
+    if arguments.only in (None, "memory") and arguments.device == "cpu":
+        with tempfile.TemporaryDirectory() as folder:
+            print(json.dumps(memory("corun-base", 1536, 2048, Path(folder)), indent=1))
+    if arguments.only == "training" or (arguments.only is None and arguments.device == "cuda"):
+        batch = 16 if arguments.device == "cuda" else 2
+        print(json.dumps(training_step("corun-base", 288, batch, arguments.device, 3), indent=1))
+
+
+if __name__ == "__main__":
+    main()
