@@ -24,10 +24,9 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from literal_formulation import LiteralCORUN
-
 from corun.networks.corun import CORUN
 from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
+from literal_formulation import LiteralCORUN
 
 CONFIGS = {"corun-base": BASE_CONFIG, "corun-lite": LITE_CONFIG}
 

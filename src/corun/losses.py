@@ -151,7 +151,9 @@ def contrastive_perceptual_loss(
     layer_weights: Sequence[float],
     epsilon: float = 1e-7,
 ) -> Float[Tensor, ""]:
-    """Near the clear, far from the hazy: Σ_l w_l·mean|φ_l(J) − φ_l(G)| / (mean|φ_l(J) − φ_l(P)| + ε).
+    """Near the clear, far from the hazy.
+
+        Σ_l w_l·mean|φ_l(J) − φ_l(G)| / (mean|φ_l(J) − φ_l(P)| + ε)
 
     Args:
         scene: φ_l(J), from :class:`VggFeatures`.

@@ -176,15 +176,14 @@ def crop_depth(photo: CleanDepthPhoto, window: tuple[int, int, int], side: int) 
     y = (centres + top) * ratio_y - 0.5
     x = (centres + left) * ratio_x - 0.5
     grid_x, grid_y = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
-    out = cv2.remap(photo.depth, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return out.astype(np.float32) / 255
+    border = cv2.BORDER_REPLICATE
+    out = cv2.remap(photo.depth, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(out, np.float32) / np.float32(255)
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Area average downwards, bicubic upwards; 8 bits stay 8 bits."""
     if image.shape[:2] == (height, width):
         return image
-    smaller = height < image.shape[0]
-    return cv2.resize(
-        image, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    )
+    method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method))

@@ -101,11 +101,10 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
     text = str(name_or_path)
     if text in MODELS:
         card = MODELS[text]
-        path = weights_path(card)
-        if path is None:
-            network, metadata = build_model(text), {}
-        else:
-            network, metadata = load_file_of_ours(path)
+        shipped = weights_path(card)
+        if shipped is None:
+            return LoadedNetwork(_ready(build_model(text), device), text, card=card)
+        network, metadata = load_file_of_ours(shipped)
         return LoadedNetwork(_ready(network, device), text, metadata, card)
     path = _from_hub(text) if text.startswith(HUB_PREFIX) else Path(text).expanduser()
     if not path.exists():
@@ -190,7 +189,14 @@ def _config(content: Any, path: Path) -> CorunConfig:
 
 
 def _ready(network: nn.Module, device: torch.device | str) -> nn.Module:
-    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    frozen = network.eval().requires_grad_(False).to(device)
+    return in_channels_last(frozen)
+
+
+def in_channels_last(network: nn.Module) -> nn.Module:
+    """The same network with its weights in channels-last memory order, in place."""
+    ordered: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return ordered
 
 
 def _from_hub(text: str) -> Path:

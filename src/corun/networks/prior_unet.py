@@ -13,6 +13,7 @@ halo when no gradient is needed. See DESIGN notes in ``docs/algorithm.md``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -111,7 +112,8 @@ class AttentionBlock(nn.Module):
         rows = self._strip_rows(x)
         if rows >= x.shape[2]:
             x = x + self._attend(x, mixing)
-            return x + self.ffn(self._normalise(x))
+            refined: Tensor = x + self.ffn(self._normalise(x))
+            return refined
         # The two radius-2 and radius-1 parts are fused: strips of the attention output with a
         # halo of 1 row feed the feed-forward part at once, so no further full map is written.
         return self._in_strips(x, rows, mixing)
@@ -137,7 +139,7 @@ class AttentionBlock(nn.Module):
         return out.permute(0, 3, 1, 2)
 
     def _strip_rows(self, x: Float[Tensor, "b c h w"]) -> int:
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return x.shape[2]
         budget = STRIP_ELEMENTS_CPU if x.device.type == "cpu" else STRIP_ELEMENTS_CUDA
         return max(4, budget // max(1, x.shape[0] * x.shape[3] * self.widest))
@@ -254,11 +256,11 @@ class PriorUNet(nn.Module):
 
 
 def fuse_skip(
-    fuse: nn.Conv2d, x: Float[Tensor, "b c h w"], skip: Float[Tensor, "b c h w"]
+    fuse: nn.Module, x: Float[Tensor, "b c h w"], skip: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, "b c h w"]:
     """1×1 convolution of the concatenation [x, skip], without writing the concatenation."""
-    weight_x, weight_skip = fuse.weight.split((x.shape[1], skip.shape[1]), dim=1)
-    return F.conv2d(x, weight_x) + F.conv2d(skip, weight_skip)
+    weight, channels = cast(nn.Conv2d, fuse).weight, x.shape[1]
+    return F.conv2d(x, weight[:, :channels]) + F.conv2d(skip, weight[:, channels:])
 
 
 def channels_last(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, CorunError, DeviceError, MissingExtraError
 from corun.networks.averaging import WeightAverage
+from corun.networks.checkpoints import in_channels_last
 from corun.training.checkpoint import BEST, LAST, load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig, RunConfig
 from corun.training.reporting import Reporter
@@ -129,7 +130,7 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
             f"run.batch ({run.batch}) must be a multiple of run.accumulate ({run.accumulate})"
         )
     fabric = _launch(run)
-    network = task.network.to(memory_format=torch.channels_last)
+    network = in_channels_last(task.network)
     average = WeightAverage(network, run.ema_decay)
     optimizer = torch.optim.AdamW(
         network.parameters(),
