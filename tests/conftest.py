@@ -7,8 +7,10 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import torch
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,29 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the data folder ../shared beside the checkout")
     return folder.resolve()
+
+
+class RenderedHaze(NamedTuple):
+    """Rendered scenes in homogeneous haze of which everything is known."""
+
+    hazy: torch.Tensor
+    scene: torch.Tensor
+    depth: torch.Tensor
+    transmission: torch.Tensor
+    airlight: torch.Tensor
+
+
+@pytest.fixture(scope="session")
+def rendered_haze() -> RenderedHaze:
+    """Eight scenes, two of each kind of place, 240×320, β = 2.2, bluish airlight."""
+    from corun.data.scenes import render_scene
+    from corun.physics.scattering import add_haze
+    from corun.physics.transmission import depth_to_transmission
+
+    rendered = [render_scene(240, 320, seed) for seed in range(8)]
+    scene = torch.stack([one.image for one in rendered])
+    depth = torch.stack([one.depth for one in rendered])
+    transmission = depth_to_transmission(depth, 2.2)
+    airlight = torch.tensor([0.82, 0.86, 0.90]).view(1, 3, 1, 1)
+    hazy = add_haze(scene, transmission, airlight)
+    return RenderedHaze(hazy, scene, depth, transmission, airlight)

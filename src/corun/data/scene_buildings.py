@@ -63,13 +63,13 @@ def paint_building(
     elif b.height < canvas.camera_height:
         _paint_flat_roof(canvas, b, light, noises)
     if side is not None:
-        canvas.face(side[0], side[1], up, (deep, b.height), facade.texture(side[2]))
+        canvas.face(side[0], side[1], up, (deep, b.height), facade.texture(side[2], deep))
     canvas.face(
         vector(b.x0, 0, b.z0),
         right,
         up,
         (wide, b.height + b.roof),
-        facade.texture(-forward),
+        facade.texture(-forward, wide),
         gable=b.roof,
     )
 
@@ -131,12 +131,13 @@ class _Facade:
         if building.style == "house":
             self.window = (0.34, 0.45)
 
-    def texture(self, normal: Array) -> Texture:
-        """The wall whose outward normal is given."""
+    def texture(self, normal: Array, length: float) -> Texture:
+        """The wall whose outward normal is given; a whole number of windows fits its length."""
         light = self.light.on(normal)
         sunny = float(normal @ self.light.towards) > 0
         side = float(abs(normal[0])) * 17
-        return partial(self._colour, light=light, sunny=sunny, side=side)
+        bay = length / max(1, round(length / self.bay))
+        return partial(self._colour, light=light, sunny=sunny, side=side, bay=bay)
 
     def _colour(
         self,
@@ -147,6 +148,7 @@ class _Facade:
         light: Array,
         sunny: bool,
         side: float,
+        bay: float,
     ) -> Array:
         foot = np.sqrt(foot_s * foot_t)
         grit = self.gritty.at(s * 22 + self.shift, t * 30 + side, foot * 26)
@@ -166,17 +168,19 @@ class _Facade:
         height = self.building.height
         first = 3.9 if self.shops else 0.0
         above = t - first
-        half_s, half_t = self.window[0] / 2 * self.bay, self.window[1] / 2 * self.storey
-        mid_s, mid_t = self.bay / 2, self.storey * 0.54
-        frame = self._grid(s, above, foot_s, foot_t, mid_s, mid_t, half_s + 0.11, half_t + 0.11)
-        pane = self._grid(s, above, foot_s, foot_t, mid_s, mid_t, half_s, half_t)
-        mullion = stripes(s - mid_s + 0.04, foot_s, self.bay, 0, 0.08)
-        open_wall = smoothstep(0, 0.02, above) * smoothstep(0, 0.02, height - 0.7 - t)
+        half_s, half_t = self.window[0] / 2 * bay, self.window[1] / 2 * self.storey
+        mid_s, mid_t = bay / 2, self.storey * 0.54
+        grid = partial(self._grid, s, above, foot_s, foot_t, mid_s, mid_t)
+        frame, pane = grid(half_s + 0.11, half_t + 0.11), grid(half_s, half_t)
+        mullion = stripes(s - mid_s + 0.04, foot_s, bay, 0, 0.08)
+        # Whole windows only: as many storeys as leave room for a cornice.
+        storeys = np.floor((height - 0.65 - first - mid_t - half_t) / self.storey) + 1
+        open_wall = smoothstep(0, 0.02, above) * (above < storeys * self.storey)
         frame, pane = frame * open_wall, pane * open_wall * (1 - 0.7 * mullion)
         trim = mix(self.wall, vector(0.72, 0.71, 0.68), 0.75) * light * 0.9
         colour = mix(colour, trim, frame)
         room = self.rooms[
-            np.floor(s / self.bay).astype(np.int32) & 63,
+            np.floor(s / bay).astype(np.int32) & 63,
             np.floor(above / self.storey).astype(np.int32) & 63,
         ]
         rise = np.clip(above / self.storey - np.floor(above / self.storey), 0, 1)
@@ -213,7 +217,7 @@ class _Facade:
     ) -> Array:
         """Coverage of one rectangle per bay and storey."""
         half_s, half_t = min(half_s, mid_s), min(half_t, self.storey / 2 - 0.01)
-        return stripes(s - mid_s + half_s, foot_s, self.bay, 0, 2 * half_s) * stripes(
+        return stripes(s - mid_s + half_s, foot_s, 2 * mid_s, 0, 2 * half_s) * stripes(
             t - mid_t + half_t, foot_t, self.storey, 0, 2 * half_t
         )
 
