@@ -1,0 +1,82 @@
+"""`corun study`: a blind rating page for people, and what they said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def study(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results, by method.")],
+    mode: Annotated[str, typer.Option(help="score (1 to 10) or pairs.")] = "score",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
+    host: Annotated[
+        str, typer.Option(help="0.0.0.0 lets others on your network take part.")
+    ] = "127.0.0.1",
+    votes: Annotated[Path, typer.Option(metavar="FILE", help="SQLite file of the votes.")] = Path(
+        "votes.sqlite"
+    ),
+    originals: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Hazy photos, shown beside.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Photos at most, chosen by the seed.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice and the orders.")] = 0,
+) -> None:
+    """Serve a blind, randomised rating page over folders of results."""
+    from corun.apps.command_group import complain
+    from corun.errors import ConfigurationError
+    from corun.study.server import StudyServer
+    from corun.study.trials import MODES, open_study
+    from corun.study.votes import VoteStore
+
+    chosen = next((known for known in MODES if known == mode), None)
+    if chosen is None:
+        raise ConfigurationError(f"--mode {mode}: give {' or '.join(MODES)}")
+    opened = open_study(folders, chosen, originals=originals, limit=limit, seed=seed)
+    for line in opened.left_out:
+        complain(f"left out: {line}")
+    with StudyServer(opened, VoteStore(votes), host=host, port=port) as server:
+        print(f"{server.url} ({len(opened.trials(''))} questions each; Ctrl-C ends)", flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print(f"votes are in {votes}; see them with: corun study-results {votes}")
+
+
+def study_results(
+    votes: Annotated[Path, typer.Argument(metavar="FILE", help="SQLite file of the votes.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help=".json or .csv; printed without."),
+    ] = None,
+    every_vote: Annotated[
+        bool, typer.Option("--every-vote", help="Each vote as a CSV row instead.")
+    ] = False,
+) -> None:
+    """Print or write what a study found: opinion scores or win rates, with intervals."""
+    from corun.errors import ConfigurationError, DataError
+    from corun.study.opinions import results_csv, results_json, votes_csv
+    from corun.study.votes import VoteStore
+
+    if not votes.is_file():
+        raise DataError(f"{votes}: no such file; it is made by corun study")
+    if output is not None and output.suffix not in (".json", ".csv"):
+        raise ConfigurationError(f"{output}: results are written as .json or .csv")
+    store = VoteStore(votes)
+    facts, cast = store.facts(), store.votes()
+    methods, mode = facts["methods"], str(facts["mode"])
+    assert isinstance(methods, list)
+    if every_vote:
+        text = votes_csv(cast)
+    elif output is not None and output.suffix == ".csv":
+        text = results_csv(cast, methods, mode)
+    else:
+        text = results_json(cast, methods, mode) + "\n"
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")

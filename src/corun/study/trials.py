@@ -1,0 +1,149 @@
+"""What participants are asked, in an order of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+from corun.data.images import list_images
+from corun.errors import DataError
+
+StudyMode = Literal["score", "pairs"]
+"""One picture, 1 to 10; or two pictures of one photo, which is better."""
+
+MODES: tuple[StudyMode, ...] = ("score", "pairs")
+LOWEST, HIGHEST = 1, 10
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One question.
+
+    Attributes:
+        photo: which photo.
+        methods: one method to be scored, or two to be compared, in the order shown.
+    """
+
+    photo: str
+    methods: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """The question whatever the order shown: a participant answers it once."""
+        return "\t".join([self.photo, *sorted(self.methods)])
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study: methods, the photos they all have, and how people are asked.
+
+    Attributes:
+        mode: scores or pairs.
+        methods: label → its folder.
+        pictures: photo → method → file.
+        originals: photo → the hazy picture shown for comparison; empty for none.
+        left_out: photos that some method lacks, one line each.
+        seed: of the orders.
+    """
+
+    mode: StudyMode
+    methods: dict[str, Path]
+    pictures: dict[str, dict[str, Path]]
+    originals: dict[str, Path]
+    left_out: tuple[str, ...]
+    seed: int = 0
+
+    def trials(self, participant: str) -> list[Trial]:
+        """The participant's questions, always the same ones in the same order.
+
+        Photos and methods are mixed, and so is who is left and who is right.
+        """
+        labels = list(self.methods)
+        shown: list[tuple[str, ...]] = (
+            [(label,) for label in labels]
+            if self.mode == "score"
+            else list(combinations(labels, 2))
+        )
+        order = random.Random(hashlib.sha256(f"{self.seed}\t{participant}".encode()).digest())
+        trials = []
+        for photo in self.pictures:
+            for methods in shown:
+                sides = list(methods)
+                order.shuffle(sides)
+                trials.append(Trial(photo, tuple(sides)))
+        order.shuffle(trials)
+        return trials
+
+
+def open_study(
+    folders: Sequence[Path],
+    mode: StudyMode,
+    *,
+    originals: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> Study:
+    """A study of folders of results; each folder is a method, pictures belong by stem.
+
+    Args:
+        folders: one for each method; named by their last part, or by more of the path where two
+            end alike.
+        mode: scores or pairs.
+        originals: folder of the hazy photos, shown beside.
+        limit: photos at most, chosen at random by the seed.
+        seed: of the choice and the orders.
+
+    Raises:
+        DataError: too few folders, an empty one, two pictures of one stem, or no common photo.
+    """
+    needed = 2 if mode == "pairs" else 1
+    if len(folders) < needed:
+        raise DataError(f"mode {mode} needs at least {needed} folder(s) of results")
+    methods = dict(zip(_labels(folders), folders, strict=True))
+    files = {label: _by_stem(folder) for label, folder in methods.items()}
+    every = sorted(set().union(*files.values()))
+    left_out = tuple(
+        f"{photo}: missing in {', '.join(label for label in methods if photo not in files[label])}"
+        for photo in every
+        if any(photo not in own for own in files.values())
+    )
+    common = [photo for photo in every if all(photo in own for own in files.values())]
+    if not common:
+        raise DataError(
+            f"{', '.join(str(folder) for folder in folders)}: no photo that all of them have"
+        )
+    if limit is not None and limit < len(common):
+        common = sorted(random.Random(seed).sample(common, limit))
+    shown = _by_stem(originals) if originals is not None else {}
+    return Study(
+        mode,
+        methods,
+        {photo: {label: files[label][photo] for label in methods} for photo in common},
+        {photo: shown[photo] for photo in common if photo in shown},
+        left_out,
+        seed,
+    )
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in list_images(folder):
+        if path.stem in files:
+            raise DataError(f"{path}: {files[path.stem].name} has the same stem; keep one")
+        files[path.stem] = path
+    if not files:
+        raise DataError(f"{folder}: no pictures there")
+    return files
+
+
+def _labels(folders: Sequence[Path]) -> list[str]:
+    for length in range(1, max(len(folder.resolve().parts) for folder in folders) + 1):
+        labels = ["/".join(folder.resolve().parts[-length:]) for folder in folders]
+        if len(set(labels)) == len(labels):
+            return labels
+    raise DataError(f"{folders[0]}: is given twice; give each folder once")

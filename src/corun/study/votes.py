@@ -1,0 +1,167 @@
+"""Votes in one SQLite file, safe under many participants and double clicks."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from corun.errors import DataError
+from corun.study.trials import Study, Trial
+
+_SCHEMA = """
+PRAGMA journal_mode = WAL;
+CREATE TABLE IF NOT EXISTS study (id INTEGER PRIMARY KEY CHECK (id = 1), facts TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS participants (
+    token TEXT PRIMARY KEY,
+    code TEXT NOT NULL UNIQUE,
+    since TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+CREATE TABLE IF NOT EXISTS votes (
+    participant TEXT NOT NULL REFERENCES participants (token),
+    question TEXT NOT NULL,
+    photo TEXT NOT NULL,
+    first TEXT NOT NULL,
+    second TEXT,
+    value REAL NOT NULL,
+    at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    PRIMARY KEY (participant, question)
+);
+"""
+
+
+class Vote(NamedTuple):
+    """One answer.
+
+    Attributes:
+        participant: a token that says nothing about the person.
+        photo: which photo.
+        first: the method scored, or the one shown first of a pair.
+        second: the other of a pair, or None.
+        value: 1 to 10; of a pair 1 where the first is better, 0 where the second is, ½ for a tie.
+        at: UTC.
+    """
+
+    participant: str
+    photo: str
+    first: str
+    second: str | None
+    value: float
+    at: str
+
+
+class VoteStore:
+    """The votes of one study.
+
+    Each call opens its own connection, so that threads do not share any; SQLite's primary key
+    decides which of two answers to one question counts: the first.
+
+    Args:
+        path: the SQLite file; made if it is not there.
+
+    Raises:
+        DataError: the file is no SQLite file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._connected() as connection:
+                connection.executescript(_SCHEMA)
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{path}: not a file of votes ({error}); name another") from error
+
+    def bind(self, study: Study) -> None:
+        """Ties the file to a study.
+
+        Raises:
+            DataError: it holds votes on other methods, photos or another mode.
+        """
+        facts = json.dumps(
+            {
+                "mode": study.mode,
+                "methods": list(study.methods),
+                "photos": list(study.pictures),
+                "seed": study.seed,
+            }
+        )
+        with self._connected() as connection:
+            connection.execute("INSERT OR IGNORE INTO study VALUES (1, ?)", (facts,))
+            stored = connection.execute("SELECT facts FROM study").fetchone()[0]
+        if stored != facts:
+            raise DataError(
+                f"{self.path}: holds votes of another study (other methods, photos, mode or seed); "
+                "name another file with --votes"
+            )
+
+    def facts(self) -> dict[str, object]:
+        """What `bind` stored: mode, methods, photos, seed.
+
+        Raises:
+            DataError: no study has been bound to the file.
+        """
+        with self._connected() as connection:
+            row = connection.execute("SELECT facts FROM study").fetchone()
+        if row is None:
+            raise DataError(f"{self.path}: holds no study yet; run corun study first")
+        facts: dict[str, object] = json.loads(row[0])
+        return facts
+
+    def enrol(self, code: str) -> tuple[str, str]:
+        """The token and code of a participant: the known one of the code, or a new one."""
+        code = " ".join(code.split())[:80] or secrets.token_hex(4)
+        with self._connected() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO participants (token, code) VALUES (?, ?)",
+                (secrets.token_hex(16), code),
+            )
+            token: str = connection.execute(
+                "SELECT token FROM participants WHERE code = ?", (code,)
+            ).fetchone()[0]
+        return token, code
+
+    def knows(self, token: str) -> bool:
+        """Whether a token belongs to somebody."""
+        with self._connected() as connection:
+            row = connection.execute("SELECT 1 FROM participants WHERE token = ?", (token,))
+            return row.fetchone() is not None
+
+    def answered(self, token: str) -> set[str]:
+        """The keys of the questions a participant has answered."""
+        with self._connected() as connection:
+            rows = connection.execute("SELECT question FROM votes WHERE participant = ?", (token,))
+            return {row[0] for row in rows}
+
+    def record(self, token: str, trial: Trial, value: float) -> bool:
+        """Stores an answer; False, and nothing changes, where the question has one already."""
+        first, second = trial.methods[0], trial.methods[1] if len(trial.methods) > 1 else None
+        with self._connected() as connection:
+            cursor = connection.execute(
+                "INSERT OR IGNORE INTO votes (participant, question, photo, first, second, value) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (token, trial.key, trial.photo, first, second, value),
+            )
+            return cursor.rowcount == 1
+
+    def votes(self) -> list[Vote]:
+        """Every answer, in a stable order."""
+        with self._connected() as connection:
+            rows = connection.execute(
+                "SELECT participant, photo, first, second, value, at FROM votes "
+                "ORDER BY participant, question"
+            )
+            return [Vote(*row) for row in rows]
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        connection = sqlite3.connect(self.path, timeout=30)
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()

@@ -1,0 +1,179 @@
+"""Orders, votes and what they add up to."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from corun.errors import DataError
+from corun.study.opinions import (
+    bradley_terry,
+    fit_strengths,
+    mean_opinion_scores,
+    results_csv,
+    results_json,
+    votes_csv,
+    win_rates,
+)
+from corun.study.trials import Trial, open_study
+from corun.study.votes import Vote, VoteStore
+
+
+def vote(person: str, photo: str, first: str, second: str | None, value: float) -> Vote:
+    return Vote(person, photo, first, second, value, "2026-01-01 00:00:00")
+
+
+def test_everyone_gets_all_questions_in_an_order_of_their_own(results: list[Path]) -> None:
+    study = open_study(results, "pairs")
+    orders = [study.trials(f"person {k}") for k in range(8)]
+    assert {trial.key for trial in orders[0]} == {f"p{k}\tours\ttheirs" for k in range(3)}
+    assert all({t.key for t in order} == {t.key for t in orders[0]} for order in orders)
+    assert len({tuple(t.key for t in order) for order in orders}) > 1
+    assert study.trials("person 3") == orders[3]
+    left = Counter(trial.methods[0] for order in orders for trial in order)
+    assert set(left) == {"ours", "theirs"}
+
+
+def test_scores_ask_for_each_picture_once(results: list[Path]) -> None:
+    trials = open_study(results, "score").trials("a")
+    assert Counter(t.methods for t in trials) == {("ours",): 3, ("theirs",): 3}
+
+
+def test_photos_that_a_method_lacks_are_left_out_and_named(results: list[Path]) -> None:
+    (results[1] / "p2.png").unlink()
+    study = open_study(results, "pairs")
+    assert list(study.pictures) == ["p0", "p1"]
+    assert study.left_out == ("p2: missing in theirs",)
+
+
+def test_folders_that_do_not_make_a_study(results: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="needs at least 2"):
+        open_study(results[:1], "pairs")
+    with pytest.raises(DataError, match="given twice"):
+        open_study([results[0], results[0]], "pairs")
+    Image.new("RGB", (4, 4)).save(results[0] / "p0.jpg")
+    with pytest.raises(DataError, match=r"p0\.jpg has the same stem"):
+        open_study(results, "score")
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.new("RGB", (4, 4)).save(other / "q.png")
+    with pytest.raises(DataError, match="no photo that all of them have"):
+        open_study([results[1], other], "score")
+
+
+def test_folders_that_end_alike_are_told_apart(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name / "fattal").mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name / "fattal" / "x.png")
+    study = open_study([tmp_path / "a" / "fattal", tmp_path / "b" / "fattal"], "score")
+    assert list(study.methods) == ["a/fattal", "b/fattal"]
+
+
+def test_a_question_is_answered_once_however_often_it_is_sent(tmp_path: Path) -> None:
+    store = VoteStore(tmp_path / "v.sqlite")
+    token, _ = store.enrol("ann")
+    stored = []
+    threads = [
+        threading.Thread(
+            target=lambda value=value: stored.append(
+                store.record(token, Trial("p", ("ours", "theirs")), value)
+            )
+        )
+        for value in (0.0, 1.0) * 8
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stored.count(True) == 1
+    assert not store.record(token, Trial("p", ("theirs", "ours")), 1.0)
+    assert len(store.votes()) == 1
+
+
+def test_a_code_brings_back_the_same_person(tmp_path: Path) -> None:
+    store = VoteStore(tmp_path / "v.sqlite")
+    assert store.enrol("ann") == store.enrol(" ann ")
+    assert store.enrol("ann")[0] != store.enrol("bob")[0]
+    assert store.enrol("")[0] != store.enrol("")[0]
+
+
+def test_a_file_of_another_study_is_refused(results: list[Path], tmp_path: Path) -> None:
+    store = VoteStore(tmp_path / "v.sqlite")
+    store.bind(open_study(results, "score"))
+    store.bind(open_study(results, "score"))
+    with pytest.raises(DataError, match="votes of another study"):
+        store.bind(open_study(results, "pairs"))
+    (tmp_path / "text").write_text("this is no database, it is a text that somebody wrote")
+    with pytest.raises(DataError, match="not a file of votes"):
+        VoteStore(tmp_path / "text")
+
+
+def test_bradley_terry_of_two_is_the_odds() -> None:
+    """3 wins to 1: the maximum of p³(1−p) is at p = 3/4, so log p₁ − log p₂ = log 3."""
+    strengths = fit_strengths(np.array([[0.0, 3.0], [1.0, 0.0]]))
+    assert strengths[0] - strengths[1] == pytest.approx(math.log(3))
+    assert strengths.mean() == pytest.approx(0)
+
+
+def test_bradley_terry_finds_the_strengths_that_made_the_votes() -> None:
+    truth = np.array([0.8, 0.1, -0.9])
+    probability = 1 / (1 + np.exp(truth[None] - truth[:, None]))
+    wins = 1000 * probability
+    np.fill_diagonal(wins, 0)
+    assert fit_strengths(wins) == pytest.approx(truth - truth.mean(), abs=1e-6)
+
+
+def test_who_always_wins_is_strong_but_not_infinitely() -> None:
+    votes = [vote(f"v{k}", f"p{j}", "a", "b", 1.0) for k in range(4) for j in range(5)]
+    a, b = bradley_terry(votes, ["a", "b"])
+    assert a.value == pytest.approx(math.log(20.5 / 0.5) / 2)
+    assert b.value == pytest.approx(-a.value)
+    assert win_rates(votes, ["a", "b"])[0, 1] == 1
+    assert np.isnan(win_rates(votes, ["a", "b"])[0, 0])
+
+
+def test_mean_opinion_scores_and_their_intervals() -> None:
+    votes = [vote("v1", "p", "a", None, 4.0), vote("v2", "p", "a", None, 8.0)]
+    (opinion,) = mean_opinion_scores(votes, ["a"])
+    assert opinion.value == 6
+    assert (opinion.low, opinion.high) == (4, 8)  # both drawn twice now and then
+    (alone,) = mean_opinion_scores(votes[:1], ["a"])
+    assert alone.value == 4
+    assert math.isnan(alone.low)
+
+
+def test_exports() -> None:
+    votes = [vote("v1", "p", "a", "b", 1.0), vote("v2", "p", "b", "a", 0.5)]
+    content = json.loads(results_json(votes, ["a", "b"], "pairs"))
+    assert content["participants"] == 2
+    assert content["win_rates"]["a"]["b"] == 0.75
+    assert results_csv(votes, ["a", "b"], "pairs").splitlines()[0] == "method,value,low,high,votes"
+    assert votes_csv(votes).splitlines()[1].startswith("v1,p,a,b,1.0,")
+
+
+def test_results_from_the_command_line(results: list[Path], tmp_path: Path) -> None:
+    import typer
+
+    from corun.apps.study_commands import study_results
+
+    store = VoteStore(tmp_path / "v.sqlite")
+    store.bind(open_study(results, "score"))
+    store.record(store.enrol("ann")[0], Trial("p0", ("ours",)), 7)
+    app = typer.Typer()
+    app.command()(study_results)
+    done = CliRunner().invoke(app, [str(tmp_path / "v.sqlite")])
+    assert done.exit_code == 0
+    opinions = json.loads(done.output)["mean_opinion_scores"]
+    assert opinions[0] == {"method": "ours", "value": 7.0, "low": None, "high": None, "votes": 1}
+    assert opinions[1]["value"] is None
+    written = CliRunner().invoke(app, [str(tmp_path / "v.sqlite"), "-o", str(tmp_path / "r.csv")])
+    assert written.exit_code == 0
+    assert (tmp_path / "r.csv").read_text().splitlines()[1] == "ours,7.0,,,1"
