@@ -64,7 +64,7 @@ class Dehazed:
         """
         path = Path(path)
         content, _ = encode_picture(
-            _storable(self.image), self.metadata, format_of_path(path), quality=quality
+            self.storable_image(), self.metadata, format_of_path(path), quality=quality
         )
         return _write_new(path, content, overwrite)
 
@@ -80,6 +80,22 @@ class Dehazed:
             self.transmission_image(), PictureMetadata(), format_of_path(path)
         )
         return _write_new(path, content, overwrite)
+
+    def storable_image(self) -> Image.Image | Shaped[np.ndarray, "..."]:
+        """The picture as `encode_picture` takes it: a tensor becomes an array (H,W,3).
+
+        Raises:
+            PixelError: it is a batch of several pictures.
+        """
+        return _array_of(self.image) if isinstance(self.image, Tensor) else self.image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        if isinstance(self.image, Image.Image):
+            return self.image.height, self.image.width
+        first = self.image.ndim - 2 if isinstance(self.image, Tensor) else 0
+        return int(self.image.shape[first]), int(self.image.shape[first + 1])
 
     def transmission_image(self) -> Image.Image:
         """The transmission as a 16-bit greyscale image, 0 black and 1 white.
@@ -106,10 +122,6 @@ def format_of_path(path: Path) -> str:
         known = ", ".join(FORMAT_OF_SUFFIX)
         raise ConfigurationError(f"{path}: the suffix names no format; use one of {known}")
     return file_format
-
-
-def _storable(image: Pixels) -> Image.Image | Shaped[np.ndarray, "..."]:
-    return _array_of(image) if isinstance(image, Tensor) else image
 
 
 def _array_of(image: Shaped[Tensor, "..."]) -> Shaped[np.ndarray, "h w c"]:

@@ -1,0 +1,60 @@
+"""The command `corun`: assembled from one module per subject, nothing heavy imported."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from corun.apps.command_group import CorunGroup
+from corun.apps.data_commands import synthesize
+from corun.apps.dehaze_command import HELP, dehaze
+from corun.apps.demo_command import demo
+from corun.apps.model_commands import models_app
+from corun.apps.train_commands import train_app
+
+app = typer.Typer(
+    name="corun",
+    cls=CorunGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Takes the haze out of real photos, and trains the networks that do it.",
+)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"corun {version('corun-dehaze')}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _corun(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Takes the haze out of real photos, and trains the networks that do it."""
+
+
+app.command(help=HELP)(dehaze)
+app.command()(demo)
+app.add_typer(models_app, name="models")
+app.command()(synthesize)
+app.add_typer(train_app, name="train")
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    app(prog_name="corun")
+
+
+if __name__ == "__main__":
+    main()

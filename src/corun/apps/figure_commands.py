@@ -1,0 +1,126 @@
+"""`corun figure`: the pictures of a paper, PNG or PDF, the same bytes each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from corun.apps.command_group import CorunGroup
+from corun.errors import ConfigurationError
+
+figure_app = typer.Typer(
+    cls=CorunGroup,
+    no_args_is_help=True,
+    help="Comparison grids, stages, density maps, detections, scatter plots; PNG or PDF.",
+)
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help=".png or .pdf.")]
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Of one size.")]
+ReportFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Of corun evaluate.")]
+
+
+@figure_app.command("grid")
+def grid(
+    folder: ReportFolder,
+    output: Output,
+    data: Annotated[str | None, typer.Option(help="Data set; the first without.")] = None,
+    photo: Annotated[list[str] | None, typer.Option(help="Rows; repeat for more.")] = None,
+    inset: Annotated[
+        list[str] | None,
+        typer.Option(help="auto, or LEFT,TOP,SIDE in shares of the picture; repeat for more."),
+    ] = None,
+) -> None:
+    """Rows of photos, columns of methods, with zoomed insets."""
+    from corun.errors import DataError
+    from corun.evaluation.figures.comparison_grid import comparison_grid, parse_place
+    from corun.evaluation.figures.figure_files import save_figure
+    from corun.evaluation.report_files import load_report
+
+    report = load_report(folder)
+    chosen = data or next(iter(report.datasets))
+    if chosen not in report.datasets:
+        raise DataError(f"{chosen}: not in the report; it has {', '.join(report.datasets)}")
+    pictures = report.pictures.get(chosen, {})
+    names = photo or list(report.datasets[chosen][:4])
+    for name in names:
+        if name not in report.datasets[chosen]:
+            raise DataError(f"{name}: no photo of {chosen}")
+    rows = [
+        (name, {m: Path(own[name]) for m, own in pictures.items() if name in own}) for name in names
+    ]
+    insets = inset or []
+    places = "auto" if insets == ["auto"] else [parse_place(text) for text in insets]
+    print(save_figure(comparison_grid(rows, report.methods, insets=places), output))
+
+
+@figure_app.command("scatter")
+def scatter(
+    folder: ReportFolder,
+    output: Output,
+    x: Annotated[str, typer.Option(help="Metric along the horizontal axis.")] = "fade",
+    y: Annotated[str, typer.Option(help="Metric along the vertical axis.")] = "brightness",
+    data: Annotated[str | None, typer.Option(help="Data set; the first without.")] = None,
+) -> None:
+    """Two metrics against each other."""
+    from corun.evaluation.figures.figure_files import save_figure
+    from corun.evaluation.figures.score_scatter import score_scatter
+    from corun.evaluation.report_files import load_report
+
+    report = load_report(folder)
+    print(save_figure(score_scatter(report, data or next(iter(report.datasets)), x, y), output))
+
+
+@figure_app.command("stages")
+def stages(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A hazy photo.")],
+    output: Output,
+    model: Annotated[str, typer.Option(help="A model's name or weights file.")] = "corun-lite",
+) -> None:
+    """J and T of each unfolding stage."""
+    from typing import cast
+
+    from corun.data.images import read_rgb
+    from corun.evaluation.figures.figure_files import save_figure
+    from corun.evaluation.figures.picture_figures import stages_figure
+    from corun.networks.checkpoints import load_network
+    from corun.networks.corun import CORUN
+
+    network = load_network(model).network
+    if not isinstance(network, CORUN):
+        raise ConfigurationError(f"{model}: has no stages; give a CORUN")
+    print(save_figure(stages_figure(cast(CORUN, network), read_rgb(image)[None]), output))
+
+
+@figure_app.command("density")
+def density(images: Images, output: Output) -> None:
+    """Pictures above their FADE haze-density maps."""
+    from corun.data.images import read_rgb
+    from corun.evaluation.figures.figure_files import save_figure
+    from corun.evaluation.figures.picture_figures import density_figure
+
+    pictures = {str(path): read_rgb(path).permute(1, 2, 0).numpy() for path in images}
+    print(save_figure(density_figure(pictures), output))
+
+
+@figure_app.command("detections")
+def detections(
+    images: Images,
+    output: Output,
+    detector: Annotated[str, typer.Option(metavar="FILE.onnx", help="The detector.")],
+) -> None:
+    """What a detector finds in each picture, such as before and after."""
+    import numpy as np
+
+    from corun.data.images import read_rgb
+    from corun.evaluation.figures.figure_files import save_figure
+    from corun.evaluation.figures.picture_figures import detection_figure
+    from corun.metrics.detection_models import load_detector
+
+    loaded = load_detector(detector)
+    pictures = {str(path): read_rgb(path).permute(1, 2, 0).numpy() for path in images}
+    found = {
+        name: loaded(np.ascontiguousarray((picture * 255).round().astype(np.uint8)))
+        for name, picture in pictures.items()
+    }
+    print(save_figure(detection_figure(pictures, found), output))

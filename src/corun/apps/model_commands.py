@@ -1,0 +1,103 @@
+"""`corun models`: what can be loaded, facts about a file, and conversion of published weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from corun.apps.command_group import CorunGroup
+from corun.errors import WeightsError
+
+
+class ListByDefault(CorunGroup):
+    """`corun models` alone is `corun models list`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the arguments; none means list."""
+        return super().parse_args(ctx, args or ["list"])
+
+
+models_app = typer.Typer(
+    cls=ListByDefault,
+    help="List the models; show facts about one; convert published weights.",
+)
+
+
+@models_app.command("list")
+def list_models() -> None:
+    """List the models that are known by name."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from corun.networks.registry import DEFAULT_MODEL, MODELS
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("model", "what it is", "weights", "licence"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "model")
+    for card in MODELS.values():
+        name = f"{card.name} (default)" if card.name == DEFAULT_MODEL else card.name
+        if not card.trained:
+            weights = "give a file"
+        else:
+            weights = "needs none" if card.weights is None else "included"
+        table.add_row(name, card.summary, weights, card.licence)
+    Console(highlight=False).print(table)
+
+
+@models_app.command("info")
+def info(
+    model: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="A model or weights file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show what a model or a weights file says about itself."""
+    from dataclasses import asdict
+
+    from corun.networks.checkpoints import load_network
+    from corun.networks.corun import CORUN
+
+    loaded = load_network(model)
+    facts: dict[str, object] = {
+        "name": loaded.name,
+        "architecture": type(loaded.network).__name__,
+        "parameters": sum(parameter.numel() for parameter in loaded.network.parameters()),
+    }
+    if isinstance(loaded.network, CORUN):
+        facts["config"] = loaded.network.config.to_dict()
+    if loaded.card is not None:
+        card = asdict(loaded.card)
+        facts |= {key: card[key] for key in card if key not in ("name", "build")}
+    known = ("architecture", "config")
+    facts |= {key: value for key, value in loaded.metadata.items() if key not in known}
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False, default=str))
+        return
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            print(f"{key}: " + ", ".join(f"{name}={entry}" for name, entry in value.items()))
+        else:
+            print(f"{key}: {value:,}" if type(value) is int else f"{key}: {value}")
+
+
+@models_app.command("convert")
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="FILE.pth", help="Published CORUN weights.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE.safetensors", help="Where to.")
+    ],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = (
+        False
+    ),
+) -> None:
+    """Turn published CORUN weights (.pth) into a file of ours."""
+    if output.suffix != ".safetensors":
+        raise WeightsError(f"{output}: the name must end in .safetensors")
+    if output.exists() and not overwrite:
+        raise WeightsError(f"{output}: exists already; add --overwrite")
+    from corun.networks.checkpoints import convert_published
+
+    network = convert_published(source, output)
+    count = sum(parameter.numel() for parameter in network.parameters())
+    print(f"{source} -> {output} ({network.config.stages} stages, {count:,} parameters)")

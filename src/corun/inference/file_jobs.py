@@ -1,0 +1,156 @@
+"""Doing the jobs of a plan, one picture after the other; a bad one does not stop the rest."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from corun.errors import CorunError, ImageFileError
+from corun.inference.dehazer import Dehazer
+from corun.inference.file_plan import Job
+from corun.inference.image_files import DEFAULT_MAX_PIXELS, read_picture
+from corun.inference.image_writing import (
+    DEFAULT_QUALITY,
+    FORMAT_OF_READ,
+    MODES,
+    encode_picture,
+    write_atomically,
+)
+from corun.inference.metadata import PictureMetadata
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """What all jobs of a run share.
+
+    Attributes:
+        strength: how much of the haze goes, 0 to 1.
+        quality: 1-100, of lossy formats.
+        max_pixels: larger pictures are refused.
+        existing: what happens where an output exists: "refuse" fails, "skip" leaves it,
+            "overwrite" replaces it.
+    """
+
+    strength: float = 1.0
+    quality: int = DEFAULT_QUALITY
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    existing: Literal["refuse", "skip", "overwrite"] = "refuse"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one job; its fields are those of the command's --json lines.
+
+    Attributes:
+        input: the picture.
+        output: the file written (or found, if skipped), None for standard output or a failure.
+        status: "ok", "skipped" or "failed".
+        transmission: the transmission's file.
+        model, device, dtype: what computed it.
+        width, height: pixels of the upright picture.
+        seconds: reading, dehazing and writing.
+        notes: what was not kept, one line each.
+        error: why it failed, one line.
+    """
+
+    input: str
+    status: Literal["ok", "skipped", "failed"]
+    output: str | None = None
+    transmission: str | None = None
+    model: str | None = None
+    device: str | None = None
+    dtype: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """The fields that say something."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, ())}
+
+
+def run_jobs(jobs: Iterable[Job], dehazer: Dehazer, options: JobOptions) -> Iterator[Outcome]:
+    """Does the jobs in order; what a picture or its destination is to blame for fails that job."""
+    for job in jobs:
+        try:
+            yield _run(job, dehazer, options)
+        except CorunError as error:
+            yield Outcome(job.name, "failed", error=str(error))
+
+
+def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
+    missing = _outputs_to_write(job, options)
+    if job.outputs and not missing:
+        return Outcome(job.name, "skipped", output=str(job.target))
+    start = time.perf_counter()
+    source = sys.stdin.buffer.read() if job.source is None else job.source
+    picture = read_picture(source, name=job.name, max_pixels=options.max_pixels)
+    file_format = job.file_format or _own_format(picture.metadata.format)
+    try:
+        result = dehazer.dehaze_picture(picture, strength=options.strength)
+        content, notes = encode_picture(
+            result.storable_image(), result.metadata, file_format, quality=options.quality
+        )
+        if job.transmission in missing:
+            transmission = result.transmission_image()
+            encoded, _ = encode_picture(transmission, PictureMetadata(), "PNG")
+            _write(job.transmission, encoded)
+    except CorunError as error:
+        raise ImageFileError(_naming(job.name, error)) from error
+    if job.target is None:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    elif job.target in missing:
+        _write(job.target, content)
+    height, width = result.size
+    return Outcome(
+        job.name,
+        "ok",
+        output=None if job.target is None else str(job.target),
+        transmission=None if job.transmission is None else str(job.transmission),
+        model=dehazer.name,
+        device=str(dehazer.device),
+        dtype=str(dehazer.dtype).removeprefix("torch."),
+        width=width,
+        height=height,
+        seconds=round(time.perf_counter() - start, 3),
+        notes=(*picture.metadata.notes, *notes),
+    )
+
+
+def _outputs_to_write(job: Job, options: JobOptions) -> list[Path]:
+    if options.existing == "overwrite":
+        return job.outputs
+    missing = [path for path in job.outputs if not path.exists()]
+    if options.existing == "refuse" and len(missing) < len(job.outputs):
+        existing = next(path for path in job.outputs if path not in missing)
+        raise ImageFileError(f"{existing}: exists already; add --overwrite or --skip-existing")
+    return missing
+
+
+def _own_format(read: str | None) -> str:
+    file_format = FORMAT_OF_READ.get(read or "PNG", read or "PNG")
+    return file_format if file_format in MODES else "PNG"
+
+
+def _write(path: Path | None, content: bytes) -> None:
+    assert path is not None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageFileError(
+            f"{path}: its folder cannot be made ({reason}); choose another -o"
+        ) from error
+    write_atomically(path, content)
+
+
+def _naming(name: str, error: CorunError) -> str:
+    text = str(error)
+    return text if name in text else f"{name}: {text}"

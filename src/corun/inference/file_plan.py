@@ -1,0 +1,237 @@
+"""Which picture goes where: inputs as typed, outputs by rule, conflicts found before any work."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from corun.errors import CorunError
+from corun.inference.image_files import READABLE_SUFFIXES
+from corun.inference.image_writing import FORMAT_OF_SUFFIX, SUFFIX_OF_FORMAT, format_from_name
+
+DEFAULT_SUFFIX = ".dehazed"
+TRANSMISSION_SUFFIX = ".transmission.png"
+STANDARD_STREAM = "-"
+
+
+class PlanError(CorunError):
+    """What was asked for contradicts itself or would destroy a picture: wrong usage."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to dehaze.
+
+    Attributes:
+        source: the picture, None for standard input.
+        target: where the result goes, None for standard output.
+        transmission: where the transmission goes, None to leave it.
+        file_format: Pillow's name of the target's format; None: the source's own.
+    """
+
+    source: Path | None
+    target: Path | None
+    transmission: Path | None = None
+    file_format: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call the picture in messages."""
+        return "standard input" if self.source is None else str(self.source)
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The files it writes, the picture last: where it is, the job is done."""
+        return [path for path in (self.transmission, self.target) if path is not None]
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How outputs are named.
+
+    Attributes:
+        output: a folder, a file (one input only), "-" for standard output, or None: beside.
+        suffix: goes between stem and extension; None is ".dehazed" beside the input and nothing
+            in a folder of its own.
+        file_format: "jpg", "png", ...; None keeps each input's.
+        save_transmission: whether NAME.transmission.png is written too.
+    """
+
+    output: str | None = None
+    suffix: str | None = None
+    file_format: str | None = None
+    save_transmission: bool = False
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A picture and where it lies under the folder it was found in."""
+
+    path: Path
+    relative: Path
+
+
+@dataclass
+class Plan:
+    """The jobs, and what cannot even become a job: (input, why)."""
+
+    jobs: list[Job] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+def make_plan(
+    inputs: list[str], naming: Naming, *, recursive: bool = False, overwrite: bool = False
+) -> Plan:
+    """Turns inputs into jobs.
+
+    Args:
+        inputs: files, folders, glob patterns, or "-" alone for standard input. A file that is
+            missing becomes a job that fails; the others go on.
+        naming: where results go.
+        recursive: whether folders are searched to the bottom.
+        overwrite: whether a picture may be replaced by its own result.
+
+    Raises:
+        PlanError: two inputs have the same output, an output is another input or (unless
+            `overwrite`) its own input, "-" is combined with other inputs, or several pictures
+            are to go into one file.
+        ConfigurationError: an unknown format.
+    """
+    file_format = None if naming.file_format is None else format_from_name(naming.file_format)
+    if naming.suffix is not None and ("/" in naming.suffix or "\\" in naming.suffix):
+        raise PlanError(f"--suffix {naming.suffix}: a suffix is part of a file name, not a path")
+    if STANDARD_STREAM in inputs:
+        return Plan([_stream_job(inputs, naming, file_format)])
+    plan = Plan()
+    found = _search(inputs, naming, recursive, plan)
+    single = len(inputs) == 1 and len(found) == 1 and not Path(inputs[0]).is_dir()
+    for picture in found:
+        plan.jobs.append(_job(picture, naming, file_format, single))
+    if naming.output == STANDARD_STREAM and len(plan.jobs) > 1:
+        raise PlanError("-o -: standard output takes one picture; give one input or a folder -o")
+    _refuse_conflicts(plan.jobs, overwrite)
+    return plan
+
+
+def _stream_job(inputs: list[str], naming: Naming, file_format: str | None) -> Job:
+    if len(inputs) > 1:
+        raise PlanError("'-' is standard input and goes alone; leave out the other inputs")
+    if naming.output in (None, STANDARD_STREAM):
+        if naming.save_transmission:
+            raise PlanError("--save-transmission needs a file name: add -o FILE")
+        return Job(None, None, None, file_format)
+    target = Path(str(naming.output))
+    if _means_folder(str(naming.output)):
+        raise PlanError(f"-o {naming.output}: a picture from standard input needs a file name")
+    return _job(_Found(target, Path(target.name)), naming, file_format, single=True, stream=True)
+
+
+def _search(inputs: list[str], naming: Naming, recursive: bool, plan: Plan) -> list[_Found]:
+    found: dict[Path, _Found] = {}
+    for text in inputs:
+        path = Path(text).expanduser()
+        if path.is_dir():
+            pictures = _pictures_in(path, naming, recursive)
+            if not pictures:
+                hint = "" if recursive else "; add --recursive to look into its folders"
+                plan.failures.append((text, f"{text}: the folder holds no pictures{hint}"))
+        elif not path.exists() and glob.has_magic(text):
+            matches = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (absolute patterns)
+            pictures = [_Found(match, Path(match.name)) for match in matches if match.is_file()]
+            if not pictures:
+                plan.failures.append((text, f"{text}: matches no file; check the pattern"))
+        else:
+            pictures = [_Found(path, Path(path.name))]
+        for picture in pictures:
+            found.setdefault(picture.path.resolve(), picture)
+    return list(found.values())
+
+
+def _pictures_in(folder: Path, naming: Naming, recursive: bool) -> list[_Found]:
+    """The pictures of a folder, without hidden files and without results of earlier runs."""
+    beside = naming.output is None
+    suffix = DEFAULT_SUFFIX if naming.suffix is None else naming.suffix
+    results = None if naming.output is None else Path(naming.output).resolve()
+    pictures = []
+    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
+        relative = path.relative_to(folder)
+        if path.suffix.lower() not in READABLE_SUFFIXES or not path.is_file():
+            continue
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        if path.name.endswith(TRANSMISSION_SUFFIX):
+            continue
+        if beside and suffix and path.stem.endswith(suffix):
+            continue
+        inside = results is not None and results in path.resolve().parents
+        if inside and results != folder.resolve():
+            continue
+        pictures.append(_Found(path, relative))
+    return pictures
+
+
+def _job(
+    found: _Found, naming: Naming, file_format: str | None, single: bool, *, stream: bool = False
+) -> Job:
+    source = None if stream else found.path
+    output = naming.output
+    if output == STANDARD_STREAM:
+        if naming.save_transmission:
+            raise PlanError("--save-transmission needs a file name: add -o FILE")
+        return Job(source, None, None, file_format)
+    if output is not None and not _means_folder(output):
+        if not single:
+            raise PlanError(f"-o {output}: several pictures need a folder; end it with a slash")
+        target = Path(output)
+        wanted = FORMAT_OF_SUFFIX.get(target.suffix.lower())
+        if wanted is None:
+            raise PlanError(
+                f"-o {output}: the suffix names no format corun writes; "
+                "for a folder, end it with a slash"
+            )
+        if file_format not in (None, wanted):
+            raise PlanError(f"-o {output} and --format {naming.file_format} disagree")
+        stem, folder = target.stem, target.parent
+    else:
+        suffix = naming.suffix if naming.suffix is not None else DEFAULT_SUFFIX * (output is None)
+        base = found.path.parent if output is None else Path(output) / found.relative.parent
+        stem, folder = found.path.stem, base
+        own = found.path.suffix if found.path.suffix.lower() in FORMAT_OF_SUFFIX else ".png"
+        extension = own
+        if file_format is not None and FORMAT_OF_SUFFIX.get(own.lower()) != file_format:
+            extension = SUFFIX_OF_FORMAT[file_format]
+        target = folder / f"{stem}{suffix}{extension}"
+        wanted = FORMAT_OF_SUFFIX[extension.lower()]
+    transmission = folder / f"{stem}{TRANSMISSION_SUFFIX}" if naming.save_transmission else None
+    return Job(source, target, transmission, wanted)
+
+
+def _means_folder(output: str) -> bool:
+    path = Path(output)
+    return path.is_dir() or output.endswith(("/", "\\")) or not path.suffix
+
+
+def _refuse_conflicts(jobs: list[Job], overwrite: bool) -> None:
+    sources = {job.source.resolve() for job in jobs if job.source is not None}
+    writers: dict[Path, Job] = {}
+    for job in jobs:
+        for output in job.outputs:
+            resolved = output.resolve()
+            if resolved in writers:
+                raise PlanError(
+                    f"{writers[resolved].name} and {job.name} would both be written to {output}; "
+                    "dehaze them separately, or choose -o or --suffix"
+                )
+            writers[resolved] = job
+            own = job.source is not None and resolved == job.source.resolve()
+            if own and not overwrite:
+                raise PlanError(
+                    f"{output} would replace the picture itself; "
+                    "choose another --suffix or -o, or add --overwrite"
+                )
+            if resolved in sources and not own:
+                raise PlanError(
+                    f"the result of {job.name} would replace the input {output}; "
+                    "choose another --suffix or -o"
+                )

@@ -1,0 +1,103 @@
+"""A demonstration with the truth at hand: rendered scene, known haze, dehazed, compared."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from corun.data.scenes import render_scene
+from corun.errors import ImageFileError
+from corun.inference.dehazed import Dehazed
+from corun.inference.dehazer import Dehazer
+from corun.physics.scattering import add_haze
+from corun.physics.transmission import depth_to_transmission
+
+AIRLIGHT = (0.92, 0.94, 0.96)
+"""A of the demonstration's haze, RGB in [0,1]: a bright, slightly bluish sky."""
+
+GAP = 8
+"""White columns between the pictures of the comparison."""
+
+
+class DemoResult(NamedTuple):
+    """How near the dehazed scene came to the truth.
+
+    Attributes:
+        model: what dehazed it.
+        hazy_psnr: of the hazy picture against the truth, dB, peak 1.
+        dehazed_psnr: of the dehazed picture against the truth, dB, peak 1.
+        transmission_error: mean |t − t_true|, unitless, None if the model estimates none.
+    """
+
+    model: str
+    hazy_psnr: float
+    dehazed_psnr: float
+    transmission_error: float | None
+
+
+def run_demo(
+    dehazer: Dehazer, folder: Path, *, seed: int, density: float, size: tuple[int, int]
+) -> DemoResult:
+    """Renders, hazes, dehazes, writes the pictures and measures.
+
+    Args:
+        dehazer: what is demonstrated.
+        folder: where hazy.png, dehazed.png, truth.png, transmission.png and before_after.png go;
+            it is made, and what is there is replaced.
+        seed: which scene.
+        density: β in t = exp(−2·β·d), d the rendered depth in [0,1].
+        size: height and width, pixels.
+
+    Raises:
+        ImageFileError: the folder or a picture cannot be written.
+    """
+    scene = render_scene(*size, seed)
+    truth = scene.image[None]
+    t_true = depth_to_transmission(scene.depth[None], density)
+    airlight = torch.tensor(AIRLIGHT)[None, :, None, None]
+    hazy = add_haze(truth, t_true, airlight)
+    result = dehazer(hazy)
+    clear, t = result.image, result.transmission
+    assert isinstance(clear, Tensor)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageFileError(f"{folder}: cannot be made ({reason}); choose another -o") from error
+    pictures = {"hazy": _image(hazy), "dehazed": _image(clear), "truth": _image(truth)}
+    pictures["before_after"] = _side_by_side([pictures[n] for n in ("hazy", "dehazed", "truth")])
+    for name, picture in pictures.items():
+        Dehazed(picture, None, None).save(folder / f"{name}.png", overwrite=True)
+    transmission_error = None
+    if isinstance(t, Tensor):
+        result.save_transmission(folder / "transmission.png", overwrite=True)
+        transmission_error = float((t - t_true).abs().mean())
+    return DemoResult(dehazer.name, psnr(hazy, truth), psnr(clear, truth), transmission_error)
+
+
+def psnr(picture: Float[Tensor, "b 3 h w"], truth: Float[Tensor, "b 3 h w"]) -> float:
+    """10·log₁₀(1 / mean (picture − truth)²), dB; infinite for equal pictures."""
+    error = float((picture.double() - truth.double()).square().mean())
+    return math.inf if error == 0 else 10 * math.log10(1 / error)
+
+
+def _image(picture: Float[Tensor, "1 3 h w"]) -> Image.Image:
+    samples = (picture[0].clamp(0, 1) * 255).round().to(torch.uint8)
+    return Image.fromarray(np.ascontiguousarray(samples.permute(1, 2, 0).cpu().numpy()))
+
+
+def _side_by_side(pictures: list[Image.Image]) -> Image.Image:
+    width = sum(picture.width for picture in pictures) + GAP * (len(pictures) - 1)
+    canvas = Image.new("RGB", (width, pictures[0].height), "white")
+    left = 0
+    for picture in pictures:
+        canvas.paste(picture, (left, 0))
+        left += picture.width + GAP
+    return canvas
