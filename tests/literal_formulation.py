@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corun.networks.corun import CORUN, CorunOutput, pad_to_multiple
+from corun.networks.local_affine import local_affine_scene
 from corun.networks.prior_unet import AttentionBlock, PriorUNet
 from corun.networks.unfolding import scene_step
 
@@ -73,6 +74,7 @@ class LiteralCORUN(nn.Module):
         self.network = network
 
     def forward(self, hazy: Tensor) -> CorunOutput:
+        config = self.network.config
         height, width = hazy.shape[-2:]
         P = pad_to_multiple(hazy, self.network.multiple)
         J = J_hat = P
@@ -83,4 +85,6 @@ class LiteralCORUN(nn.Module):
                 T = literal_prior(stage.transmission_prior, T_hat, J)
             J_hat = scene_step(P, J, T_hat, stage.gamma)
             J = literal_prior(stage.scene_prior, J_hat, T_hat)
+        if config.affine_cell:
+            J = local_affine_scene(P, J, cell=config.affine_cell, epsilon=config.affine_epsilon)
         return CorunOutput(J[..., :height, :width], T_hat[..., :height, :width])

@@ -6,9 +6,10 @@ T-step → T-prior → J-step → J-prior.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError
+from corun.networks.local_affine import local_affine_scene
 from corun.networks.prior_unet import PriorUNet
 from corun.networks.unfolding import TRANSMISSION_STEPS, TransmissionStep, scene_step
 
@@ -33,6 +35,9 @@ class CorunConfig:
         ffn_expansion: widening of their feed-forward parts.
         prior_downscale: the priors run at 1/r of the resolution (pixel-unshuffle by r).
         transmission_step: ``"paper"`` (published checkpoints) or ``"least_squares"``.
+        affine_cell: side, in pixels, of the cells of the closing local affine fit
+            (:mod:`corun.networks.local_affine`); 0, as published, for none.
+        affine_epsilon: ε of that fit, a variance of P.
     """
 
     stages: int = 4
@@ -41,6 +46,8 @@ class CorunConfig:
     ffn_expansion: int = 4
     prior_downscale: int = 1
     transmission_step: TransmissionStep = "paper"
+    affine_cell: int = 0
+    affine_epsilon: float = 1e-4
 
     # Read by pydantic where a training configuration contains this one.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -52,6 +59,12 @@ class CorunConfig:
                 raise ConfigurationError(
                     f"{name} must be a whole number of at least 1, not {value!r}"
                 )
+        if not isinstance(self.affine_cell, int) or self.affine_cell < 0:
+            raise ConfigurationError(
+                f"affine_cell must be a whole number of at least 0, not {self.affine_cell!r}"
+            )
+        if not self.affine_epsilon > 0:
+            raise ConfigurationError(f"affine_epsilon must be above 0, not {self.affine_epsilon}")
         if self.dim % 2:
             raise ConfigurationError(f"dim must be even (channels are halved), not {self.dim}")
         if self.transmission_step not in TRANSMISSION_STEPS:
@@ -84,7 +97,7 @@ class Stage(NamedTuple):
         transmission_hat: T̂ₖ after the closed-form T-step, in [0.05, 0.999].
         transmission: Tₖ after its prior (T̂ₖ itself in the last stage, which has none).
         scene_hat: Ĵₖ after the closed-form J-step, in [0,1].
-        scene: Jₖ after its prior, not clamped.
+        scene: Jₖ after its prior (and, in the last stage, the closing fit), not clamped.
     """
 
     transmission_hat: Float[Tensor, "b 1 h w"]
@@ -151,17 +164,34 @@ class CORUN(nn.Module):
             UnfoldingStage(self.config, transmission_prior=k < last)
             for k in range(self.config.stages)
         )
-        self.multiple = self.config.prior_downscale * 2**self.config.levels
+        self.multiple = math.lcm(
+            self.config.prior_downscale * 2**self.config.levels, self.config.affine_cell or 1
+        )
 
-    def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> CorunOutput:
+    @overload
+    def forward(
+        self, hazy: Float[Tensor, "b 3 h w"], *, all_stages: Literal[False] = False
+    ) -> CorunOutput: ...
+
+    @overload
+    def forward(
+        self, hazy: Float[Tensor, "b 3 h w"], *, all_stages: Literal[True]
+    ) -> list[Stage]: ...
+
+    def forward(
+        self, hazy: Float[Tensor, "b 3 h w"], *, all_stages: bool = False
+    ) -> CorunOutput | list[Stage]:
         """Remove haze.
 
         Args:
             hazy: RGB, sRGB-encoded, in [0,1], (B,3,H,W), any H and W of at least 1.
+            all_stages: return every stage, as :meth:`stages` does, for losses.
 
         Returns:
             J_K (not clamped) and T̂_K, both of the input's size.
         """
+        if all_stages:
+            return self.stages(hazy)
         *_, last = self._iterate(hazy)
         height, width = hazy.shape[-2:]
         return CorunOutput(
@@ -180,8 +210,14 @@ class CORUN(nn.Module):
         P = pad_to_multiple(hazy, self.multiple)
         J = J_hat = P
         T = torch.full_like(P[:, :1], INITIAL_TRANSMISSION)
-        for stage in self.unfolding:
+        cell = self.config.affine_cell
+        for number, stage in enumerate(self.unfolding, 1):
             result = stage(P, T, J_hat, J)
+            if cell and number == len(self.unfolding):
+                refined = local_affine_scene(
+                    P, result.scene, cell=cell, epsilon=self.config.affine_epsilon
+                )
+                result = result._replace(scene=refined)
             _, T, J_hat, J = result
             yield result
 

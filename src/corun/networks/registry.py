@@ -50,6 +50,8 @@ LITE_CONFIG = CorunConfig(
     ffn_expansion=2,
     prior_downscale=2,
     transmission_step="least_squares",
+    affine_cell=4,
+    affine_epsilon=2e-5,
 )
 
 

@@ -19,8 +19,9 @@ from corun.losses import (
     pixel_loss,
     scattering_consistency_loss,
 )
-from corun.networks.checkpoints import save_network
+from corun.networks.checkpoints import load_network, save_network
 from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.published_layout import load_strictly
 from corun.training.configuration import (
     OptimizerConfig,
     RunConfig,
@@ -37,6 +38,9 @@ class PretrainLossConfig(Strict):
     Attributes:
         pixel: ‖J_K − G‖₁.
         scattering: scattering consistency, ‖J_K·T̂_K + (1 − T̂_K) − P‖₁.
+        transmission: ‖T − t‖₁ over T̂_K and every T-prior's output, t the synthetic truth. Not in
+            the paper: without it nothing ties T to the transmission, and a T-prior can drift to
+            values that the next T-step clamps everywhere, where no gradient brings it back.
         contrastive: the contrastive perceptual term; needs ``vgg``.
         vgg: local VGG-19 weights; without a file the contrastive term is off.
         vgg_layer_weights: one weight per layer of the file; empty for the published ones.
@@ -45,6 +49,7 @@ class PretrainLossConfig(Strict):
 
     pixel: float = Field(1.0, ge=0)
     scattering: float = Field(0.01, ge=0)
+    transmission: float = Field(0.0, ge=0)
     contrastive: float = Field(0.2, ge=0)
     vgg: Path | None = None
     vgg_layer_weights: tuple[float, ...] = ()
@@ -114,13 +119,18 @@ class Pretraining:
         """L1 + scattering consistency + contrastive perceptual (DESIGN §4)."""
         haze = self._haze(batch, next(network.parameters()).device)
         weights = self.config.loss
-        scene, transmission = network(haze.hazy)
-        scene, transmission = scene.float(), transmission.float()
+        stages = network(haze.hazy, all_stages=True)
+        scene, transmission = stages[-1].scene.float(), stages[-1].transmission_hat.float()
         parts: dict[str, Tensor] = {"pixel": pixel_loss(scene, haze.target)}
         total = weights.pixel * parts["pixel"]
         if weights.scattering:
             parts["scattering"] = scattering_consistency_loss(scene, transmission, haze.hazy)
             total = total + weights.scattering * parts["scattering"]
+        if weights.transmission:
+            estimates = [stage.transmission.float() for stage in stages]
+            errors = [(T - haze.transmission).abs().mean() for T in estimates]
+            parts["transmission"] = torch.stack(errors).mean()
+            total = total + weights.transmission * parts["transmission"]
         if self.features is not None and step >= weights.contrastive_from:
             parts["contrastive"] = self._contrastive(scene, haze)
             total = total + weights.contrastive * parts["contrastive"]
@@ -171,13 +181,18 @@ class Pretraining:
 
 
 def initial_network(config: PretrainConfig) -> nn.Module:
-    """A new CORUN, or one whose weights come from ``initial_weights``."""
-    if config.initial_weights is None:
-        return CORUN(config.network)
-    from corun.networks.checkpoints import load_network
+    """A CORUN of the configured hyper-parameters, new or filled from ``initial_weights``.
 
-    network = load_network(str(config.initial_weights)).network
-    return network.train().requires_grad_(True)
+    The hyper-parameters without tensors (the T-step, the closing fit) may differ from the file's.
+
+    Raises:
+        WeightsError: the file's tensors are not those of the configured network.
+    """
+    network = CORUN(config.network)
+    if config.initial_weights is not None:
+        source = load_network(config.initial_weights).network
+        load_strictly(network, source.state_dict(), str(config.initial_weights))
+    return network
 
 
 def run(config_path: Path, overrides: list[str] | None = None) -> None:
