@@ -1,0 +1,1 @@
+"""Haze density and image quality behind two small protocols, one file each."""

@@ -1,0 +1,73 @@
+"""The embedded pair, which needs no download: our density network and our pristine model."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from corun.colabator.evaluators.natural_scene import NaturalSceneQuality, load_models
+from corun.colabator.evaluators.protocols import Scores, block_means
+from corun.networks.density_net import STRIDE, DensityNet, load_density_net
+
+DENSITY_FILE = "density.safetensors"
+QUALITY_FILE = "quality.json"
+
+
+class EmbeddedDensity:
+    """D by :class:`~corun.networks.density_net.DensityNet`; differentiable.
+
+    Args:
+        network: frozen.
+        name: what pools call it.
+    """
+
+    differentiable = True
+
+    def __init__(self, network: DensityNet, name: str = "density-net") -> None:
+        self.network, self.name = network, name
+
+    def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
+        """D of pictures and of their blocks, [0,1]."""
+        height, width = image.shape[-2:]
+        # The hand-made layer needs more digits than bfloat16 has.
+        with torch.autocast(image.device.type, enabled=False):
+            density = self.network(image.float())
+        full = F.interpolate(density.map, scale_factor=STRIDE, mode="nearest")
+        return Scores(density.overall, block_means(full[..., :height, :width], block))
+
+    def to(self, device: torch.device) -> EmbeddedDensity:
+        """Move to a device, in place."""
+        self.network.to(device)
+        return self
+
+
+def embedded_density(path: Path | None = None) -> EmbeddedDensity:
+    """The shipped density network, or one of your own.
+
+    Raises:
+        WeightsError: the file is missing or of another layout.
+    """
+    if path is None:
+        return EmbeddedDensity(load_density_net(shipped(DENSITY_FILE)))
+    return EmbeddedDensity(load_density_net(path), f"density-net {path.name}")
+
+
+def embedded_quality(path: Path | None = None) -> NaturalSceneQuality:
+    """The shipped pristine model, or one of your own.
+
+    Raises:
+        WeightsError: the file is missing or of another layout.
+    """
+    if path is None:
+        return NaturalSceneQuality(load_models(shipped(QUALITY_FILE)))
+    return NaturalSceneQuality(load_models(path), f"natural-scene {path.name}")
+
+
+def shipped(name: str) -> Path:
+    """A file that comes with the package."""
+    return Path(str(files("corun") / "weights" / name))

@@ -1,0 +1,87 @@
+"""What the label generator asks of a picture: how hazy, and how good.
+
+Two protocols, so that anything can stand behind them: a network of ours, FADE, CLIP, a metric of
+another package. Letters: b pictures, h height, w width, m and n rows and columns of blocks.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+class Scores(NamedTuple):
+    """Scores of a batch.
+
+    Attributes:
+        overall: of each whole picture.
+        blocks: of each non-overlapping block, [0,1]; the last row and column may be partial.
+    """
+
+    overall: Float[Tensor, " b"]
+    blocks: Float[Tensor, "b 1 m n"]
+
+
+@runtime_checkable
+class DensityEvaluator(Protocol):
+    """Haze density D, in [0,1] overall and in blocks: 0 is clear, lower is better."""
+
+    @property
+    def name(self) -> str:
+        """What stands behind it, in a few words; pools of different names do not mix."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether ``overall`` has a gradient, so that it can be a loss."""
+
+    def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
+        """Score RGB pictures in [0,1], on their device, with blocks of ``block`` pixels."""
+
+    def to(self, device: torch.device) -> DensityEvaluator:
+        """Move to a device, in place, and return itself."""
+
+
+@runtime_checkable
+class QualityEvaluator(Protocol):
+    """Image quality Q, [0,1] overall and in blocks: 1 is best, higher is better."""
+
+    @property
+    def name(self) -> str:
+        """What stands behind it, in a few words; pools of different names do not mix."""
+
+    def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
+        """Score RGB pictures in [0,1], on their device, with blocks of ``block`` pixels."""
+
+    def to(self, device: torch.device) -> QualityEvaluator:
+        """Move to a device, in place, and return itself."""
+
+
+def block_count(side: int, block: int) -> int:
+    """How many blocks cover a side, the last possibly partial."""
+    return -(-side // block)
+
+
+def block_means(values: Float[Tensor, "b 1 h w"], block: int) -> Float[Tensor, "b 1 m n"]:
+    """Mean of each block of a map; partial blocks average what is there of them."""
+    return F.avg_pool2d(values, block, ceil_mode=True, count_include_pad=False)
+
+
+def cut_blocks(
+    image: Float[Tensor, "b 3 h w"], block: int
+) -> tuple[Float[Tensor, "k 3 s s"], tuple[int, int]]:
+    """All blocks of a batch as a batch, row by row, and the rows and columns of blocks.
+
+    Partial blocks at the right and bottom are completed by mirroring, or by repeating the last
+    row and column of a picture smaller than a block.
+    """
+    height, width = image.shape[-2:]
+    rows, columns = block_count(height, block), block_count(width, block)
+    pad_h, pad_w = rows * block - height, columns * block - width
+    mode = "reflect" if pad_h < height and pad_w < width else "replicate"
+    padded = F.pad(image, (0, pad_w, 0, pad_h), mode=mode)
+    cut = padded.unfold(2, block, block).unfold(3, block, block)  # b 3 rows columns s s
+    return cut.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, block, block), (rows, columns)

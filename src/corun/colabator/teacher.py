@@ -1,0 +1,84 @@
+"""The mean teacher: an exponential moving average of the student (Tarvainen & Valpola, 2017)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from corun.networks.averaging import WeightAverage
+
+
+class TeacherConfig(BaseModel):
+    """How fast the teacher follows the student.
+
+    Attributes:
+        decay: d of θ̄ ← d·θ̄ + (1 − d)·θ at the end of the ramp, in [0,1).
+        initial_decay: d of the first update.
+        ramp_steps: updates over which d rises linearly from the one to the other; 0 for none.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    decay: float = Field(0.999, ge=0, lt=1)
+    initial_decay: float = Field(0.999, ge=0, lt=1)
+    ramp_steps: int = Field(0, ge=0)
+
+
+class Teacher:
+    """f̄, the smoothed student: it starts as the student and follows it after each update.
+
+    Every process of a distributed run holds the same student after an update, and the average is
+    a function of the students it has seen, so the teachers of all processes are equal to the bit.
+
+    Args:
+        student: copied, not kept.
+        config: how fast it follows.
+    """
+
+    def __init__(self, student: nn.Module, config: TeacherConfig | None = None) -> None:
+        self.config = config or TeacherConfig()
+        self._average = WeightAverage(student, self.config.decay, warmup=False)
+
+    @property
+    def network(self) -> nn.Module:
+        """The teacher's network, in evaluation mode, without gradients."""
+        return self._average.network
+
+    @property
+    def updates(self) -> int:
+        """How often it has followed."""
+        return self._average.updates
+
+    def decay_at(self, update: int) -> float:
+        """d of update number ``update``, counted from 0."""
+        config = self.config
+        if update >= config.ramp_steps:
+            return config.decay
+        share = update / config.ramp_steps
+        return config.initial_decay + share * (config.decay - config.initial_decay)
+
+    def follow(self, student: nn.Module) -> None:
+        """θ̄ ← d·θ̄ + (1 − d)·θ; whole-number buffers are copied."""
+        self._average.decay = self.decay_at(self.updates)
+        self._average.update(student)
+
+    def __call__(self, hazy: Tensor) -> Any:
+        """What the teacher's network returns, without a gradient."""
+        with torch.no_grad():
+            return self.network(hazy)
+
+    def to(self, device: torch.device) -> Teacher:
+        """Move to a device, in place."""
+        self.network.to(device)
+        return self
+
+    def state_dict(self) -> dict[str, Tensor | int]:
+        """The weights and the number of updates."""
+        return self._average.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
+        """Restore what :meth:`state_dict` gave."""
+        self._average.load_state_dict(state)

@@ -1,0 +1,185 @@
+"""Folders of real hazy photos without ground truth, as regions that stay the same.
+
+A label belongs to a region of a photo, so the region is a function of the photo's content and
+nothing else. Photo number i of process r is the same in every run, so an interrupted run resumes
+exactly; each photo belongs to one process, which alone makes labels for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from corun.data.images import list_images, read_rgb
+from corun.errors import DataError, ImageFileError
+
+
+class RealPhotosConfig(BaseModel):
+    """Where the real photos are and which region of each is used.
+
+    Attributes:
+        folder: of hazy photos.
+        recursive: look into sub-folders too.
+        side: height and width of the regions, pixels.
+        region: ``crop``: a square cut whose place depends on the photo's content; ``whole``: the
+            whole photo squeezed into the square.
+        scale: with ``crop``, the short side of the photo is first brought to side/scale pixels, so
+            that a cut shows this share of it, in (0,1].
+        windows: with ``crop``, how many cuts each photo has, each with a label of its own.
+        flip: mirror half of the regions, with their labels.
+        cache: keep the decoded regions in memory (8 bits).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path
+    recursive: bool = False
+    side: int = Field(288, ge=16)
+    region: Literal["crop", "whole"] = "crop"
+    scale: float = Field(0.8, gt=0, le=1)
+    windows: int = Field(1, ge=1)
+    flip: bool = True
+    cache: bool = True
+
+
+class RealRegion(NamedTuple):
+    """A region of a real photo.
+
+    Attributes:
+        hazy: RGB, [0,1], not flipped.
+        key: names the region in the label pool.
+        name: the photo's file name.
+        flip: whether photo, label and weights are to be mirrored.
+    """
+
+    hazy: Float[Tensor, "3 s s"]
+    key: str
+    name: str
+    flip: bool
+
+
+class RealPhotoFolder:
+    """Real photos on disk.
+
+    Photos of equal content count once. A photo that cannot be read is named once on standard
+    error, and the next one of the shuffled order takes its place.
+
+    Args:
+        config: where and how.
+        seed: what all randomness comes from.
+
+    Raises:
+        DataError: the folder is missing or holds no images.
+    """
+
+    def __init__(self, config: RealPhotosConfig, seed: int = 0) -> None:
+        self.config, self.seed = config, seed
+        self._paths: dict[str, Path] = {}
+        for path in list_images(config.folder, config.recursive):
+            self._paths.setdefault(content_key(path), path)
+        if not self._paths:
+            raise DataError(f"{config.folder}: holds no images; give a folder of real hazy photos")
+        self.windows = config.windows if config.region == "crop" else 1
+        # Sorted by content, so that a renamed photo keeps its number and its owner.
+        self.keys = [f"{key}-{w}" for key in sorted(self._paths) for w in range(self.windows)]
+        self._decoded: dict[str, NDArray[np.uint8]] = {}
+        self._unreadable: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def owned(self, rank: int, world: int) -> list[str]:
+        """The regions that process ``rank`` of ``world`` owns."""
+        return self.keys[rank::world]
+
+    def require(self, batch: int, world: int) -> None:
+        """Check that no batch holds a photo twice.
+
+        Raises:
+            DataError: there are fewer regions than a batch of every process needs.
+        """
+        if len(self.keys) // world < batch:
+            raise DataError(
+                f"{self.config.folder}: {len(self.keys)} real photos are fewer than a batch of "
+                f"{batch} in each of {world} processes; add photos, raise real.windows or lower "
+                "run.batch"
+            )
+
+    def sample(self, number: int, rank: int = 0, world: int = 1) -> RealRegion:
+        """Region number ``number`` of the endless shuffled sequence of one process.
+
+        Raises:
+            DataError: none of the process's photos can be read.
+        """
+        owned = self.owned(rank, world)
+        epoch, position = divmod(number, len(owned))
+        order = np.random.default_rng((self.seed, 3, epoch, rank)).permutation(len(owned))
+        flip = bool(np.random.default_rng((self.seed, 4, number, rank)).random() < 0.5)
+        for offset in range(len(owned)):
+            key = owned[int(order[(position + offset) % len(owned)])]
+            pixels = self._region(key)
+            if pixels is not None:
+                hazy = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+                return RealRegion(hazy, key, self.path(key).name, flip and self.config.flip)
+        raise DataError(f"{self.config.folder}: none of the photos can be read")
+
+    def path(self, key: str) -> Path:
+        """The file of a region."""
+        return self._paths[key.split("-")[0]]
+
+    def _region(self, key: str) -> NDArray[np.uint8] | None:
+        found = self._decoded.get(key)
+        if found is not None:
+            return found
+        content, window = key.split("-")
+        if content in self._unreadable:
+            return None
+        try:
+            photo = read_rgb(self._paths[content])
+        except ImageFileError as error:
+            self._unreadable.add(content)
+            sys.stderr.write(f"skipped: {error}\n")
+            return None
+        pixels = (photo * 255).round().byte().permute(1, 2, 0).numpy()
+        region = cut_region(pixels, content, int(window), self.config)
+        if self.config.cache:
+            self._decoded[key] = region
+        return region
+
+
+def content_key(path: Path) -> str:
+    """32 hexadecimal digits made of the file's bytes (SHA-256)."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+
+
+def cut_region(
+    pixels: NDArray[np.uint8], content: str, window: int, config: RealPhotosConfig
+) -> NDArray[np.uint8]:
+    """The square region of a photo, 8-bit RGB (side,side,3); the same for the same content."""
+    side = config.side
+    height, width = pixels.shape[:2]
+    if config.region == "whole":
+        return _resized(pixels, side, side)
+    factor = side / config.scale / min(height, width)
+    height, width = (max(side, round(length * factor)) for length in (height, width))
+    resized = _resized(pixels, height, width)
+    rng = np.random.default_rng((int(content[:16], 16), window))
+    top = int(rng.integers(height - side + 1))
+    left = int(rng.integers(width - side + 1))
+    return np.ascontiguousarray(resized[top : top + side, left : left + side])
+
+
+def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    smaller = height < pixels.shape[0]
+    mode = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=mode), dtype=np.uint8)
