@@ -1,0 +1,1 @@
+"""Statistics of natural pictures, as pure batched functions of tensors."""
