@@ -166,7 +166,7 @@ def test_results_from_the_command_line(results: list[Path], tmp_path: Path) -> N
 
     store = VoteStore(tmp_path / "v.sqlite")
     store.bind(open_study(results, "score"))
-    store.record(store.enrol("ann")[0], Trial("p0", ("ours",)), 7)
+    store.record(store.enrol("ann")[0], Trial("p0", ("ours",)), 7.0)
     app = typer.Typer()
     app.command()(study_results)
     done = CliRunner().invoke(app, [str(tmp_path / "v.sqlite")])

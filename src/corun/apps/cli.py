@@ -7,10 +7,15 @@ from typing import Annotated
 import typer
 
 from corun.apps.command_group import CorunGroup
+from corun.apps.data_check_commands import data_app
 from corun.apps.data_commands import synthesize
 from corun.apps.dehaze_command import HELP, dehaze
 from corun.apps.demo_command import demo
+from corun.apps.evaluate_commands import HELP as EVALUATE_HELP
+from corun.apps.evaluate_commands import evaluate
+from corun.apps.figure_commands import figure_app
 from corun.apps.model_commands import models_app
+from corun.apps.study_commands import study, study_results
 from corun.apps.train_commands import train_app
 
 app = typer.Typer(
@@ -49,6 +54,11 @@ app.command()(demo)
 app.add_typer(models_app, name="models")
 app.command()(synthesize)
 app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data")
+app.command(help=EVALUATE_HELP)(evaluate)
+app.add_typer(figure_app, name="figure")
+app.command()(study)
+app.command("study-results")(study_results)
 
 
 def main() -> None:

@@ -22,6 +22,15 @@ stopped. The exit status is 1 where something failed.
 """
 
 
+def _list_metrics(wanted: bool) -> bool:
+    if wanted:
+        from corun.evaluation.scoring import known_metrics
+
+        print("\n".join(known_metrics()))
+        raise typer.Exit
+    return wanted
+
+
 def evaluate(
     methods: Annotated[
         list[str], typer.Option("-m", "--method", metavar="METHOD", help="Repeat for more.")
@@ -33,7 +42,7 @@ def evaluate(
         Path, typer.Option("-o", "--output", metavar="DIR", help="Results, scores, reports.")
     ],
     metrics: Annotated[
-        str, typer.Option(help="Names with commas; `corun evaluate --metrics list` lists them.")
+        str, typer.Option(help="Names with commas; all that can be computed by default.")
     ] = "",
     long_side: Annotated[
         int | None,
@@ -54,12 +63,21 @@ def evaluate(
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC=FILE", help="Weights of a metric, where it needs a file."),
+        typer.Option(metavar="KEY=FILE", help="Weights a metric needs; see --list-metrics."),
     ] = None,
     published: Annotated[
         bool, typer.Option("--published", help="Show papers' numbers beside, marked as such.")
     ] = False,
     pictures: Annotated[int, typer.Option(min=0, help="Photos shown in the HTML.")] = 24,
+    list_metrics: Annotated[
+        bool,
+        typer.Option(
+            "--list-metrics",
+            callback=_list_metrics,
+            is_eager=True,
+            help="Print the metrics and the files they need.",
+        ),
+    ] = False,
 ) -> None:
     """Compare methods on data sets."""
     from rich.console import Console
@@ -115,13 +133,9 @@ def _plan(
     from corun.evaluation.methods import parse_method
     from corun.evaluation.plan import Plan, parse_dataset
     from corun.evaluation.prepared_pictures import SizeRule
-    from corun.evaluation.scoring import default_metrics, known_metrics
+    from corun.evaluation.scoring import default_metrics
     from corun.metrics.detection_models import DetectorLayout
 
-    if metrics == "list":
-        for line in known_metrics():
-            print(line)
-        raise typer.Exit
     _one_of("--sizes", sizes, get_args(SizeRule))
     _one_of("--detector-layout", layout, get_args(DetectorLayout))
     boxes = {label: Path(file) for label, file in map(_pair, truth)}
@@ -131,10 +145,14 @@ def _plan(
         raise ConfigurationError(f"--truth {next(iter(boxes))}: no data set of that label")
     files = {name: Path(file) for name, file in map(_pair, weights)}
     names = tuple(name.strip() for name in metrics.split(",") if name.strip())
+    if not names:
+        names, lacking = default_metrics(files, detector=detector is not None)
+        for line in lacking:
+            complain(line)
     return Plan(
         methods=tuple(parse_method(text) for text in methods),
         datasets=tuple(sets),
-        metrics=names or default_metrics(files, detector=detector is not None),
+        metrics=names,
         output=output,
         long_side=long_side,
         sizes=cast("SizeRule", sizes),
@@ -142,7 +160,7 @@ def _plan(
         limit=limit,
         detector=detector,
         layout=cast("DetectorLayout", layout),
-        weights=files,
+        files=files,
     )
 
 

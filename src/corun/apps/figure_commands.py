@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,7 +33,7 @@ def grid(
 ) -> None:
     """Rows of photos, columns of methods, with zoomed insets."""
     from corun.errors import DataError
-    from corun.evaluation.figures.comparison_grid import comparison_grid, parse_place
+    from corun.evaluation.figures.comparison_grid import Place, comparison_grid, parse_place
     from corun.evaluation.figures.figure_files import save_figure
     from corun.evaluation.report_files import load_report
 
@@ -50,7 +50,9 @@ def grid(
         (name, {m: Path(own[name]) for m, own in pictures.items() if name in own}) for name in names
     ]
     insets = inset or []
-    places = "auto" if insets == ["auto"] else [parse_place(text) for text in insets]
+    places: list[Place] | Literal["auto"] = (
+        "auto" if insets == ["auto"] else [parse_place(text) for text in insets]
+    )
     print(save_figure(comparison_grid(rows, report.methods, insets=places), output))
 
 
@@ -78,8 +80,6 @@ def stages(
     model: Annotated[str, typer.Option(help="A model's name or weights file.")] = "corun-lite",
 ) -> None:
     """J and T of each unfolding stage."""
-    from typing import cast
-
     from corun.data.images import read_rgb
     from corun.evaluation.figures.figure_files import save_figure
     from corun.evaluation.figures.picture_figures import stages_figure
@@ -89,7 +89,7 @@ def stages(
     network = load_network(model).network
     if not isinstance(network, CORUN):
         raise ConfigurationError(f"{model}: has no stages; give a CORUN")
-    print(save_figure(stages_figure(cast(CORUN, network), read_rgb(image)[None]), output))
+    print(save_figure(stages_figure(network, read_rgb(image)[None]), output))
 
 
 @figure_app.command("density")

@@ -1,0 +1,1 @@
+"""The harness: methods × data sets × metrics to tables, figures and one self-contained report."""

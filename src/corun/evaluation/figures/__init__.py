@@ -1,0 +1,1 @@
+"""Figures of a comparison, PNG and PDF, the same bytes each time."""

@@ -1,0 +1,232 @@
+"""What makes a clear picture of a hazy one, behind one call from file to file.
+
+A method is written as text, ``LABEL=SOURCE`` or ``SOURCE``, where the source is
+
+========================  =====================================================================
+``input``                 the hazy picture itself
+``corun-lite``, ``dcp``   a registered model
+``FILE.safetensors``      weights of ours
+``FILE.pth``              a published CORUN checkpoint
+``FILE.onnx``             any network of (1,3,h,w) RGB in [0,1] to the same
+``spandrel:FILE``         any model spandrel knows
+``command:TEXT``          a shell command with {input} and {output}, files
+``DIR``                   a folder of results that bear the photos' names
+========================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import subprocess
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor, nn
+
+from corun.data.images import read_rgb
+from corun.errors import ConfigurationError, ImageFileError, MissingExtraError, WeightsError
+from corun.inference.dehazer import Dehazer
+from corun.networks.checkpoints import load_network
+from corun.networks.registry import MODELS, weights_path
+
+MethodKind = Literal["input", "network", "onnx", "spandrel", "command", "folder"]
+COMMAND_TIMEOUT = 3600.0
+"""Seconds after which a shell command is given up."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make clear pictures.
+
+    Attributes:
+        label: its name in tables and file names.
+        kind: how it runs.
+        source: the model's name, the file, the command, or the folder.
+        fingerprint: changes whenever its results may change: kept results are reused under it.
+        checksum: SHA-256 of the weights, or "" where there are none.
+    """
+
+    label: str
+    kind: MethodKind
+    source: str
+    fingerprint: str
+    checksum: str = ""
+
+
+def parse_method(text: str) -> Method:
+    """A method from its text, as in the module's table.
+
+    Raises:
+        ConfigurationError: no such source, or a command without {input} or {output}.
+        WeightsError: a registered model whose weights are not installed.
+    """
+    head, separator, rest = text.partition("=")
+    plain = head.startswith(("command:", "spandrel:")) or Path(text).exists()
+    labelled = bool(separator) and not plain
+    label, source = (head.strip(), rest.strip()) if labelled else ("", text.strip())
+    if not source:
+        raise ConfigurationError(f"{text!r}: no method; write LABEL=SOURCE")
+    if source == "input":
+        return Method(label or "hazy input", "input", source, "input")
+    if source.startswith("command:"):
+        command = source.removeprefix("command:")
+        if "{input}" not in command or "{output}" not in command:
+            raise ConfigurationError(f"{command}: a command needs both {{input}} and {{output}}")
+        return Method(label or command.split()[0], "command", command, _digest(command))
+    if source in MODELS:
+        file = weights_path(MODELS[source])
+        checksum = "" if file is None else file_checksum(file)
+        return Method(label or source, "network", source, f"{source}-{checksum}", checksum)
+    kind: MethodKind = "network"
+    if source.startswith("spandrel:"):
+        kind, source = "spandrel", source.removeprefix("spandrel:")
+    path = Path(source)
+    if path.is_dir():
+        return Method(label or path.name, "folder", source, "")
+    if path.suffix == ".onnx":
+        kind = "onnx"
+    if path.is_file() and (kind != "network" or path.suffix in (".safetensors", ".pth", ".pt")):
+        checksum = file_checksum(path)
+        return Method(label or path.stem, kind, source, f"{kind}-{checksum}", checksum)
+    raise ConfigurationError(
+        f"{source}: no method; give {', '.join(MODELS)}, input, a weights or ONNX file, "
+        "spandrel:FILE, command:TEXT or a folder of results"
+    )
+
+
+def run_method(method: Method, hazy: Path, result: Path) -> None:
+    """Makes one result, an 8-bit RGB PNG of the input's size.
+
+    Args:
+        method: any but a folder of results.
+        hazy: the input file.
+        result: where to; replaced atomically.
+
+    Raises:
+        CorunError: the input cannot be read, or the method fails on it; one line.
+    """
+    result.parent.mkdir(parents=True, exist_ok=True)
+    partial = result.with_name(f".{result.stem}.partial.png")
+    try:
+        if method.kind == "command":
+            _run_command(method.source, hazy, partial)
+        else:
+            scene = _dehaze(method, read_rgb(hazy)[None])
+            save_png(scene[0], partial)
+        partial.replace(result)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_png(image: Float[Tensor, "3 h w"], path: Path) -> None:
+    """Writes RGB in [0,1] as 8-bit PNG, values rounded."""
+    levels = (image.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+    Image.fromarray(np.ascontiguousarray(levels.permute(1, 2, 0).numpy())).save(path, format="PNG")
+
+
+def file_checksum(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _dehaze(method: Method, hazy: Tensor) -> Tensor:
+    if method.kind == "input":
+        return hazy
+    if method.kind == "onnx":
+        return _run_onnx(method, hazy)
+    return _dehazer(method).dehaze_tensor(hazy).scene
+
+
+@lru_cache(maxsize=2)
+def _dehazer(method: Method) -> Dehazer:
+    if method.kind == "spandrel":
+        return Dehazer(_spandrel_network(method.source), name=method.label)
+    loaded = load_network(method.source)
+    return Dehazer(loaded.network, name=method.label, card=loaded.card)
+
+
+def _spandrel_network(source: str) -> nn.Module:
+    try:
+        import spandrel
+    except ImportError as error:
+        raise MissingExtraError("spandrel", "spandrel") from error
+    try:
+        descriptor = spandrel.ModelLoader(device="cpu").load_from_file(source)
+    except Exception as error:  # any of its architectures may fail in its own way
+        raise WeightsError(f"{source}: spandrel cannot load it ({error})") from error
+    if descriptor.scale != 1 or descriptor.input_channels != 3:
+        raise WeightsError(f"{source}: not a colour model of scale 1")
+    return _SpandrelNetwork(descriptor)
+
+
+class _SpandrelNetwork(nn.Module):
+    """spandrel's descriptor as a module; it pads and crops by itself."""
+
+    def __init__(self, descriptor: Any) -> None:
+        super().__init__()
+        self.descriptor = descriptor
+        self.inner = descriptor.model
+
+    def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """The clear scene."""
+        return cast(Tensor, self.descriptor(hazy))
+
+
+@lru_cache(maxsize=2)
+def _onnx_session(source: str) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("onnxruntime", "metrics") from error
+    try:
+        return onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors have no common base of their own
+        raise WeightsError(f"{source}: cannot be loaded as ONNX ({error})") from error
+
+
+def _run_onnx(method: Method, hazy: Tensor) -> Tensor:
+    session = _onnx_session(method.source)
+    try:
+        answer = session.run(None, {session.get_inputs()[0].name: hazy.numpy()})[0]
+    except Exception as error:
+        raise WeightsError(f"{method.source}: fails on {tuple(hazy.shape)} ({error})") from error
+    if answer.shape != tuple(hazy.shape):
+        raise WeightsError(
+            f"{method.source}: answers {answer.shape} to {tuple(hazy.shape)}; a dehazing network "
+            "keeps the size"
+        )
+    return torch.from_numpy(np.asarray(answer, dtype=np.float32))
+
+
+def _run_command(template: str, hazy: Path, result: Path) -> None:
+    command = template.replace("{input}", shlex.quote(str(hazy.resolve()))).replace(
+        "{output}", shlex.quote(str(result.resolve()))
+    )
+    try:
+        done = subprocess.run(
+            command,
+            shell=True,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ImageFileError(f"{hazy}: the command took over {COMMAND_TIMEOUT:.0f} s") from error
+    if done.returncode != 0:
+        said = " ".join((done.stderr or done.stdout).split())[-200:]
+        raise ImageFileError(f"{hazy}: the command failed with status {done.returncode} ({said})")
+    if not result.is_file():
+        raise ImageFileError(f"{hazy}: the command wrote no {{output}} file")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,162 @@
+"""The pictures a comparison is made on: inputs and results, all saved PNGs of known content.
+
+Everything is scored as a file, so that anyone can score the same files again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+from corun.data.images import list_images, read_rgb
+from corun.errors import DataError, ImageFileError
+from corun.inference.deep_formats import is_deep_png, read_deep_png
+from corun.metrics.protocol import prepare
+
+SizeRule = Literal["refuse", "resize"]
+"""What happens to a result of another size than its input."""
+
+
+@dataclass(frozen=True)
+class ForeignResult:
+    """A result somebody else made, ready to be scored.
+
+    Attributes:
+        path: the file to score: theirs where it is an 8-bit RGB PNG of the right size.
+        notes: what was done to it.
+    """
+
+    path: Path
+    notes: tuple[str, ...] = ()
+
+
+def prepare_input(source: Path, target: Path, long_side: int | None) -> None:
+    """Writes a photo as 8-bit RGB PNG, scaled down to a long side as `metrics.protocol` says.
+
+    Args:
+        source: the photo.
+        target: where to; kept where it is newer than the source and of that size.
+        long_side: the longer side at most, pixels; None for the size it has.
+
+    Raises:
+        ImageFileError: the photo cannot be read.
+    """
+    photo = _photo(source)
+    picture = photo if long_side is None else prepare(photo, long_side=long_side)
+    size = (picture.shape[1], picture.shape[0])
+    if target.is_file() and target.stat().st_mtime_ns > source.stat().st_mtime_ns:
+        with Image.open(target) as kept:
+            if kept.size == size:
+                return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    Image.fromarray(picture).save(partial, format="PNG")
+    partial.replace(target)
+
+
+def _photo(source: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """8-bit RGB; photos, unlike results, may have alpha or 16 bits."""
+    levels = read_rgb(source).mul(255).round().byte()
+    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
+
+
+def index_results(folder: Path, dataset: str) -> dict[str, list[Path]]:
+    """The pictures of a folder of results by stem; of its sub-folder for the data set, if any.
+
+    Raises:
+        DataError: the folder holds no picture.
+    """
+    root = folder / dataset if (folder / dataset).is_dir() else folder
+    found: dict[str, list[Path]] = {}
+    for path in list_images(root, recursive=False):
+        found.setdefault(path.stem, []).append(path)
+    if not found:
+        raise DataError(f"{root}: no pictures there; give the folder the results are in")
+    return found
+
+
+def adopt_result(
+    candidates: list[Path], hazy: Path, target: Path, *, sizes: SizeRule
+) -> ForeignResult:
+    """Takes somebody's result for a photo.
+
+    8-bit RGB PNGs of the input's size are scored as they are. Other file formats, opaque alpha
+    and 16 bits are written as 8-bit RGB PNG first, with a note.
+
+    Args:
+        candidates: files of the photo's stem.
+        hazy: the prepared input.
+        target: where a converted result goes.
+        sizes: whether results of another size are refused or resized (Lanczos).
+
+    Raises:
+        ImageFileError: none or several files, unreadable, transparent, or another size.
+    """
+    if not candidates:
+        raise ImageFileError(f"{hazy.stem}: no result of that name")
+    if len(candidates) > 1:
+        names = ", ".join(path.name for path in candidates)
+        raise ImageFileError(f"{hazy.stem}: several results ({names}); keep one")
+    path = candidates[0]
+    pixels, notes = _eight_bit(path)
+    with Image.open(hazy) as image:
+        wanted = image.size
+    size = (pixels.shape[1], pixels.shape[0])
+    if size != wanted:
+        described = f"{size[0]}x{size[1]}, its input is {wanted[0]}x{wanted[1]}"
+        if sizes == "refuse":
+            raise ImageFileError(
+                f"{path}: {described}; say --sizes resize to score it at the input's size"
+            )
+        notes.append(f"resized: {described}")
+        pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
+    if not notes and path.suffix.lower() == ".png":
+        return ForeignResult(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(target, format="PNG")
+    return ForeignResult(target, tuple(notes))
+
+
+def _eight_bit(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], list[str]]:
+    try:
+        head = path.read_bytes()
+        if is_deep_png(head):
+            return _from_sixteen_bits(np.asarray(read_deep_png(head)), path)
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened)
+            if image.mode in ("I;16", "I;16B", "I"):
+                return _from_sixteen_bits(np.asarray(image.convert("I"), dtype=np.uint16), path)
+            notes = []
+            if "A" in image.getbands() or "transparency" in image.info:
+                image = image.convert("RGBA")
+                _refuse_transparency(np.asarray(image)[..., 3], 255, path)
+                notes.append("opaque alpha dropped")
+            elif image.mode != "RGB":
+                notes.append(f"converted from {image.mode} to RGB")
+            return np.asarray(image.convert("RGB")), notes
+    except (OSError, SyntaxError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ImageFileError(f"{path}: cannot be read as a picture ({reason})") from error
+
+
+def _from_sixteen_bits(
+    samples: np.ndarray, path: Path
+) -> tuple[UInt8[np.ndarray, "h w 3"], list[str]]:
+    """0–65535 to 0–255, rounded."""
+    if samples.ndim == 3 and samples.shape[2] in (2, 4):
+        _refuse_transparency(samples[..., -1], 65535, path)
+        samples = samples[..., :-1]
+    if samples.ndim == 2:
+        samples = samples[..., None]
+    levels = np.round(samples.astype(np.float64) / 257).astype(np.uint8)
+    return np.broadcast_to(levels, (*levels.shape[:2], 3)).copy(), ["rounded from 16 bits to 8"]
+
+
+def _refuse_transparency(alpha: np.ndarray, opaque: int, path: Path) -> None:
+    if (alpha != opaque).any():
+        raise ImageFileError(f"{path}: is partly transparent; flatten it before it is scored")

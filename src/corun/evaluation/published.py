@@ -1,0 +1,53 @@
+"""Scores from papers, as data with their source: never mixed with what was measured here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class PublishedScore:
+    """One number of a paper.
+
+    Attributes:
+        dataset: our name of the data set.
+        method: as the paper calls it.
+        metric: our name of the metric.
+        value: as printed.
+        setting: what one has to know to compare.
+        source: where it is printed.
+    """
+
+    dataset: str
+    method: str
+    metric: str
+    value: float
+    setting: str
+    source: str
+
+
+@lru_cache(maxsize=1)
+def published_scores() -> tuple[PublishedScore, ...]:
+    """Every number we hold, in the order of the file `published_scores.json`."""
+    text = (files("corun.evaluation") / "published_scores.json").read_text(encoding="utf-8")
+    tables = json.loads(text)["tables"]
+    return tuple(
+        PublishedScore(
+            table["dataset"], method, metric, float(value), table["setting"], table["source"]
+        )
+        for table in tables
+        for method, scores in table["scores"].items()
+        for metric, value in scores.items()
+    )
+
+
+def published_for(dataset: str, metrics: list[str]) -> dict[str, dict[str, PublishedScore]]:
+    """Method → metric → score, of one data set."""
+    chosen: dict[str, dict[str, PublishedScore]] = {}
+    for score in published_scores():
+        if score.dataset == dataset and score.metric in metrics:
+            chosen.setdefault(score.method, {})[score.metric] = score
+    return chosen

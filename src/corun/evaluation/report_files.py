@@ -1,0 +1,57 @@
+"""A report on disk, in every form, and in the hands of a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corun.errors import ConfigurationError
+from corun.evaluation.report import Report, read_report
+from corun.evaluation.report_html import html_report
+from corun.evaluation.report_text import latex, markdown, scores_csv, table_csv
+
+JSON_NAME = "report.json"
+
+
+def write_report(
+    report: Report, folder: Path, *, published: bool = False, pictures: int = 24
+) -> list[Path]:
+    """Writes report.json, report.md, report.tex, report.html, table.csv and scores.csv.
+
+    Args:
+        report: what to write.
+        folder: where to; older reports in it are replaced.
+        published: also the numbers of papers, apart.
+        pictures: photos shown per data set in the HTML.
+
+    Returns:
+        The files.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        JSON_NAME: report.to_json() + "\n",
+        "report.md": markdown(report, published=published),
+        "report.tex": latex(report),
+        "report.html": html_report(report, published=published, pictures=pictures),
+        "table.csv": table_csv(report),
+        "scores.csv": scores_csv(report),
+    }
+    for name, text in contents.items():
+        partial = folder / f".{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(folder / name)
+    return [folder / name for name in contents]
+
+
+def load_report(folder: Path) -> Report:
+    """The report of a folder that `corun evaluate` wrote.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    path = folder / JSON_NAME if folder.is_dir() else folder
+    if not path.is_file():
+        raise ConfigurationError(f"{path}: no report there; run corun evaluate first")
+    try:
+        return read_report(path)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{path}: no report of corun evaluate ({error})") from error

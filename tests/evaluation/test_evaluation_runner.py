@@ -1,0 +1,242 @@
+"""Whole comparisons on small pictures: values, caching, resuming, failures, detection."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_pictures import save_levels
+from PIL import Image
+
+from corun.data.datasets.boxes import TrueBoxes
+from corun.errors import ConfigurationError, DataError
+from corun.evaluation import picture_tasks, runner
+from corun.evaluation.detection_scores import scaled_boxes, set_scores
+from corun.evaluation.methods import parse_method
+from corun.evaluation.plan import Plan, parse_dataset
+from corun.evaluation.report import Report
+from corun.evaluation.runner import evaluate
+from corun.metrics.detection import Detections, mean_average_precision
+
+
+def plan_of(pairs: Path, output: Path, *methods: str, **options: object) -> Plan:
+    settings = {"metrics": ("brightness", "psnr"), **options}
+    return Plan(
+        methods=tuple(parse_method(text) for text in methods),
+        datasets=(parse_dataset(f"pairs={pairs}"),),
+        output=output,
+        **settings,
+    )
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Counts the work that is really done."""
+    counts = {"made": 0, "scored": 0}
+    make, score = picture_tasks.make_result, picture_tasks.score_result
+
+    def make_one(task: picture_tasks.ResultTask) -> picture_tasks.Made:
+        counts["made"] += 1
+        return make(task)
+
+    def score_one(task: picture_tasks.ScoreTask) -> dict[str, tuple[float | None, str]]:
+        counts["scored"] += len(task.metrics)
+        return score(task)
+
+    monkeypatch.setattr(runner, "make_result", make_one)
+    monkeypatch.setattr(runner, "score_result", score_one)
+    return counts
+
+
+def value(report: Report, method: str, metric: str) -> float:
+    return report.table("pairs")[method][metric].value
+
+
+def test_values_are_those_of_the_saved_pictures(pairs: Path, tmp_path: Path) -> None:
+    report = evaluate(plan_of(pairs, tmp_path / "o", "input", f"clear={pairs / 'clear'}"))
+    assert report.methods == ("hazy input", "clear")
+    hazy = [np.asarray(Image.open(pairs / "hazy" / f"p{k}.png")) / 255 for k in range(3)]
+    assert value(report, "hazy input", "brightness") == pytest.approx(
+        np.mean([h.mean() for h in hazy]), abs=1e-6
+    )
+    # the truth against itself has no finite PSNR: reported as failed, with the picture's name
+    cell = report.table("pairs")["clear"]["psnr"]
+    assert (cell.scored, cell.failed) == (0, 3)
+    assert any("p1.png: PSNR is inf" in problem for problem in report.problems)
+
+
+def test_a_second_run_does_nothing_and_says_the_same(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = counted(monkeypatch)
+    first = evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
+    assert counts == {"made": 6, "scored": 12}
+    again = evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
+    assert counts == {"made": 6, "scored": 12}
+    assert again == first
+
+
+def test_only_what_changed_is_done_again(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(plan_of(pairs, tmp_path / "o", "input"))
+    counts = counted(monkeypatch)
+    evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
+    assert counts == {"made": 3, "scored": 6}
+    changed = pairs / "hazy" / "p1.png"
+    save_levels(changed, np.full((30, 40, 3), 77, np.uint8))
+    os.utime(changed, ns=(2**62, 2**62))
+    report = evaluate(plan_of(pairs, tmp_path / "o", "input"))
+    assert counts == {"made": 4, "scored": 8}
+    known = {s.photo: s.value for s in report.scores if s.metric == "brightness"}
+    assert known["p1"] == pytest.approx(77 / 255)
+
+
+def test_a_run_that_was_cut_short_goes_on(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class CutShortError(Exception):
+        pass
+
+    def cut(what: str, done: int, total: int) -> None:
+        if what == "scores" and done == 2:
+            raise CutShortError
+
+    with pytest.raises(CutShortError):
+        evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"), progress=cut)
+    counts = counted(monkeypatch)
+    evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
+    assert counts == {"made": 0, "scored": 8}
+
+
+def test_a_result_somebody_touched_is_made_again(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = evaluate(plan_of(pairs, tmp_path / "o", "dcp"))
+    save_levels(tmp_path / "o/results/dcp/pairs/p0.png", np.zeros((30, 40, 3), np.uint8))
+    assert evaluate(plan_of(pairs, tmp_path / "o", "dcp")) == first
+
+
+def test_failures_are_counted_and_never_averaged(pairs: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    save_levels(theirs / "p0.png", np.full((30, 40, 3), 51, np.uint8))
+    save_levels(theirs / "p1.png", np.full((15, 20, 3), 255, np.uint8))
+    save_levels(theirs / "q.png", np.zeros((30, 40, 3), np.uint8))
+    report = evaluate(plan_of(pairs, tmp_path / "o", str(theirs)))
+    cell = report.table("pairs")["theirs"]["brightness"]
+    assert cell.value == pytest.approx(0.2)
+    assert (cell.scored, cell.failed) == (1, 2)
+    text = "\n".join(report.problems)
+    assert "theirs, pairs/p1:" in text
+    assert "20x15, its input is 40x30" in text
+    assert "theirs, pairs/p2: p2: no result of that name" in text
+    assert report.notes == ("theirs: 1 of no photo in pairs: q",)
+    resized = evaluate(plan_of(pairs, tmp_path / "o", str(theirs), sizes="resize"))
+    assert resized.table("pairs")["theirs"]["brightness"].scored == 2
+
+
+def test_an_unreadable_photo_fails_every_method(pairs: Path, tmp_path: Path) -> None:
+    (pairs / "hazy" / "p2.png").write_bytes(b"broken")
+    report = evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
+    assert [report.table("pairs")[m]["brightness"].failed for m in report.methods] == [1, 1]
+
+
+def test_several_processes_give_the_same_report(pairs: Path, tmp_path: Path) -> None:
+    alone = evaluate(plan_of(pairs, tmp_path / "a", "input", "dcp", metrics=("brightness",)))
+    many = evaluate(plan_of(pairs, tmp_path / "b", "input", "dcp", metrics=("brightness",), jobs=2))
+    assert list(many.rows()) == list(alone.rows())
+
+
+def test_the_photos_are_scaled_first(pairs: Path, tmp_path: Path) -> None:
+    report = evaluate(plan_of(pairs, tmp_path / "o", "input", long_side=20))
+    with Image.open(report.pictures["pairs"]["hazy input"]["p0"]) as image:
+        assert image.size == (20, 15)
+    assert report.table("pairs")["hazy input"]["psnr"].scored == 3  # the clear views too
+
+
+def test_plans_that_cannot_be_carried_out(pairs: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="two of one method label"):
+        plan_of(pairs, tmp_path, "a=dcp", "a=input")
+    with pytest.raises(ConfigurationError, match="no such metric"):
+        evaluate(plan_of(pairs, tmp_path / "o", "dcp", metrics=("beauty",)))
+    with pytest.raises(ConfigurationError, match="give the detector too"):
+        evaluate(plan_of(pairs, tmp_path / "o", "dcp", metrics=("map-voc",)))
+    with pytest.raises(ConfigurationError, match="no such folder"):
+        parse_dataset("fattal=/nowhere")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "scores.sqlite").write_text("this is not a database but a plain text")
+    with pytest.raises(DataError, match="not a cache of scores"):
+        evaluate(plan_of(pairs, tmp_path / "text", "dcp"))
+
+
+class BrightDetector:
+    """Finds one car where the picture is bright: its bounding box."""
+
+    version = "bright-1"
+
+    def __call__(self, image: np.ndarray) -> Detections:
+        rows, columns = np.nonzero(image.mean(axis=2) > 200)
+        if len(rows) == 0:
+            return Detections(np.zeros((0, 4)), np.zeros(0), ())
+        box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        return Detections(np.array([box], dtype=np.float64), np.array([0.9]), ("car",))
+
+
+def test_detection_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two streets of one bright car each; the method dims the car of one."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    content = {"categories": [{"id": 1, "name": "car"}], "images": [], "annotations": []}
+    for index in range(2):
+        street = np.full((40, 80, 3), 50, np.uint8)
+        street[10:30, 20:60] = 250
+        save_levels(tmp_path / "streets" / f"s{index}.png", street)
+        if index:
+            street[10:30, 20:60] = 60
+        save_levels(tmp_path / "dim" / f"s{index}.png", street[::2, ::2].copy())
+        content["images"].append(
+            {"id": index, "file_name": f"s{index}.png", "width": 80, "height": 40}
+        )
+        content["annotations"].append(
+            {"image_id": index, "category_id": 1, "bbox": [20, 10, 40, 20]}
+        )
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    from dataclasses import replace
+
+    choice = replace(parse_dataset(f"folder={tmp_path / 'streets'}"), truth=tmp_path / "truth.json")
+    plan = Plan(
+        methods=(parse_method("input"), parse_method(f"dim={tmp_path / 'dim'}")),
+        datasets=(choice,),
+        metrics=("map-voc", "map-coco"),
+        output=tmp_path / "o",
+        long_side=40,
+        detector="test_evaluation_runner:BrightDetector",
+    )
+    table = evaluate(plan).table("folder")
+    assert table["hazy input"]["map-voc"].value == 1
+    assert table["hazy input"]["map-coco"].value > 0.6
+    assert table["dim"]["map-voc"].value == 0.5
+    assert table["hazy input"]["map-voc"].place == 1
+
+
+def test_boxes_follow_their_picture() -> None:
+    truth = TrueBoxes(np.array([[10.0, 20, 30, 40]]), ("car",), np.array([False]), (100, 50))
+    assert scaled_boxes(truth, (50, 25), (1, 1)).boxes.tolist() == [[5, 10, 15, 20]]
+
+
+def test_weighted_precision_is_the_plain_one_for_equal_weights() -> None:
+    rng = np.random.default_rng(7)
+    truth, found = {}, {}
+    for index in range(20):
+        corner = rng.uniform(0, 50, (3, 2))
+        boxes = np.concatenate([corner, corner + 15], axis=1)
+        truth[f"{index}"] = TrueBoxes(boxes, ("car", "bus", "car"), np.zeros(3, bool))
+        shaken = boxes + rng.normal(0, 3, boxes.shape)
+        found[f"{index}"] = Detections(shaken, rng.random(3), ("car", "bus", "bus"))
+    for metric, style in (("map-voc07", "voc07"), ("map-voc", "voc"), ("map-coco", "coco")):
+        (score,) = set_scores("d", "m", truth, found, [metric])
+        mean, per_class = mean_average_precision(truth, found, style)
+        assert score.value == pytest.approx(mean)
+        assert score.parts == pytest.approx(per_class)
+        assert score.interval.low <= score.value <= score.interval.high
