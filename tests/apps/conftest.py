@@ -74,7 +74,7 @@ def in_process_of_its_own(command: list[str]) -> Callable[..., subprocess.Comple
             input=stdin,
             capture_output=True,
             cwd=cwd,
-            timeout=240,
+            timeout=600,
             check=False,
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
         )

@@ -127,3 +127,28 @@ def test_psnr_is_ten_decibels_per_decade_of_squared_error() -> None:
     truth = torch.zeros(1, 3, 2, 2)
     assert abs(psnr(truth + 0.1, truth) - 20) < 1e-5
     assert psnr(truth, truth) == float("inf")
+
+
+def test_synthesize_writes_hazy_pictures_with_their_truth(corun: Corun, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("clean", "depth"):
+        (tmp_path / name).mkdir()
+    picture = rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "clean" / "street.png")
+    far = np.tile(np.linspace(0, 255, 48).astype(np.uint8), (40, 1))
+    Image.fromarray(far).save(tmp_path / "depth" / "street.png")
+    arguments = ("--clean", tmp_path / "clean", "--depth", tmp_path / "depth", "--count", "2")
+    result = corun("synthesize", *arguments, "-o", tmp_path / "out", "convention=distance")
+    assert result.exit_code == 0
+    assert len(list((tmp_path / "out" / "hazy").iterdir())) == 2
+    assert (tmp_path / "out" / "truth.csv").exists()
+    missing = corun("synthesize", *arguments, "-o", tmp_path / "out", "colour=blue")
+    assert missing.exit_code == 1
+    assert missing.stderr.startswith("corun: ")
+
+
+def test_pretrain_names_a_recipe_that_is_not_there(corun: Corun) -> None:
+    result = corun("train", "pretrain", "--config", "gone.yaml")
+    assert result.exit_code == 1
+    assert "gone.yaml" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

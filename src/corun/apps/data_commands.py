@@ -25,14 +25,25 @@ def synthesize(
     ] = None,
 ) -> None:
     """Make hazy pictures with known truth from clean photos and their depth."""
+    from rich.console import Console
+    from rich.progress import Progress
+
     from corun.data.synthesize import synthesize_folder
 
-    synthesize_folder(
-        clean,
-        depth,
-        output,
-        count=count,
-        seed=seed,
-        config_path=config,
-        overrides=overrides or [],
-    )
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("synthesizing", total=None)
+
+        def report(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        synthesize_folder(
+            clean,
+            depth,
+            output,
+            count=count,
+            seed=seed,
+            config_path=config,
+            overrides=overrides or [],
+            report=report,
+        )
