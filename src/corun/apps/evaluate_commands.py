@@ -103,9 +103,11 @@ def evaluate(
     with _Bar() as bar:
         report = run(plan, command="corun " + shlex.join(sys.argv[1:]), progress=bar)
     files = write_report(report, output, published=published, pictures=pictures)
-    console = Console(highlight=False)
     for dataset in report.datasets:
-        console.print(rich_table(report, dataset))
+        table = rich_table(report, dataset)
+        # a table cut to a narrow terminal would hide digits; the terminal may wrap it instead
+        width = max(Console().width, Console(width=1000).measure(table).maximum)
+        Console(highlight=False, width=width).print(table)
     for problem in report.problems:
         complain(problem)
     print("\n".join(str(path) for path in files))

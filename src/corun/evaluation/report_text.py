@@ -107,7 +107,7 @@ def rich_table(report: Report, dataset: str) -> Any:
     table = Table(title=f"{dataset} ({len(report.datasets[dataset])} photos)", box=None)
     table.add_column("method", no_wrap=True)
     for facts in columns:
-        table.add_column(facts.heading, justify="right")
+        table.add_column(facts.heading, justify="right", no_wrap=True)
     for method, cells in report.table(dataset).items():
         row = [Text(method)]
         for facts in columns:

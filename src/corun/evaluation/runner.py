@@ -38,7 +38,7 @@ from corun.evaluation.provenance import provenance_of
 from corun.evaluation.report import MetricFacts, Report, Score, SetScore
 from corun.evaluation.score_cache import ScoreCache
 from corun.evaluation.scoring import Companion, facts_of, needs_of
-from corun.evaluation.work_pool import finished
+from corun.evaluation.work_pool import WorkPool
 from corun.metrics.detection import Detections
 from corun.metrics.detection_models import load_detector
 
@@ -58,6 +58,7 @@ class _Run:
 
     plan: Plan
     cache: ScoreCache
+    pool: WorkPool
     progress: Progress
     photos: dict[str, dict[str, Photo]] = field(default_factory=dict)
     inputs: dict[tuple[str, str], Made] = field(default_factory=dict)
@@ -89,8 +90,8 @@ def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> 
     if ap_metrics and plan.detector is None:
         raise ConfigurationError(f"{ap_metrics[0]}: give the detector too (--detector FILE.onnx)")
     facts = {name: facts_of(name, plan.files) for name in picture_metrics}
-    with ScoreCache(plan.output / CACHE_NAME) as cache:
-        run = _Run(plan, cache, progress)
+    with ScoreCache(plan.output / CACHE_NAME) as cache, WorkPool(plan.jobs) as pool:
+        run = _Run(plan, cache, pool, progress)
         for choice in plan.datasets:
             _open(run, choice)
         _make_inputs(run)
@@ -134,7 +135,7 @@ def _make_inputs(run: _Run) -> None:
         ("inputs", run.inputs, inputs),
         ("references", run.references, references),
     ):
-        for count, (task, made) in enumerate(finished(make_input, tasks, jobs=plan.jobs), 1):
+        for count, (task, made) in enumerate(run.pool.finished(make_input, tasks), 1):
             kept[task.dataset, task.photo] = made
             if made.problem:
                 run.problems.append(f"{task.dataset}: {made.problem}")
@@ -171,7 +172,7 @@ def _make_results(run: _Run) -> None:
             if unused:
                 names = ", ".join(unused[:5]) + (", …" if len(unused) > 5 else "")
                 run.notes.append(f"{method.label}: {len(unused)} of no photo in {label}: {names}")
-    for count, (task, made) in enumerate(finished(make_result, tasks, jobs=plan.jobs), 1):
+    for count, (task, made) in enumerate(run.pool.finished(make_result, tasks), 1):
         key = (task.method.label, task.dataset, task.photo)
         run.results[key] = made
         if not made.problem and task.method.kind != "folder":
@@ -237,7 +238,7 @@ def _score(run: _Run, facts: Mapping[str, MetricFacts]) -> None:
                     dataset, photo, method, Path(made.path), companions, tuple(wanted), plan.files
                 )
             )
-    for count, (task, found) in enumerate(finished(score_result, tasks, jobs=plan.jobs), 1):
+    for count, (task, found) in enumerate(run.pool.finished(score_result, tasks), 1):
         for name, (value, problem) in found.items():
             key = (task.method, task.dataset, task.photo, name)
             answers[key] = (value, problem)
@@ -270,7 +271,7 @@ def _detect(run: _Run, metrics: list[str]) -> dict[str, MetricFacts]:
         tasks.append(
             DetectionTask(dataset, photo, method, Path(made.path), plan.detector, plan.layout)
         )
-    for count, (task, (content, problem)) in enumerate(finished(detect, tasks, jobs=plan.jobs), 1):
+    for count, (task, (content, problem)) in enumerate(run.pool.finished(detect, tasks), 1):
         if content is None:
             run.problems.append(f"{task.method}, {task.dataset}/{task.photo}: {problem}")
         else:

@@ -7,49 +7,59 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
+from types import TracebackType
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 
 
-def finished(
-    function: Callable[[Any], Answer],
-    tasks: Sequence[Task],
-    *,
-    jobs: int,
-    initialise: Callable[..., None] | None = None,
-    arguments: tuple[Any, ...] = (),
-) -> Iterator[tuple[Task, Answer]]:
-    """Yields each task with its answer, in the order they finish.
+class WorkPool:
+    """Processes that stay for all stages of a run, so that each loads its models once.
 
-    A bounded number of tasks is in flight. Several processes are started anew (spawned), so they
-    work beside CUDA and threads; each is limited to its share of the cores.
+    They are started anew (spawned) at the first need, so they work beside CUDA and threads, and
+    each is limited to its share of the cores.
 
     Args:
-        function: importable by name.
-        tasks: picklable.
         jobs: processes; 1 works in this one.
-        initialise: called once in each process.
-        arguments: of `initialise`.
     """
-    jobs = min(jobs, len(tasks))
-    if jobs <= 1:
-        if initialise is not None and tasks:
-            initialise(*arguments)
-        for task in tasks:
-            yield task, function(task)
-        return
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    waiting = iter(tasks)
-    pending: dict[Future[Answer], Task] = {}
-    executor = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_start, initargs=(threads, initialise, arguments)
-    )
-    try:
-        for task in islice(waiting, 2 * jobs):
-            pending[executor.submit(function, task)] = task
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> WorkPool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def finished(
+        self, function: Callable[[Any], Answer], tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Answer]]:
+        """Yields each task with its answer, in the order they finish.
+
+        A bounded number of tasks is in flight.
+
+        Args:
+            function: importable by name.
+            tasks: picklable.
+        """
+        if self._jobs <= 1 or len(tasks) <= 1:
+            for task in tasks:
+                yield task, function(task)
+            return
+        executor = self._started()
+        waiting = iter(tasks)
+        pending: dict[Future[Answer], Task] = {
+            executor.submit(function, task): task for task in islice(waiting, 2 * self._jobs)
+        }
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
@@ -57,15 +67,20 @@ def finished(
                 for following in islice(waiting, 1):
                     pending[executor.submit(function, following)] = following
                 yield task, future.result()
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            threads = max(1, (os.cpu_count() or 1) // self._jobs)
+            self._executor = ProcessPoolExecutor(
+                self._jobs,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=_limit_threads,
+                initargs=(threads,),
+            )
+        return self._executor
 
 
-def _start(
-    threads: int, initialise: Callable[..., None] | None, arguments: tuple[Any, ...]
-) -> None:
+def _limit_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    if initialise is not None:
-        initialise(*arguments)

@@ -1,0 +1,188 @@
+"""The living benchmark: our models and the classical baseline on real photos, one command.
+
+    python benchmarks/quality/run.py
+
+It needs the data folder beside the checkout (../shared) and writes benchmarks/quality/table.md;
+`--readme README.md` puts the first table between the marks `<!-- quality -->` of that file too.
+Photos are reduced to a long side of 640, results saved as PNG and scored as saved. What is scored
+already is kept in the output folder, so a second run costs only what changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from corun.errors import CorunError
+from corun.evaluation.methods import Method, parse_method
+from corun.evaluation.plan import DatasetChoice, Plan, parse_dataset
+from corun.evaluation.published import published_scores
+from corun.evaluation.report import Report
+from corun.evaluation.report_files import write_report
+from corun.evaluation.runner import evaluate
+from corun.metrics.protocol import LONG_SIDE
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
+METHODS = ("hazy input=input", "dark channel prior=dcp", "corun-lite")
+DATASETS = (
+    ("fattal-34", "folder", "data/fattal"),
+    ("real-val", "folder", "data/real/val"),
+    ("clean-val", "folder", "data/clean/val"),
+    ("dawn", "dawn", "data/dawn"),
+)
+METRICS = ("fade", "brisque", "hazdesnet", "brightness", "crushed", "clipped")
+COLUMNS = (
+    ("fade", "FADE ↓", lambda v: f"{v:.3f}"),
+    ("brisque", "BRISQUE ↓", lambda v: f"{v:.2f}"),
+    ("hazdesnet", "HazDesNet ↓", lambda v: f"{v:.3f}"),
+    ("brightness", "mean brightness", lambda v: f"{v:.3f}"),
+    ("crushed", "crushed to black", lambda v: f"{100 * v:.1f} %"),
+    ("clipped", "clipped to white", lambda v: f"{100 * v:.1f} %"),
+    ("map-voc", "mAP, VOC ↑", lambda v: f"{v:.3f}"),
+    ("map-coco", "mAP, COCO ↑", lambda v: f"{v:.3f}"),
+)
+MARK = re.compile(r"(<!-- quality -->\n).*?(<!-- /quality -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Runs the benchmark; 1 where something failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shared", type=Path, default=CHECKOUT.parent / "shared")
+    parser.add_argument("--output", type=Path, default=CHECKOUT / "runs" / "quality")
+    parser.add_argument("--table", type=Path, default=HERE / "table.md")
+    parser.add_argument("--readme", type=Path, help="put the first table between its marks")
+    parser.add_argument("--method", action="append", help="instead of the usual; repeat for more")
+    parser.add_argument("--data", action="append", help="labels; all by default")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--limit", type=int, help="photos of each set, for a quick look")
+    chosen = parser.parse_args()
+    if not chosen.shared.is_dir():
+        print(f"{chosen.shared}: not there; this benchmark needs its photos", file=sys.stderr)
+        return 1
+    datasets = [
+        parse_dataset(f"{label}:{name}={chosen.shared / folder}")
+        for label, name, folder in DATASETS
+        if not chosen.data or label in chosen.data
+    ]
+    methods = _methods(tuple(chosen.method or METHODS))
+    plan = _plan(chosen, methods, datasets)
+    report = evaluate(plan, command=_command(), progress=_progress)
+    write_report(report, chosen.output, pictures=12)
+    chosen.table.write_text(_tables(report), encoding="utf-8")
+    if chosen.readme is not None:
+        text = chosen.readme.read_text(encoding="utf-8")
+        first = _table(report, next(iter(report.datasets)))
+        if not MARK.search(text):
+            print(f"{chosen.readme}: has no <!-- quality --> marks", file=sys.stderr)
+            return 1
+        chosen.readme.write_text(
+            MARK.sub(lambda found: found[1] + first + "\n" + found[2], text), encoding="utf-8"
+        )
+    for problem in report.problems:
+        print(problem, file=sys.stderr)
+    print(_tables(report))
+    return 1 if report.problems else 0
+
+
+def _methods(texts: tuple[str, ...]) -> tuple[Method, ...]:
+    methods = []
+    for text in texts:
+        try:
+            methods.append(parse_method(text))
+        except CorunError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return tuple(methods)
+
+
+def _plan(
+    chosen: argparse.Namespace, methods: tuple[Method, ...], datasets: list[DatasetChoice]
+) -> Plan:
+    files = {
+        "brisque_model": chosen.shared / "metrics" / "brisque_allmodel",
+        "brisque_range": chosen.shared / "metrics" / "brisque_allrange",
+        "hazdesnet": chosen.shared / "metrics" / "hazdesnet.hdf5",
+    }
+    detector = chosen.shared / "weights" / "yolox_nano.onnx"
+    boxes = any(entry.name == "dawn" for entry in datasets) and detector.is_file()
+    return Plan(
+        methods=methods,
+        datasets=tuple(datasets),
+        metrics=(*METRICS, *(("map-voc", "map-coco") if boxes else ())),
+        output=chosen.output,
+        long_side=LONG_SIDE,
+        jobs=chosen.jobs,
+        limit=chosen.limit,
+        detector=str(detector) if boxes else None,
+        layout="yolox",
+        files=files,
+    )
+
+
+def _tables(report: Report) -> str:
+    return "\n".join(
+        [
+            "# Quality on real photos",
+            "",
+            f"Made by `{_command()}` (long side {LONG_SIDE}, PNG; means, 95 % bootstrap "
+            "intervals).",
+            "FADE alone rewards darkness: read it beside brightness and what is crushed.",
+            "",
+            *(part for name in report.datasets for part in (_table(report, name), "")),
+        ]
+    )
+
+
+def _table(report: Report, dataset: str) -> str:
+    """One data set: what was measured here, then the reference rows, if there are any."""
+    shown = {facts.name for facts in report.columns(dataset)}
+    columns = [column for column in COLUMNS if column[0] in shown]
+    lines = [
+        f"**{dataset}**, {len(report.datasets[dataset])} photos",
+        "",
+        "| method | " + " | ".join(title for _, title, _ in columns) + " |",
+        "|---|" + "---|" * len(columns),
+    ]
+    for method, cells in report.table(dataset).items():
+        texts = []
+        for metric, _, shape in columns:
+            cell = cells[metric]
+            text = shape(cell.value) if cell.scored else "–"
+            if metric == "fade" and cell.scored:
+                text += f" ({cell.interval.low:.3f} … {cell.interval.high:.3f})"
+            texts.append(text + (f" ({cell.failed} failed)" if cell.failed else ""))
+        lines.append(f"| {method}, here | " + " | ".join(texts) + " |")
+    known: dict[str, dict[str, float]] = {}
+    for score in published_scores():
+        if score.dataset == dataset:
+            known.setdefault(score.method, {})[score.metric] = score.value
+    for method, values in known.items():
+        texts = [shape(values[m]) if m in values else "–" for m, _, shape in columns]
+        lines.append(f"| {method} | " + " | ".join(texts) + " |")
+    if known:
+        lines += [
+            "",
+            "Rows marked *here* were measured by this command; the others are the "
+            "reference rows of the data folder.",
+        ]
+    return "\n".join(lines)
+
+
+def _command() -> str:
+    return (
+        "python benchmarks/quality/run.py " + shlex.join(sys.argv[1:])
+        if sys.argv[1:]
+        else ("python benchmarks/quality/run.py")
+    )
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    if done == total or done % 20 == 0:
+        print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
