@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from corun.apps.colabator_commands import fit_app
 from corun.apps.command_group import CorunGroup
 from corun.apps.data_check_commands import data_app
 from corun.apps.data_commands import synthesize
@@ -15,6 +16,7 @@ from corun.apps.evaluate_commands import HELP as EVALUATE_HELP
 from corun.apps.evaluate_commands import evaluate
 from corun.apps.figure_commands import figure_app
 from corun.apps.model_commands import models_app
+from corun.apps.pool_commands import pool_app
 from corun.apps.study_commands import study, study_results
 from corun.apps.train_commands import train_app
 
@@ -54,6 +56,8 @@ app.command()(demo)
 app.add_typer(models_app, name="models")
 app.command()(synthesize)
 app.add_typer(train_app, name="train")
+app.add_typer(pool_app, name="pool")
+app.add_typer(fit_app, name="fit")
 app.add_typer(data_app, name="data")
 app.command(help=EVALUATE_HELP)(evaluate)
 app.add_typer(figure_app, name="figure")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from corun.apps.colabator_commands import colabator, density
 from corun.apps.command_group import CorunGroup
 
 train_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Train networks.")
@@ -29,3 +30,7 @@ def pretrain(
     from corun.training import pretrain as program
 
     program.run(config, overrides or [])
+
+
+train_app.command("colabator")(colabator)
+train_app.command("density")(density)

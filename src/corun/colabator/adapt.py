@@ -45,10 +45,15 @@ class AdaptationConfig(BaseModel):
         pixel: of ½·(‖J_s − G‖₁ + real·mean(w*·|J_r − J*|)).
         real: of the label's part in it.
         scattering: of mean(w*·|J_r·T_r + 1 − T_r − strong(P_r)|); absent without a transmission.
+        transmission: of ‖T − T_s‖₁ on the synthetic pair, which keeps the estimate from drifting
+            where nothing else ties it to the truth. Not in the paper, so 0 by default.
         perceptual: of the perceptual loss between J_s and G; needs ``vgg``.
         contrastive: of the contrastive perceptual loss of J_r; needs ``vgg``.
         density_synthetic: of D(J_s); needs a differentiable density evaluator.
         density_real: of D(J_r); likewise.
+        density_target: D of a clear enough picture, in [0,1): only what is above it counts. 0 is
+            the paper's; clear photos of open places, with their far air and sky, have about 0.25
+            under the embedded D, and a network driven below that overshoots.
         vgg: local VGG-19 weights; without a file both perceptual terms are off.
         strong_changes: photometric changes of the student's real photo.
         block: side of the blocks that are scored, pixels.
@@ -61,10 +66,12 @@ class AdaptationConfig(BaseModel):
     pixel: float = Field(5.0, ge=0)
     real: float = Field(2.0, ge=0)
     scattering: float = Field(0.01, ge=0)
+    transmission: float = Field(0.0, ge=0)
     perceptual: float = Field(0.2, ge=0)
     contrastive: float = Field(1.0, ge=0)
     density_synthetic: float = Field(1.0, ge=0)
     density_real: float = Field(1.0, ge=0)
+    density_target: float = Field(0.0, ge=0, lt=1)
     vgg: Path | None = None
     strong_changes: int = Field(2, ge=0, le=6)
     block: int = Field(32, ge=8)
@@ -73,10 +80,11 @@ class AdaptationConfig(BaseModel):
 
 
 class SyntheticPair(NamedTuple):
-    """A synthetic batch: P_s and G, RGB, [0,1]."""
+    """A synthetic batch: P_s and G, RGB, [0,1], and T_s, unitless, where it is known."""
 
     hazy: Float[Tensor, "b 3 h w"]
     clean: Float[Tensor, "b 3 h w"]
+    transmission: Float[Tensor, "b 1 h w"] | None = None
 
 
 class RealBatch(NamedTuple):
@@ -169,7 +177,7 @@ class Adaptation:
             self.config.strong_changes,
         )
         J_star, w_star = mirror(labels.scene, flip), mirror(labels.weight, flip)
-        (J_s, _), (J_r, T_r) = run_student(student, pair.hazy, P_r)
+        (J_s, T_s), (J_r, T_r) = run_student(student, pair.hazy, P_r)
 
         weigh, parts = self.config, {}
         parts["synthetic"] = pixel_loss(J_s, pair.clean)
@@ -178,6 +186,9 @@ class Adaptation:
         if weigh.scattering and T_r is not None:
             parts["scattering"] = scattering_consistency_loss(J_r, T_r, P_r, w_star)
             total = total + weigh.scattering * parts["scattering"]
+        if weigh.transmission and T_s is not None and pair.transmission is not None:
+            parts["transmission"] = (T_s - pair.transmission).abs().mean()
+            total = total + weigh.transmission * parts["transmission"]
         if weigh.perceptual and self.features is not None:
             parts["perceptual"] = self._perceptual(J_s, pair.clean)
             total = total + weigh.perceptual * parts["perceptual"]
@@ -189,7 +200,8 @@ class Adaptation:
             ("density real", J_r, weigh.density_real),
         ):
             if weight and self.density.differentiable:
-                parts[name] = density_loss(self.density.score(scene, weigh.block).overall)
+                D = self.density.score(scene, weigh.block).overall
+                parts[name] = density_loss((D - weigh.density_target).clamp(min=0))
                 total = total + weight * parts[name]
         shown = {name: value.detach() for name, value in parts.items()}
         shown["accepted"] = labels.accepted.float().mean()

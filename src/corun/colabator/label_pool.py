@@ -228,6 +228,10 @@ class LabelPool:
         """How many photos have a label."""
         return sum(self._current(number)[0] is not None for number in range(len(self._records)))
 
+    def photos(self) -> list[str]:
+        """All photos it knows."""
+        return list(self._numbers)
+
     def labelled(self) -> Iterator[str]:
         """The keys of the photos that have a label."""
         for key, number in self._numbers.items():

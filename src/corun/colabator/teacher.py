@@ -36,9 +36,16 @@ class Teacher:
     Args:
         student: copied, not kept.
         config: how fast it follows.
+        precision: what its network computes in, by autocast.
     """
 
-    def __init__(self, student: nn.Module, config: TeacherConfig | None = None) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        config: TeacherConfig | None = None,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
+        self.precision = precision
         self.config = config or TeacherConfig()
         self._average = WeightAverage(student, self.config.decay, warmup=False)
 
@@ -67,7 +74,8 @@ class Teacher:
 
     def __call__(self, hazy: Tensor) -> Any:
         """What the teacher's network returns, without a gradient."""
-        with torch.no_grad():
+        mixed = self.precision != torch.float32
+        with torch.no_grad(), torch.autocast(hazy.device.type, self.precision, enabled=mixed):
             return self.network(hazy)
 
     def to(self, device: torch.device) -> Teacher:

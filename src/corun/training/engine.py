@@ -89,10 +89,10 @@ class Task(Protocol):
         """Named contact sheets (3,H,W) of what the averaged weights do."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What the task must remember besides the network."""
+        """What the task must remember besides the network; called for the last checkpoint."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore it; called before the first step, with an empty state where a run begins."""
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write the final weights."""
@@ -142,8 +142,15 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     compiled = torch.compile(network) if run.compile else network
     wrapped, optimizer = fabric.setup(compiled, optimizer)
     first = _resume(task, network, average, optimizer, run.folder, identity)
+    fabric.barrier()  # nobody takes a step while another still restores what they share
     best = first.best
-    reporter = Reporter(run.folder, run.steps, first.step, enabled=fabric.is_global_zero)
+    reporter = Reporter(
+        run.folder,
+        run.steps,
+        first.step,
+        enabled=fabric.is_global_zero,
+        headline=getattr(task, "headline", ()),
+    )
     executor = ThreadPoolExecutor(max(1, run.workers))
 
     def save(step: int, name: str) -> None:
@@ -155,7 +162,8 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
                 "network": network.state_dict(),
                 "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
-                "task": task.state_dict(),
+                # Only the last checkpoint can be continued; a task may keep files beside it.
+                "task": task.state_dict() if name == LAST else {},
             }
             save_atomically(content, run.folder / name)
         fabric.barrier()
@@ -248,6 +256,7 @@ def _resume(
 ) -> _Start:
     path = folder / LAST
     if not path.exists():
+        task.load_state_dict({})
         return _Start()
     content = load_checkpoint(path)
     if content["identity"] != identity:

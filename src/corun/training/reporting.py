@@ -21,11 +21,20 @@ class Reporter:
         first: the step it starts from.
         enabled: only one process reports.
         every: steps between two lines of the log.
+        headline: numbers of a step that are shown beside the loss.
     """
 
     def __init__(
-        self, folder: Path, steps: int, first: int, *, enabled: bool, every: int = 10
+        self,
+        folder: Path,
+        steps: int,
+        first: int,
+        *,
+        enabled: bool,
+        every: int = 10,
+        headline: tuple[str, ...] = (),
     ) -> None:
+        self.headline = headline
         self.folder, self.steps, self.first = folder, steps, first
         self.enabled, self.every = enabled, every
         self._smooth: float | None = None
@@ -53,7 +62,9 @@ class Reporter:
             TextColumn("[bold]training"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]} · {task.fields[rate]} steps/s"),
+            TextColumn(
+                "loss {task.fields[loss]}{task.fields[headline]} · {task.fields[rate]} steps/s"
+            ),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
@@ -61,7 +72,7 @@ class Reporter:
         )
         self._progress.start()
         self._bar = self._progress.add_task(
-            "training", total=self.steps, completed=self.first, loss="–", rate="–"
+            "training", total=self.steps, completed=self.first, loss="–", rate="–", headline=""
         )
         self._started = time.monotonic()
         return self
@@ -84,8 +95,13 @@ class Reporter:
         loss = numbers["loss"]
         self._smooth = loss if self._smooth is None else 0.98 * self._smooth + 0.02 * loss
         speed = (done - self.first) / max(1e-9, time.monotonic() - self._started)
+        headline = "".join(f" · {n} {numbers[n]:.3f}" for n in self.headline if n in numbers)
         self._progress.update(
-            self._bar, completed=done, loss=f"{self._smooth:.4f}", rate=f"{speed:.2f}"
+            self._bar,
+            completed=done,
+            loss=f"{self._smooth:.4f}",
+            rate=f"{speed:.2f}",
+            headline=headline,
         )
         if done % self.every == 0 or done == self.steps:
             self._log({"step": done, "steps per second": round(speed, 3), **numbers})
@@ -93,8 +109,8 @@ class Reporter:
         if done % (10 * self.every) == 0 and not sys.stderr.isatty():
             left = (self.steps - done) / speed
             sys.stderr.write(
-                f"step {done}/{self.steps}  loss {self._smooth:.4f}  {speed:.2f} steps/s  "
-                f"{left / 60:.0f} min left\n"
+                f"step {done}/{self.steps}  loss {self._smooth:.4f}{headline}  "
+                f"{speed:.2f} steps/s  {left / 60:.0f} min left\n"
             )
 
     def validation(self, done: int, scores: dict[str, float]) -> None:

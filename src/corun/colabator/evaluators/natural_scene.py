@@ -72,7 +72,9 @@ def block_features(image: Float[Tensor, "b 3 h w"], block: int) -> Float[Tensor,
     """
     height, width = image.shape[-2:]
     if block < SMALLEST_BLOCK:
-        raise ConfigurationError(f"block: statistics need blocks of at least {SMALLEST_BLOCK} pixels")
+        raise ConfigurationError(
+            f"block: statistics need blocks of at least {SMALLEST_BLOCK} pixels"
+        )
     pad_h, pad_w = -height % block, -width % block
     mode = "reflect" if pad_h < height and pad_w < width else "replicate"
     padded = F.pad(image.detach().float(), (0, pad_w, 0, pad_h), mode=mode)

@@ -1,0 +1,51 @@
+"""Commands around adaptation: `train colabator`, `train density`, `fit quality`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from corun.apps.command_group import CorunGroup
+
+ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="A YAML recipe.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE...", help="Replace single values: run.steps=100"),
+]
+
+fit_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Fit statistical models.")
+
+
+@fit_app.callback()
+def fit() -> None:
+    """Fit statistical models."""
+
+
+@fit_app.command("quality")
+def quality(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Clear photos, 20 or more.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The model, JSON.")],
+    photos: Annotated[int, typer.Option(help="How many photos to use; 0 for all.")] = 0,
+) -> None:
+    """Fit the pristine model of the embedded quality evaluator to clear photos."""
+    from corun.colabator.evaluators.natural_scene import fit_folder, save_models
+
+    models = fit_folder(folder, photos=photos)
+    save_models(out, models, "clear photos, central 320 pixels square")
+    print(f"written: {out}")
+
+
+def colabator(config: ConfigOption, overrides: Overrides = None) -> None:
+    """Adapt a network to real haze; the same command resumes an interrupted run."""
+    from corun.training import colabator as program
+
+    program.run(config, overrides or [])
+
+
+def density(config: ConfigOption, overrides: Overrides = None) -> None:
+    """Train the embedded haze-density network."""
+    from corun.training import density as program
+
+    program.run(config, overrides or [])

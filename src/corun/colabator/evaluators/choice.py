@@ -1,0 +1,100 @@
+"""Evaluators by name, as a configuration chooses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from corun.colabator.evaluators.protocols import DensityEvaluator, QualityEvaluator
+from corun.errors import ConfigurationError
+
+
+class DensityChoice(BaseModel):
+    """What reads the haze density D.
+
+    Attributes:
+        kind: ``embedded``: our density network; ``fade``: FADE; ``clip``: CLIP with prompts, with
+            DA-CLIP's controller if its checkpoint is given; ``hazdesnet``: HazDesNet.
+        weights: embedded: a density network of your own; hazdesnet: its HDF5 file; clip: the
+            checkpoint of DA-CLIP's controller.
+        model: clip: open_clip's name of the model.
+        pretrained: clip: open_clip's tag of the weights, or a local file.
+        hazy_prompt: clip: what a hazy picture is called.
+        clear_prompt: clip: what a clear one is called.
+        degradations: clip: if given, D is the probability of ``hazy`` in this list.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["embedded", "fade", "clip", "hazdesnet"] = "embedded"
+    weights: Path | None = None
+    model: str = "ViT-B-32"
+    pretrained: str | None = None
+    hazy_prompt: str = "a hazy photo"
+    clear_prompt: str = "a clear photo"
+    degradations: tuple[str, ...] = ()
+
+
+class QualityChoice(BaseModel):
+    """What reads the image quality Q.
+
+    Attributes:
+        kind: ``embedded``: natural-scene statistics; ``pyiqa``: a no-reference metric of pyiqa.
+        weights: embedded: a pristine model of your own.
+        metric: pyiqa: the metric's name there, for example ``musiq``.
+        range: pyiqa: the metric's values that become 0 and 1, worst first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["embedded", "pyiqa"] = "embedded"
+    weights: Path | None = None
+    metric: str = "musiq"
+    range: tuple[float, float] = Field((0.0, 100.0))
+
+
+def build_density(choice: DensityChoice) -> DensityEvaluator:
+    """Load what a configuration chose.
+
+    Raises:
+        WeightsError: it cannot load; the message says which file it wants.
+        MissingExtraError: a package it needs is not installed.
+        ConfigurationError: a file it needs is not named.
+    """
+    if choice.kind == "embedded":
+        from corun.colabator.evaluators.embedded import embedded_density
+
+        return embedded_density(choice.weights)
+    if choice.kind == "fade":
+        from corun.colabator.evaluators.fade import FadeDensity
+
+        return FadeDensity()
+    if choice.kind == "hazdesnet":
+        from corun.colabator.evaluators.hazdesnet import load_hazdesnet
+
+        if choice.weights is None:
+            raise ConfigurationError(
+                "evaluators.density.weights: hazdesnet needs its HDF5 weights file; name it here"
+            )
+        return load_hazdesnet(choice.weights)
+    from corun.colabator.evaluators.clip import open_clip_density
+
+    return open_clip_density(choice)
+
+
+def build_quality(choice: QualityChoice) -> QualityEvaluator:
+    """Load what a configuration chose.
+
+    Raises:
+        WeightsError: it cannot load; the message says which file it wants.
+        MissingExtraError: a package it needs is not installed.
+    """
+    if choice.kind == "embedded":
+        from corun.colabator.evaluators.embedded import embedded_quality
+
+        return embedded_quality(choice.weights)
+    from corun.colabator.evaluators.pyiqa_metric import PyiqaQuality
+
+    return PyiqaQuality(choice.metric, choice.range)

@@ -1,0 +1,52 @@
+"""HazDesNet as haze density, from a local file in its published layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from corun.colabator.evaluators.protocols import Scores, block_count
+from corun.networks.hazdesnet import MIN_SIDE, HazDesNet
+from corun.networks.hazdesnet import load_hazdesnet as load_network
+
+
+class HazDesNetDensity:
+    """D = the mean of HazDesNet's map, [0,1]; differentiable.
+
+    Args:
+        network: frozen.
+    """
+
+    name = "hazdesnet"
+    differentiable = True
+
+    def __init__(self, network: HazDesNet) -> None:
+        self.network = network
+
+    def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
+        """D of pictures and of their blocks; small pictures are continued by their border."""
+        height, width = image.shape[-2:]
+        missing = (0, max(0, MIN_SIDE - width), 0, max(0, MIN_SIDE - height))
+        with torch.autocast(image.device.type, enabled=False):
+            density = self.network(F.pad(image.float(), missing, mode="replicate"))
+        grid = (block_count(height, block), block_count(width, block))
+        return Scores(density.flatten(1).mean(1), F.adaptive_avg_pool2d(density, grid))
+
+    def to(self, device: torch.device) -> HazDesNetDensity:
+        """Move to a device, in place."""
+        self.network.to(device)
+        return self
+
+
+def load_hazdesnet(path: Path) -> HazDesNetDensity:
+    """Read the published weights.
+
+    Raises:
+        WeightsError: the file is missing or not HazDesNet's.
+        MissingExtraError: h5py is not installed.
+    """
+    return HazDesNetDensity(load_network(path))

@@ -1,0 +1,315 @@
+"""Adaptation to real haze: `corun train colabator` (DESIGN §5)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from corun.colabator.adapt import Adaptation, AdaptationConfig, RealBatch, SyntheticPair
+from corun.colabator.evaluators.choice import (
+    DensityChoice,
+    QualityChoice,
+    build_density,
+    build_quality,
+)
+from corun.colabator.label_pool import LabelPool
+from corun.colabator.pool_identity import PoolIdentity
+from corun.colabator.teacher import Teacher, TeacherConfig
+from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
+from corun.data.images import list_images, read_rgb
+from corun.data.real_photos import RealPhotoFolder, RealPhotosConfig
+from corun.data.synthesis import SynthesisConfig, synthesize_haze
+from corun.networks.adapters import open_network, save_adapted
+from corun.networks.checkpoints import in_channels_last
+from corun.networks.outputs import read_output
+from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
+from corun.training.engine import LossTerms, Validation, train
+from corun.training.validation import (
+    ValidationConfig,
+    centre_crop,
+    synthetic_scores,
+    synthetic_sheet,
+)
+
+
+class NetworkChoice(Strict):
+    """What is adapted.
+
+    Attributes:
+        name: a registered model, one of our weights files, ``dgun``, ``plain-unet``,
+            ``spandrel:FILE``, or ``package.module:Class``.
+        weights: a state dict for a built-in network or a class of your own.
+        arguments: for its constructor.
+    """
+
+    name: str
+    weights: Path | None = None
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class EvaluatorsConfig(Strict):
+    """What scores the labels.
+
+    Attributes:
+        density: haze density D.
+        quality: image quality Q.
+    """
+
+    density: DensityChoice = DensityChoice()
+    quality: QualityChoice = QualityChoice()
+
+
+class PoolConfig(Strict):
+    """Where the labels lie.
+
+    Attributes:
+        folder: of the pool; ``pool`` in the run's folder by default.
+        keep: whether a run that starts anew keeps the labels that are there.
+    """
+
+    folder: Path | None = None
+    keep: bool = False
+
+
+class ColabatorConfig(Strict):
+    """Everything an adaptation needs; see ``configs/colabator-*.yaml``."""
+
+    run: RunConfig
+    network: NetworkChoice
+    synthetic: CleanDepthConfig
+    real: RealPhotosConfig
+    synthesis: SynthesisConfig = SynthesisConfig()
+    adaptation: AdaptationConfig = AdaptationConfig()
+    teacher: TeacherConfig = TeacherConfig()
+    evaluators: EvaluatorsConfig = EvaluatorsConfig()
+    pool: PoolConfig = PoolConfig()
+    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=5e-5, final_learning_rate=1e-6)
+    validation: ValidationConfig = ValidationConfig()
+    validation_photos: int = Field(16, ge=1)
+
+
+@dataclass(frozen=True)
+class ColabatorBatch:
+    """Clean crops with depth, real regions, and the seed of haze and augmentation."""
+
+    clean: Tensor
+    depth: Tensor
+    real: RealBatch
+    seed: int
+    names: list[str]
+
+
+class ColabatorTraining:
+    """The task of adaptation.
+
+    Args:
+        config: everything.
+    """
+
+    headline = ("accepted", "label quality", "label density")
+
+    def __init__(self, config: ColabatorConfig) -> None:
+        self.config = config
+        torch.manual_seed(config.run.seed)
+        choice = config.network
+        self.network: nn.Module = open_network(
+            choice.name, weights=choice.weights, arguments=choice.arguments
+        )
+        self.synthetic = CleanDepthFolder(config.synthetic, config.run.seed)
+        self.photos = RealPhotoFolder(config.real, config.run.seed)
+        self.density = build_density(config.evaluators.density)
+        self.quality = build_quality(config.evaluators.quality)
+        precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}[config.run.precision]
+        self.teacher = Teacher(self.network, config.teacher, precision)
+        self.identity = PoolIdentity(
+            network=f"{type(self.network).__name__} {fingerprint(self.network)}",
+            density=self.density.name,
+            quality=self.quality.name,
+            side=config.real.side,
+            block=config.adaptation.block,
+            rule=config.adaptation.weights,
+        )
+        self._adaptation: Adaptation | None = None
+        self._device: torch.device | None = None
+        self._done = 0
+        self.notices = []
+        wanted = config.adaptation.perceptual or config.adaptation.contrastive
+        if wanted and config.adaptation.vgg is None:
+            self.notices.append("adaptation.vgg names no file, so the perceptual terms are off")
+
+    def prepare(self, step: int, part: int, rank: int, world: int) -> ColabatorBatch:
+        """Crops and real regions number (step, rank, part) of their shuffled sequences."""
+        run = self.config.run
+        if not step and not part:
+            self.photos.require(run.batch, world)
+        size = run.batch // run.accumulate
+        local = step * run.batch + part * size
+        start = (step * world + rank) * run.batch + part * size
+        samples = [self.synthetic.sample(number) for number in range(start, start + size)]
+        regions = [self.photos.sample(n, rank, world) for n in range(local, local + size)]
+        seed = run.seed * 1_000_003 + start
+        return ColabatorBatch(
+            torch.stack([s.clean for s in samples]),
+            torch.stack([s.depth for s in samples]),
+            RealBatch(
+                torch.stack([r.hazy for r in regions]),
+                [r.key for r in regions],
+                torch.tensor([r.flip for r in regions]),
+                seed + 1,
+            ),
+            seed,
+            [s.name for s in samples] + [r.name for r in regions],
+        )
+
+    def loss(
+        self, network: nn.Module, batch: ColabatorBatch, step: int, part: int, rank: int
+    ) -> LossTerms:
+        """DESIGN §5.6, see :mod:`corun.colabator.adapt`."""
+        device = next(network.parameters()).device
+        adaptation = self._on(device)
+        generator = torch.Generator().manual_seed(batch.seed)
+        with torch.no_grad():
+            clean, depth = batch.clean.to(device), batch.depth.to(device)
+            haze = synthesize_haze(clean, depth, self.config.synthesis, generator)
+        real = batch.real._replace(hazy=batch.real.hazy.to(device))
+        pair = SyntheticPair(haze.hazy, haze.target, haze.transmission)
+        total, parts = adaptation.loss(network, pair, real, step)
+        self._done = step + 1
+        return LossTerms(total, dict(parts))
+
+    def after_step(self, network: nn.Module) -> None:
+        """The teacher follows the student."""
+        self.teacher.follow(self.network)
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module) -> Validation | None:
+        """PSNR and SSIM on synthetic haze; mean Q and D of dehazed real photos.
+
+        The criterion is Q + 1 − D where there are real photos, else PSNR.
+        """
+        scores = synthetic_scores(network, self.config.validation) or {}
+        criterion = scores.get("PSNR")
+        folder = self.config.validation.real
+        if folder is not None:
+            scores |= self._real_scores(network, folder)
+            criterion = scores["quality"] + 1 - scores["density"]
+        return None if criterion is None else Validation(scores, criterion)
+
+    @torch.no_grad()
+    def pictures(self, network: nn.Module) -> dict[str, Tensor]:
+        """Photo, label, trusted weights and student of some real photos; synthetic examples."""
+        sheets = synthetic_sheet(network, self.config.validation)
+        device = next(network.parameters()).device
+        adaptation = self._on(device)
+        count = min(self.config.validation.shown, len(self.photos))
+        rows = []
+        for number in range(count):
+            region = self.photos.sample(number)
+            real = RealBatch(region.hazy[None].to(device), [region.key], torch.tensor([False]), 0)
+            labels = adaptation.picture_labels(real)
+            if labels is None:
+                continue
+            student = read_output(network(real.hazy), real.hazy).scene[0].float().clamp(0, 1)
+            weight = labels.weight[0].expand(3, -1, -1)
+            rows.append(torch.cat((real.hazy[0], labels.scene[0], weight, student), 2).cpu())
+        if rows:
+            sheets["labels"] = torch.cat(rows, 1)
+        return sheets
+
+    def state_dict(self) -> dict[str, Any]:
+        """The teacher, and the name of the pool's state, which is committed here."""
+        pool = self._on(next(self.network.parameters()).device).pool
+        return {"teacher": self.teacher.state_dict(), "pool": pool.commit(self._done)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore teacher and pool; with an empty state begin anew, with an empty pool."""
+        pool = self._on(next(self.network.parameters()).device).pool
+        if state:
+            self.teacher.load_state_dict(state["teacher"])
+            pool.rollback(str(state["pool"]))
+        elif not self.config.pool.keep:
+            pool.rollback(None)
+
+    def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
+        """Write ``weights.safetensors`` with everything that made it."""
+        validation = self.validate(network)
+        metadata = {
+            "trained_by": "corun train colabator",
+            "configuration": self.config.model_dump(mode="json"),
+            "validation": {} if validation is None else validation.scores,
+            **facts,
+        }
+        name = self.config.network.name
+        save_adapted(folder / "weights.safetensors", network, metadata, name)
+
+    def _on(self, device: torch.device) -> Adaptation:
+        """Colabator with everything on the device; the pool is opened at the first call."""
+        if self._adaptation is None:
+            config = self.config
+            folder = config.pool.folder or config.run.folder / "pool"
+            pool = LabelPool(folder, self.identity, self.photos.keys)
+            self._adaptation = Adaptation(
+                config.adaptation, self.teacher, pool, self.density, self.quality
+            )
+        if device != self._device:
+            in_channels_last(self.teacher.to(device).network)
+            self.density.to(device)
+            self.quality.to(device)
+            self._device = device
+        return self._adaptation
+
+    def _real_scores(self, network: nn.Module, folder: Path) -> dict[str, float]:
+        device = next(network.parameters()).device
+        self._on(device)
+        paths = list_images(folder)
+        step = max(1, len(paths) // self.config.validation_photos)
+        totals: dict[str, list[float]] = {"quality": [], "density": [], "brightness": []}
+        for path in paths[::step][: self.config.validation_photos]:
+            hazy = centre_crop(read_rgb(path), 320)[None].to(device)
+            scene = read_output(network(hazy), hazy).scene.float().clamp(0, 1)
+            block = self.config.adaptation.block
+            totals["quality"].append(float(self.quality.score(scene, block).overall))
+            totals["density"].append(float(self.density.score(scene, block).overall))
+            totals["brightness"].append(float(scene.mean()))
+        return {name: sum(values) / len(values) for name, values in totals.items()}
+
+
+def fingerprint(network: nn.Module) -> str:
+    """Twelve digits that stand for a network's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def run(config_path: Path, overrides: list[str] | None = None) -> None:
+    """Adapt as a YAML file says, with ``dotted.key=value`` overrides.
+
+    Raises:
+        CorunError: see :func:`corun.training.engine.train` and
+            :func:`corun.training.configuration.load_configuration`.
+    """
+    config = load_configuration(ColabatorConfig, config_path, overrides)
+    task = ColabatorTraining(config)
+    for notice in task.notices:
+        sys.stderr.write(f"note: {notice}\n")
+    train(task, config.run, config.optimizer, identity_of(config))
+
+
+def identity_of(config: ColabatorConfig) -> str:
+    """What must not change between a checkpoint and its continuation."""
+    relevant = config.model_dump(mode="json", exclude={"run": {"folder", "device", "threads"}})
+    for name in ("workers", "checkpoint_every", "validate_every", "picture_every", "compile"):
+        relevant["run"].pop(name)
+    for name in ("validation", "validation_photos", "pool"):
+        relevant.pop(name)
+    return json.dumps(relevant, sort_keys=True)

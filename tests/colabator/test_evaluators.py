@@ -1,0 +1,261 @@
+"""Evaluators along sweeps of known haze, against FADE, and in their layouts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from corun.colabator.coherence import assess, smooth_weights
+from corun.colabator.evaluators.choice import (
+    DensityChoice,
+    QualityChoice,
+    build_density,
+    build_quality,
+)
+from corun.colabator.evaluators.clip import ClipDensity, DegradationController, prepare
+from corun.colabator.evaluators.embedded import embedded_density, embedded_quality
+from corun.colabator.evaluators.natural_scene import (
+    FEATURES,
+    block_features,
+    distance,
+    fit_folder,
+    load_models,
+    save_models,
+)
+from corun.colabator.evaluators.protocols import DensityEvaluator, QualityEvaluator
+from corun.data.images import read_depth, read_rgb
+from corun.data.scenes import render_scene
+from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.physics.scattering import add_haze
+from corun.physics.transmission import depth_to_transmission
+
+BETAS = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 2.8)
+
+
+def spearman(values: list[float], others: list[float]) -> float:
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(values, others)[0])
+
+
+def sweep(image: Tensor, depth: Tensor) -> Tensor:
+    """The same scene from clear to dense, (9,3,h,w)."""
+    airlight = torch.full((1, 3, 1, 1), 0.85)
+    hazes = [
+        add_haze(image[None], depth_to_transmission(depth[None], beta), airlight) for beta in BETAS
+    ]
+    return torch.cat(hazes).clamp(0, 1)
+
+
+def trend(scores: Tensor) -> float:
+    return spearman(list(range(len(BETAS))), scores.tolist())
+
+
+@pytest.fixture(scope="module")
+def density() -> DensityEvaluator:
+    return embedded_density()
+
+
+@pytest.fixture(scope="module")
+def quality() -> QualityEvaluator:
+    return embedded_quality()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_density_rises_and_quality_falls_on_rendered_scenes(
+    density: DensityEvaluator, quality: QualityEvaluator, seed: int
+) -> None:
+    scene = render_scene(160, 224, seed)
+    hazes = sweep(scene.image, scene.depth)
+    assert trend(density.score(hazes, 32).overall) >= 0.9
+    assert trend(quality.score(hazes, 32).overall) <= -0.9
+
+
+def test_density_rises_and_quality_falls_on_photos(
+    shared: Path, density: DensityEvaluator, quality: QualityEvaluator
+) -> None:
+    photos = sorted((shared / "data" / "clean" / "val").glob("*.jpg"))[::5]
+    for path in photos:
+        image = read_rgb(path)
+        (depth_path,) = (shared / "data" / "depth" / "val").glob(f"{path.stem}.*")
+        depth = read_depth(depth_path)[None] / 255
+        depth = torch.nn.functional.interpolate(depth, image.shape[-2:], mode="bilinear")[0]
+        hazes = sweep(image[:, :256, :256], depth[:, :256, :256])
+        assert trend(density.score(hazes, 32).overall) >= 0.9, path.name
+        assert trend(quality.score(hazes, 32).overall) <= -0.9, path.name
+
+
+def test_fade_and_hazdesnet_rise_too(shared: Path) -> None:
+    scene = render_scene(160, 224, 1)
+    hazes = sweep(scene.image, scene.depth)
+    fade = build_density(DensityChoice(kind="fade")).score(hazes, 32)
+    assert trend(fade.overall) >= 0.9
+    assert fade.blocks.shape == (len(BETAS), 1, 5, 7)
+    weights = shared / "metrics" / "hazdesnet.hdf5"
+    hazdesnet = build_density(DensityChoice(kind="hazdesnet", weights=weights)).score(hazes, 32)
+    assert trend(hazdesnet.overall) >= 0.9
+    assert hazdesnet.blocks.shape == (len(BETAS), 1, 5, 7)
+
+
+def test_density_agrees_in_rank_with_fade(shared: Path, density: DensityEvaluator) -> None:
+    from pyfade import fade
+
+    photos = sorted((shared / "data" / "fattal").glob("*.jpg"))[::3]
+    ours, theirs = [], []
+    for path in photos:
+        image = read_rgb(path)[None]
+        scale = 320 / max(image.shape[-2:])
+        image = torch.nn.functional.interpolate(image, scale_factor=scale, mode="area")
+        ours.append(float(density.score(image, 32).overall))
+        levels = (image[0] * 255).round().byte().permute(1, 2, 0).numpy()
+        theirs.append(float(fade(levels)))
+    assert spearman(ours, theirs) >= 0.7
+
+
+def test_a_half_hazed_scene_is_trusted_on_its_clear_half(
+    density: DensityEvaluator, quality: QualityEvaluator
+) -> None:
+    scene = render_scene(128, 256, 3).image[None]
+    half = scene.clone()
+    half[..., 128:] = 0.35 * scene[..., 128:] + 0.65 * 0.9
+    found = assess(half, density, quality, 32)
+    weights = smooth_weights(found.weights, 128, 256, 32)
+    assert float(weights[..., :112].mean()) > 1.3 * float(weights[..., 144:].mean())
+
+
+def test_the_density_has_a_gradient_that_points_to_less_haze(density: DensityEvaluator) -> None:
+    scene = render_scene(96, 96, 2)
+    t = torch.tensor(0.5, requires_grad=True)
+    hazy = add_haze(scene.image[None], t.view(1, 1, 1, 1), torch.full((1, 3, 1, 1), 0.85))
+    density.score(hazy, 32).overall.sum().backward()
+    assert t.grad is not None
+    assert float(t.grad) < 0  # more transmission, less density
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 90), (33, 64)])
+def test_any_size(
+    density: DensityEvaluator, quality: QualityEvaluator, size: tuple[int, int]
+) -> None:
+    image = torch.rand(2, 3, *size)
+    grid = (2, 1, -(-size[0] // 32), -(-size[1] // 32))
+    for scores in (density.score(image, 32), quality.score(image, 32)):
+        assert scores.blocks.shape == grid
+        assert bool(((scores.blocks >= 0) & (scores.blocks <= 1)).all())
+        assert bool(scores.overall.isfinite().all())
+
+
+def test_distance_by_hand() -> None:
+    precision = torch.diag(torch.tensor([4.0, 1.0]))
+    found = distance(torch.tensor([[1.0, 3.0]]), torch.tensor([0.0, 1.0]), precision)
+    torch.testing.assert_close(found, torch.tensor([2.0]))  # √((4·1² + 1·2²)/2)
+
+
+def test_a_pristine_model_is_fitted_written_and_read(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for seed in range(20):
+        image = render_scene(64, 64, seed).image
+        pixels = (image * 255).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+    models = fit_folder(tmp_path, side=64, block_sizes=(32,))
+    save_models(tmp_path / "q.json", models, "rendered")
+    (again,) = load_models(tmp_path / "q.json")
+    torch.testing.assert_close(again.precision, models[0].precision, rtol=1e-4, atol=1e-4)
+    chosen = build_quality(QualityChoice(weights=tmp_path / "q.json"))
+    assert chosen.name == "natural-scene q.json"
+    assert block_features(torch.rand(1, 3, 40, 64), 32).shape == (1, 4, FEATURES)
+    with pytest.raises(DataError, match="too few"):
+        fit_folder(tmp_path, side=64, block_sizes=(32,), photos=5)
+
+
+def test_small_blocks_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="at least 16"):
+        block_features(torch.rand(1, 3, 32, 32), 8)
+
+
+def test_pyiqa_is_optional() -> None:
+    pytest.importorskip("corun")
+    try:
+        import pyiqa  # noqa: F401
+    except ImportError:
+        with pytest.raises(ConfigurationError, match="pip install pyiqa"):
+            build_quality(QualityChoice(kind="pyiqa"))
+
+
+class TinyTower(nn.Module):
+    """An image tower of CLIP's names, two blocks deep."""
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 8, stride=8, bias=False)
+        self.transformer = nn.Module()
+        self.transformer.width = width
+        self.transformer.resblocks = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
+        self.proj = nn.Parameter(torch.randn(width, 4))
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = self.conv1(image).flatten(2).transpose(1, 2)
+        for block in self.transformer.resblocks:  # type: ignore[union-attr]
+            x = x + block(x)
+        return x.mean(1) @ self.proj
+
+
+def test_a_new_controller_changes_nothing() -> None:
+    torch.manual_seed(0)
+    tower = TinyTower()
+    image = torch.rand(2, 3, 16, 16)
+    plain = tower(image)
+    features = DegradationController(tower)(image)
+    assert torch.equal(features.content, plain)
+    assert torch.equal(features.degradation, plain)
+
+
+def test_the_controllers_published_layout(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    tower, copy = TinyTower(), TinyTower()
+    projections = [torch.randn(6, 6), torch.randn(6, 6)]
+    state = {f"visual_control.{n}": t for n, t in copy.state_dict().items() if "resblocks" not in n}
+    for n, t in copy.state_dict().items():
+        if "resblocks" in n:
+            state[f"visual_control.transformer.transformer.{n.removeprefix('transformer.')}"] = t
+    for i, weight in enumerate(projections):
+        state[f"visual_control.transformer.zero_modules.{i}.weight"] = weight
+        state[f"visual_control.transformer.zero_modules.{i}.bias"] = torch.zeros(6)
+    controller = DegradationController(tower)
+    controller.load_published(state, "daclip.pt")
+    image = torch.rand(1, 3, 16, 16)
+    features = controller(image)
+    torch.testing.assert_close(features.degradation, copy(image))
+    # By hand: what the copy's last block gives goes to the tower's first block.
+    x = copy.conv1(image).flatten(2).transpose(1, 2)
+    signals = []
+    for block, weight in zip(copy.transformer.resblocks, projections, strict=True):  # type: ignore[arg-type]
+        output = block(x)
+        signals.append(output @ weight.T)
+        x = x + output
+    y = tower.conv1(image).flatten(2).transpose(1, 2)
+    for block, signal in zip(tower.transformer.resblocks, reversed(signals), strict=True):  # type: ignore[arg-type]
+        y = y + block(y) + signal
+    torch.testing.assert_close(features.content, y.mean(1) @ tower.proj)
+    state.pop("visual_control.proj")
+    with pytest.raises(WeightsError, match=r"daclip\.pt: not DA-CLIP's controller"):
+        DegradationController(TinyTower()).load_published(state, "daclip.pt")
+
+
+def test_clip_density_is_a_probability_with_a_gradient() -> None:
+    texts = torch.eye(2)
+
+    def encode(image: Tensor) -> Tensor:
+        return torch.stack((image.mean((1, 2, 3)), -image.mean((1, 2, 3))), 1)
+
+    evaluator = ClipDensity(encode, texts, 0, 5.0, "clip", size=16)
+    image = torch.rand(2, 3, 48, 40, requires_grad=True)
+    scores = evaluator.score(image, 32)
+    assert scores.blocks.shape == (2, 1, 2, 2)
+    assert bool(((scores.overall > 0) & (scores.overall < 1)).all())
+    scores.overall.sum().backward()
+    assert image.grad is not None
+    assert prepare(image.detach(), 16).shape == (2, 3, 16, 16)

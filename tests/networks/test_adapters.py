@@ -1,0 +1,157 @@
+"""Any network by specification, and what any network may return."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from corun.errors import ConfigurationError, WeightsError
+from corun.networks.adapters import SceneOnly, open_network, read_state, save_adapted
+from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.dgun import Dgun
+from corun.networks.outputs import NetworkOutputError, read_output
+
+
+class Brightener(nn.Module):
+    """A class of the user's own."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+
+    def forward(self, hazy: Tensor) -> Tensor:
+        return hazy * self.gain
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ModuleType("own_package")
+    own.Brightener = Brightener  # type: ignore[attr-defined]
+    own.number = 3  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "own_package", own)
+
+
+def test_a_class_by_import_path(module: None, tmp_path: Path) -> None:
+    network = open_network("own_package:Brightener", arguments={"gain": 2.0})
+    assert torch.equal(network(torch.ones(1, 3, 2, 2)), torch.full((1, 3, 2, 2), 2.0))
+    save_adapted(tmp_path / "w.safetensors", network, {"steps": 3}, "own_package:Brightener")
+    again = open_network("own_package:Brightener", weights=tmp_path / "w.safetensors")
+    assert isinstance(again, Brightener)
+    assert float(again.gain.detach()) == 2.0
+    assert again.training
+    torch.save({"other": torch.zeros(1)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"other\.pth: not the weights of Brightener"):
+        open_network("own_package:Brightener", weights=tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize(
+    ("specification", "arguments", "message"),
+    [
+        ("own_package:Missing", {}, "cannot be imported"),
+        ("no_package:Net", {}, "PYTHONPATH"),
+        ("own_package:number", {}, "not a class"),
+        ("own_package:Brightener", {"shape": 3}, "network.arguments do not fit"),
+        ("builtins:dict", {}, "not a torch.nn.Module"),
+    ],
+)
+def test_what_does_not_lead_to_a_network(
+    module: None, specification: str, arguments: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        open_network(specification, arguments=arguments)
+
+
+def test_a_built_in_and_one_of_our_files(tmp_path: Path) -> None:
+    assert isinstance(open_network("dgun", arguments={"stages": 1, "dim": 4}), Dgun)
+    network = CORUN(CorunConfig(stages=1, dim=4, levels=1))
+    save_adapted(tmp_path / "c.safetensors", network, {}, "ignored")
+    again = open_network(str(tmp_path / "c.safetensors"))
+    assert isinstance(again, CORUN)
+    assert all(p.requires_grad for p in again.parameters())
+
+
+@pytest.mark.parametrize("key", [None, "params_ema", "params", "state_dict"])
+def test_state_dicts_wherever_they_lie(tmp_path: Path, key: str | None) -> None:
+    state = {"module.gain": torch.tensor(3.0)}
+    torch.save(state if key is None else {key: state}, tmp_path / "w.pth")
+    assert read_state(tmp_path / "w.pth") == {"gain": torch.tensor(3.0)}
+
+
+def test_files_that_hold_no_weights(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no such file"):
+        read_state(tmp_path / "absent.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(WeightsError, match="holds no state dict"):
+        read_state(tmp_path / "list.pth")
+
+
+def test_spandrel_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against a stand-in: spandrel itself needs torchvision."""
+
+    class ImageModelDescriptor(SimpleNamespace):
+        pass
+
+    class ModelLoader:
+        def __init__(self, device: torch.device) -> None:
+            self.device = device
+
+        def load_from_file(self, path: Path) -> ImageModelDescriptor:
+            scale = 4 if "4x" in path.name else 1
+            if "unknown" in path.name:
+                raise ValueError("unsupported\nmany lines")
+            return ImageModelDescriptor(model=Brightener(1.5), scale=scale)
+
+    stand_in = ModuleType("spandrel")
+    stand_in.ImageModelDescriptor = ImageModelDescriptor  # type: ignore[attr-defined]
+    stand_in.ModelLoader = ModelLoader  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spandrel", stand_in)
+    for name in ("restormer.pth", "4x.pth", "unknown.pth"):
+        (tmp_path / name).touch()
+    network = open_network(f"spandrel:{tmp_path / 'restormer.pth'}")
+    assert isinstance(network, Brightener)
+    with pytest.raises(WeightsError, match="one of the same size"):
+        open_network(f"spandrel:{tmp_path / '4x.pth'}")
+    with pytest.raises(WeightsError, match=r"does not recognise it \(unsupported\)"):
+        open_network(f"spandrel:{tmp_path / 'unknown.pth'}")
+    with pytest.raises(WeightsError, match="no such file"):
+        open_network(f"spandrel:{tmp_path / 'absent.pth'}")
+
+
+HAZY = torch.rand(2, 3, 4, 5)
+T = torch.rand(2, 1, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("output", "has_transmission"),
+    [
+        (HAZY, False),
+        ((HAZY, T), True),
+        ([HAZY, "notes"], False),
+        ({"scene": HAZY, "transmission": T}, True),
+        ({"scene": HAZY}, False),
+    ],
+)
+def test_outputs_that_are_understood(output: object, has_transmission: bool) -> None:
+    found = read_output(output, HAZY)
+    assert found.scene is HAZY
+    assert (found.transmission is T) is has_transmission
+
+
+@pytest.mark.parametrize(
+    ("output", "got"),
+    [(HAZY[..., :2], r"\(2, 3, 4, 2\)"), (None, "NoneType"), ((), "tuple"), ({"x": HAZY}, "dict")],
+)
+def test_outputs_that_are_not_say_what_was_got(output: object, got: str) -> None:
+    with pytest.raises(NetworkOutputError, match=rf"\(2, 3, 4, 5\).*returned {got}"):
+        read_output(output, HAZY)
+
+
+def test_scene_only_normalises_what_a_network_returns() -> None:
+    found = SceneOnly(Brightener(0.5))(HAZY)
+    assert torch.equal(found.scene, HAZY * 0.5)
+    assert found.transmission is None

@@ -1,0 +1,29 @@
+"""A network of a test's own, as a user would bring one."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class VeilRemover(nn.Module):
+    """J = (P − A(1 − T))/T, with T read off the picture by a small network and A learned."""
+
+    def __init__(self, dim: int = 8) -> None:
+        super().__init__()
+        self.airlight = nn.Parameter(torch.full((1, 3, 1, 1), 0.8))
+        self.read = nn.Sequential(
+            nn.Conv2d(4, dim, 5, stride=2, padding=2),
+            nn.GELU(),
+            nn.Conv2d(dim, 2 * dim, 5, stride=2, padding=2),
+            nn.GELU(),
+            nn.Conv2d(2 * dim, 1, 3, padding=1),
+        )
+
+    def forward(self, hazy: Tensor) -> tuple[Tensor, Tensor]:
+        low = self.read(torch.cat((hazy, hazy.amin(1, keepdim=True)), 1))
+        T = 0.1 + 0.9 * torch.sigmoid(
+            F.interpolate(low, hazy.shape[-2:], mode="bilinear", align_corners=False) + 1
+        )
+        return (hazy - self.airlight * (1 - T)) / T, T
