@@ -71,7 +71,7 @@ def test_values_are_those_of_the_saved_pictures(pairs: Path, tmp_path: Path) -> 
     # the truth against itself has no finite PSNR: reported as failed, with the picture's name
     cell = report.table("pairs")["clear"]["psnr"]
     assert (cell.scored, cell.failed) == (0, 3)
-    assert any("p1.png: PSNR is inf" in problem for problem in report.problems)
+    assert any("p1.png: PSNR (dB) is inf" in problem for problem in report.problems)
 
 
 def test_a_second_run_does_nothing_and_says_the_same(

@@ -131,6 +131,11 @@ class Report:
 
     def table(self, dataset: str) -> dict[str, dict[str, Cell]]:
         """Method → metric → cell."""
+        if dataset not in self._tables:
+            self._tables[dataset] = self._table(dataset)
+        return self._tables[dataset]
+
+    def _table(self, dataset: str) -> dict[str, dict[str, Cell]]:
         whole = {(s.method, s.metric): s for s in self.set_scores if s.dataset == dataset}
         table: dict[str, dict[str, Cell]] = {method: {} for method in self.methods}
         for facts in self.columns(dataset):
@@ -151,6 +156,11 @@ class Report:
 
     def comparisons(self, dataset: str, metric: str) -> dict[tuple[str, str], Comparison]:
         """Every pair of methods on the photos both have, p-values corrected by Holm."""
+        if (dataset, metric) not in self._compared:
+            self._compared[dataset, metric] = self._compare(dataset, metric)
+        return self._compared[dataset, metric]
+
+    def _compare(self, dataset: str, metric: str) -> dict[tuple[str, str], Comparison]:
         pairs = [
             (first, second)
             for index, first in enumerate(self.methods)
@@ -212,6 +222,15 @@ class Report:
             if c.photos
         ]
         return json.dumps(content, indent=1, ensure_ascii=False)
+
+    @cached_property
+    def _tables(self) -> dict[str, dict[str, dict[str, Cell]]]:
+        """Kept, because every form of the report asks for them."""
+        return {}
+
+    @cached_property
+    def _compared(self) -> dict[tuple[str, str], dict[tuple[str, str], Comparison]]:
+        return {}
 
     @cached_property
     def _by_key(self) -> Mapping[tuple[str, str, str, str], float]:

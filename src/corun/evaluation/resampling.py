@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 RESAMPLES = 2000
 FLIPS = 10_000
+FLIPS_AT_ONCE = 500
 
 
 class Interval(NamedTuple):
@@ -44,8 +45,8 @@ def bootstrap_mean(values: Float[np.ndarray, "n"], *, seed: int = 0) -> Interval
     count = len(values)
     if count == 0:
         return Interval(float("nan"), float("nan"))
-    draws = _draws(count, seed)
-    return _percentiles(values[draws].mean(axis=1))
+    draws = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
+    return _percentiles(np.array([values[row].mean() for row in draws]))
 
 
 def bootstrap(
@@ -84,17 +85,18 @@ def compare(
     if count == 0:
         nothing = float("nan")
         return Comparison(nothing, Interval(nothing, nothing), nothing, 0)
-    seen = abs(differences.mean())
-    exact = 2**count <= FLIPS if count < 60 else False
-    if exact:
-        codes = np.arange(2**count)[:, None] >> np.arange(count) & 1
-        signs = 1.0 - 2.0 * codes
-    else:
-        signs = np.random.default_rng(seed).choice([-1.0, 1.0], (FLIPS, count))
-    flipped = np.abs(signs @ differences) / count
     # a hair's breadth, lest rounding calls the observed arrangement smaller than itself
-    extreme = int((flipped >= seen * (1 - 1e-12)).sum())
-    p_value = extreme / len(signs) if exact else (extreme + 1) / (len(signs) + 1)
+    seen = abs(float(differences.sum())) * (1 - 1e-12)
+    if count < 60 and 2**count <= FLIPS:
+        codes = np.arange(2**count)[:, None] >> np.arange(count) & 1
+        p_value = float((np.abs((1.0 - 2.0 * codes) @ differences) >= seen).mean())
+    else:
+        rng = np.random.default_rng(seed)
+        extreme = 0
+        for _ in range(FLIPS // FLIPS_AT_ONCE):  # thousands of photos would not fit at once
+            signs = 1.0 - 2.0 * rng.integers(0, 2, (FLIPS_AT_ONCE, count), dtype=np.int8)
+            extreme += int((np.abs(signs @ differences) >= seen).sum())
+        p_value = (extreme + 1) / (FLIPS + 1)
     return Comparison(
         float(differences.mean()), bootstrap_mean(differences, seed=seed), p_value, count
     )
@@ -109,10 +111,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, p_values[index] * (len(known) - rank)))
         corrected[index] = largest
     return corrected
-
-
-def _draws(count: int, seed: int) -> Int[np.ndarray, "r n"]:
-    return np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
 
 
 def _percentiles(values: Float[np.ndarray, "n"]) -> Interval:

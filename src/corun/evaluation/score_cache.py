@@ -13,6 +13,8 @@ from typing import Any
 from corun.errors import DataError
 
 _SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS answers (
     key TEXT PRIMARY KEY,
     subject TEXT NOT NULL,
