@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class LoadedNetwork:
         network: in evaluation mode, float32, on the asked device.
         name: the registered name or the file's.
         metadata: what the weights file says about itself.
-        card: the registered facts, for a registered name.
+        card: facts about the network.
     """
 
     network: nn.Module
@@ -113,7 +113,15 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
         network, metadata = load_file_of_ours(path)
     else:
         network, metadata = load_published(read_pth(path), str(path)), {"source": path.name}
-    return LoadedNetwork(_ready(network, device), path.name, metadata)
+    card = replace(
+        MODELS["corun-base"],
+        name=path.name,
+        summary="a CORUN weights file",
+        multiple=network.multiple,
+        trained=True,
+        licence="unknown",
+    )
+    return LoadedNetwork(_ready(network, device), path.name, metadata, card)
 
 
 def load_file_of_ours(path: Path) -> tuple[CORUN, dict[str, Any]]:

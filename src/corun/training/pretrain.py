@@ -139,9 +139,16 @@ class Pretraining:
     def _contrastive(self, scene: Tensor, haze: HazyBatch) -> Tensor:
         assert self.features is not None
         features = self.features.to(scene.device)
+        low = self.config.run.precision == "bfloat16"
+
+        def maps(image: Tensor) -> list[Tensor]:
+            with torch.autocast(scene.device.type, torch.bfloat16, enabled=low):
+                taps = features(image)
+            return [tap.float() for tap in taps]
+
         with torch.no_grad():
-            positive, negative = features(haze.target), features(haze.hazy)
-        return contrastive_perceptual_loss(features(scene), positive, negative, self.layer_weights)
+            positive, negative = maps(haze.target), maps(haze.hazy)
+        return contrastive_perceptual_loss(maps(scene), positive, negative, self.layer_weights)
 
     def _haze(self, batch: CleanBatch, device: torch.device) -> HazyBatch:
         generator = torch.Generator().manual_seed(batch.haze_seed)
