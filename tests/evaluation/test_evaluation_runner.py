@@ -12,7 +12,7 @@ from evaluation_pictures import save_levels
 from PIL import Image
 
 from corun.data.datasets.boxes import TrueBoxes
-from corun.errors import ConfigurationError, DataError
+from corun.errors import ConfigurationError, DataError, WeightsError
 from corun.evaluation import picture_tasks, runner
 from corun.evaluation.detection_scores import scaled_boxes, set_scores
 from corun.evaluation.methods import parse_method
@@ -172,6 +172,9 @@ def test_plans_that_cannot_be_carried_out(pairs: Path, tmp_path: Path) -> None:
         evaluate(plan_of(pairs, tmp_path / "o", "dcp", metrics=("beauty",)))
     with pytest.raises(ConfigurationError, match="give the detector too"):
         evaluate(plan_of(pairs, tmp_path / "o", "dcp", metrics=("map-voc",)))
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    with pytest.raises(WeightsError, match=r"broken\.pth"):
+        evaluate(plan_of(pairs, tmp_path / "o", str(tmp_path / "broken.pth")))
     with pytest.raises(ConfigurationError, match="no such folder"):
         parse_dataset("fattal=/nowhere")
     (tmp_path / "text").mkdir()

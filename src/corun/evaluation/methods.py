@@ -101,6 +101,19 @@ def parse_method(text: str) -> Method:
     )
 
 
+def load_method(method: Method) -> None:
+    """Loads a method's weights, so that unusable ones stop a run before it starts.
+
+    Raises:
+        WeightsError: the file is damaged, or no dehazing network.
+        MissingExtraError: the package that reads it is not installed.
+    """
+    if method.kind == "onnx":
+        _onnx_session(method.source)
+    elif method.kind in ("network", "spandrel"):
+        _dehazer(method)
+
+
 def run_method(method: Method, hazy: Path, result: Path) -> None:
     """Makes one result, an 8-bit RGB PNG of the input's size.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -44,10 +45,20 @@ def published_scores() -> tuple[PublishedScore, ...]:
     )
 
 
-def published_for(dataset: str, metrics: list[str]) -> dict[str, dict[str, PublishedScore]]:
-    """Method → metric → score, of one data set."""
-    chosen: dict[str, dict[str, PublishedScore]] = {}
-    for score in published_scores():
-        if score.dataset == dataset and score.metric in metrics:
-            chosen.setdefault(score.method, {})[score.metric] = score
-    return chosen
+def published_for(
+    names: Sequence[str], metrics: Sequence[str]
+) -> dict[str, dict[str, PublishedScore]]:
+    """Method → metric → score, of the first of the data sets that anything is known of.
+
+    Args:
+        names: of one data set: the label a person gave it, and its name in the catalogue.
+        metrics: our names.
+    """
+    for name in names:
+        chosen: dict[str, dict[str, PublishedScore]] = {}
+        for score in published_scores():
+            if score.dataset == name and score.metric in metrics:
+                chosen.setdefault(score.method, {})[score.metric] = score
+        if chosen:
+            return chosen
+    return {}

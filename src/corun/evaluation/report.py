@@ -100,6 +100,7 @@ class Report:
         notes: what was done to results before scoring.
         pictures: data set → method → photo → the file that was scored.
         provenance: versions, checksums and the command.
+        sources: data set → its name in the catalogue.
     """
 
     methods: tuple[str, ...]
@@ -111,6 +112,7 @@ class Report:
     notes: tuple[str, ...] = ()
     pictures: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
 
     def values(self, dataset: str, method: str, metric: str) -> Float[np.ndarray, "n"]:
         """A method's scores in the order of the set's photos, NaN where there is none."""
@@ -122,6 +124,10 @@ class Report:
             ],
             dtype=np.float64,
         )
+
+    def names_of(self, dataset: str) -> tuple[str, ...]:
+        """What a data set is called here and in the catalogue."""
+        return tuple(dict.fromkeys((dataset, self.sources.get(dataset, dataset))))
 
     def columns(self, dataset: str) -> list[MetricFacts]:
         """The metrics that have a value on a data set."""
@@ -264,6 +270,7 @@ def read_report(path: Path) -> Report:
         notes=tuple(content["notes"]),
         pictures=content["pictures"],
         provenance=content["provenance"],
+        sources=content["sources"],
     )
 
 

@@ -72,7 +72,7 @@ def html_report(report: Report, *, published: bool = False, pictures: int = 24) 
         parts.append(f"<h2>{_text(dataset)} ({len(photos)} photos)</h2>")
         parts.append(_summary(report, dataset, columns))
         if published:
-            parts.append(_published(dataset, columns))
+            parts.append(_published(report, dataset, columns))
         parts.append(_significance(report, dataset, columns))
         parts.append(_per_photo(report, dataset))
         parts.append(_pictures(report, dataset, pictures))
@@ -124,8 +124,8 @@ def _cell(cell: Cell | None, facts: MetricFacts) -> str:
     return f"<td>{text}</td>"
 
 
-def _published(dataset: str, columns: list[MetricFacts]) -> str:
-    known = published_for(dataset, [facts.name for facts in columns])
+def _published(report: Report, dataset: str, columns: list[MetricFacts]) -> str:
+    known = published_for(report.names_of(dataset), [facts.name for facts in columns])
     if not known:
         return ""
     head = "".join(f"<th>{_text(facts.heading)}</th>" for facts in columns)

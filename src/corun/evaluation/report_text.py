@@ -55,7 +55,7 @@ def markdown(report: Report, *, published: bool = False) -> str:
             lines.append(f"| {_escaped(method)} | " + " | ".join(shown) + " |")
         lines += ["", "Mean over the photos and 95 % bootstrap interval; **best**, *second best*."]
         if published:
-            lines += _published_lines(dataset, columns)
+            lines += _published_lines(report, dataset, columns)
         lines += _significance_lines(report, dataset, columns)
         lines.append("")
     lines += _section("Failed, and counted in no mean", report.problems)
@@ -139,8 +139,8 @@ def _latex_cell(cell: Cell | None, facts: MetricFacts) -> str:
     return {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(cell.place, text)
 
 
-def _published_lines(dataset: str, columns: list[MetricFacts]) -> list[str]:
-    known = published_for(dataset, [facts.name for facts in columns])
+def _published_lines(report: Report, dataset: str, columns: list[MetricFacts]) -> list[str]:
+    known = published_for(report.names_of(dataset), [facts.name for facts in columns])
     if not known:
         return []
     lines = ["", "Published, not measured here:", ""]

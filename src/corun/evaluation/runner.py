@@ -20,7 +20,7 @@ from corun.evaluation.detection_scores import (
     scaled_boxes,
     set_scores,
 )
-from corun.evaluation.methods import file_checksum
+from corun.evaluation.methods import file_checksum, load_method
 from corun.evaluation.picture_tasks import (
     DetectionTask,
     InputTask,
@@ -82,14 +82,17 @@ def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> 
         progress: told what happens.
 
     Raises:
-        CorunError: the plan cannot be carried out at all: a data set or detector is unusable, or
-            a metric lacks its weights. What is wrong with single pictures is in the report.
+        CorunError: the plan cannot be carried out at all: a data set, method or detector is
+            unusable, or a metric lacks its weights. What is wrong with single pictures is in the
+            report.
     """
     picture_metrics = tuple(name for name in plan.metrics if name not in DETECTION_METRICS)
     ap_metrics = [name for name in plan.metrics if name in DETECTION_METRICS]
     if ap_metrics and plan.detector is None:
         raise ConfigurationError(f"{ap_metrics[0]}: give the detector too (--detector FILE.onnx)")
     facts = {name: facts_of(name, plan.files) for name in picture_metrics}
+    for method in plan.methods:
+        load_method(method)
     with ScoreCache(plan.output / CACHE_NAME) as cache, WorkPool(plan.jobs) as pool:
         run = _Run(plan, cache, pool, progress)
         for choice in plan.datasets:
@@ -108,6 +111,7 @@ def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> 
         problems=tuple(dict.fromkeys(run.problems)),
         notes=tuple(dict.fromkeys(run.notes)),
         pictures=_pictures(run),
+        sources={choice.label: choice.name for choice in plan.datasets},
         provenance=provenance_of(plan, facts, command),
     )
 
