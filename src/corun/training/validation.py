@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.images import list_images, read_rgb
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
+from corun.metrics.full_reference import psnr, ssim
 from corun.physics.transmission import DepthConvention
 from corun.training.configuration import Strict
 
@@ -131,13 +132,3 @@ def scene_of(output: object) -> Float[Tensor, "b 3 h w"]:
     if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
         return output[0]
     raise TypeError(f"a dehazing network must return a tensor or a tuple, not {type(output)}")
-
-
-def psnr(a: Tensor, b: Tensor) -> Tensor:
-    return -10 * (a - b).square().flatten(1).mean(1).log10()
-
-
-def ssim(a: Tensor, b: Tensor) -> Tensor:
-    from kornia.metrics import ssim as k
-
-    return k(a, b, 11).flatten(1).mean(1)
