@@ -15,6 +15,7 @@ from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.images import list_images, read_rgb
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
 from corun.metrics.full_reference import psnr, ssim
+from corun.networks.outputs import read_output
 from corun.physics.transmission import DepthConvention
 from corun.training.configuration import Strict
 
@@ -91,10 +92,9 @@ def synthetic_scores(network: nn.Module, config: ValidationConfig) -> dict[str, 
     batches = validation_batches(config)
     if not batches:
         return None
-    device = next(network.parameters()).device
     psnrs, ssims = [], []
     for haze, clean in batches:
-        scene = scene_of(network(haze.hazy.to(device))).float().clamp(0, 1).cpu()
+        scene = dehazed(network, haze.hazy)
         psnrs.append(psnr(scene, clean))
         ssims.append(ssim(scene, clean))
     return {"PSNR": float(torch.cat(psnrs).mean()), "SSIM": float(torch.cat(ssims).mean())}
@@ -103,11 +103,10 @@ def synthetic_scores(network: nn.Module, config: ValidationConfig) -> dict[str, 
 @torch.no_grad()
 def synthetic_sheet(network: nn.Module, config: ValidationConfig) -> dict[str, Tensor]:
     """Contact sheets: ``synthetic`` (hazy, dehazed, clean) and ``real`` (before, after)."""
-    device = next(network.parameters()).device
     sheets: dict[str, Tensor] = {}
     rows: list[Tensor] = []
     for haze, clean in validation_batches(config):
-        scene = scene_of(network(haze.hazy.to(device))).float().clamp(0, 1).cpu()
+        scene = dehazed(network, haze.hazy)
         rows += [torch.cat((p, j, g), 2) for p, j, g in zip(haze.hazy, scene, clean, strict=True)]
         if len(rows) >= config.shown:
             break
@@ -119,16 +118,13 @@ def synthetic_sheet(network: nn.Module, config: ValidationConfig) -> dict[str, T
         pairs = []
         for path in chosen:
             hazy = centre_crop(read_rgb(path), 320)
-            scene = scene_of(network(hazy[None].to(device)))[0].float().clamp(0, 1).cpu()
+            scene = dehazed(network, hazy[None])[0]
             pairs.append(torch.cat((hazy, scene), 2))
         sheets["real"] = torch.cat(pairs, 1)
     return sheets
 
 
-def scene_of(output: object) -> Float[Tensor, "b 3 h w"]:
-    """The clear picture in what a network returned: itself, or the first of a tuple."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, tuple) and output and isinstance(output[0], Tensor):
-        return output[0]
-    raise TypeError(f"a dehazing network must return a tensor or a tuple, not {type(output)}")
+def dehazed(network: nn.Module, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """What the network makes of a batch, clamped to [0,1], on the CPU."""
+    hazy = hazy.to(next(network.parameters()).device)
+    return read_output(network(hazy), hazy).scene.float().clamp(0, 1).cpu()
