@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.errors import MissingExtraError
-from corun.metrics import guards
+from corun.metrics import full_reference, guards
 from corun.metrics.pictures import as_tensor
+from corun.metrics.pyiqa_metrics import pyiqa_builder
 from corun.metrics.registry import Metric, NeededFile, ScoreFunction, needed_file
 
 BRISQUE_MODEL = NeededFile(
@@ -25,6 +27,13 @@ BRISQUE_RANGE = NeededFile(
 HAZDESNET = NeededFile(
     "hazdesnet", "weights/weights.hdf5 of the GitHub repository JiaheZhang/HazDesNet"
 )
+NIQE_STATISTICS = NeededFile(
+    "niqe", "niqe_pris_params.npz of basicsr (metrics/), the numbers of NIQE's MATLAB release"
+)
+LPIPS_BACKBONE = NeededFile(
+    "lpips_backbone", "torchvision's AlexNet weights, alexnet-owt-7be5be79.pth"
+)
+LPIPS_HEADS = NeededFile("lpips_heads", "lpips/weights/v0.1/alex.pth of the package lpips")
 
 Built = tuple[ScoreFunction, str]
 BatchFunction = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b"]]
@@ -85,6 +94,27 @@ def _hazdesnet(files: Mapping[str, Path]) -> Built:
     return _alone(scorer), "corun, published weights"
 
 
+def _niqe(files: Mapping[str, Path]) -> Built:
+    from corun.metrics.niqe import load_pristine_statistics, niqe
+
+    statistics = load_pristine_statistics(needed_file("NIQE", NIQE_STATISTICS, files))
+    return _alone(partial(niqe, pristine=statistics)), "corun, published statistics"
+
+
+def _niqe_embedded(files: Mapping[str, Path]) -> Built:
+    from corun.metrics.niqe import embedded_statistics, niqe
+
+    return _alone(partial(niqe, pristine=embedded_statistics())), "corun, embedded statistics"
+
+
+def _lpips(files: Mapping[str, Path]) -> Built:
+    from corun.metrics.lpips import load_lpips
+
+    backbone = needed_file("LPIPS", LPIPS_BACKBONE, files)
+    network = load_lpips(backbone, needed_file("LPIPS", LPIPS_HEADS, files))
+    return _compared(network), "corun, AlexNet 0.1"
+
+
 def _plain(function: BatchFunction) -> Callable[[Mapping[str, Path]], Built]:
     def build(files: Mapping[str, Path]) -> Built:
         return _alone(function), "corun"
@@ -124,6 +154,27 @@ METRICS: tuple[Metric, ...] = (
         files=(BRISQUE_MODEL, BRISQUE_RANGE),
     ),
     Metric(
+        name="niqe",
+        title="NIQE",
+        kind="no-reference",
+        better="lower",
+        score_range="≥ 0, usually 2 to 10",
+        source="Mittal, Soundararajan and Bovik, SPL 2013; published statistics",
+        version="1",
+        build=_niqe,
+        files=(NIQE_STATISTICS,),
+    ),
+    Metric(
+        name="niqe-embedded",
+        title="NIQE, embedded statistics",
+        kind="no-reference",
+        better="lower",
+        score_range="≥ 0, usually 2 to 10; not comparable with published NIQE",
+        source="Mittal, Soundararajan and Bovik, SPL 2013; statistics of our own",
+        version="1",
+        build=_niqe_embedded,
+    ),
+    Metric(
         name="hazdesnet",
         title="HazDesNet",
         kind="no-reference",
@@ -133,6 +184,46 @@ METRICS: tuple[Metric, ...] = (
         version="1",
         build=_hazdesnet,
         files=(HAZDESNET,),
+    ),
+    Metric(
+        name="nima",
+        title="NIMA",
+        kind="no-reference",
+        better="higher",
+        score_range="1 to 10",
+        source="Talebi and Milanfar, TIP 2018, through pyiqa",
+        version="1",
+        build=pyiqa_builder("nima"),
+    ),
+    Metric(
+        name="musiq",
+        title="MUSIQ",
+        kind="no-reference",
+        better="higher",
+        score_range="about 0 to 100",
+        source="Ke et al., ICCV 2021, through pyiqa",
+        version="1",
+        build=pyiqa_builder("musiq"),
+    ),
+    Metric(
+        name="paq2piq",
+        title="PAQ2PIQ",
+        kind="no-reference",
+        better="higher",
+        score_range="about 0 to 100",
+        source="Ying et al., CVPR 2020, through pyiqa",
+        version="1",
+        build=pyiqa_builder("paq2piq"),
+    ),
+    Metric(
+        name="clipiqa",
+        title="CLIP-IQA",
+        kind="no-reference",
+        better="higher",
+        score_range="0 to 1",
+        source="Wang, Chan and Loy, AAAI 2023, through pyiqa",
+        version="1",
+        build=pyiqa_builder("clipiqa"),
     ),
     Metric(
         name="brightness",
@@ -194,5 +285,61 @@ METRICS: tuple[Metric, ...] = (
         version="1",
         build=_plain_pair(guards.hue_shift),
         needs="input",
+    ),
+    Metric(
+        name="psnr",
+        title="PSNR (dB)",
+        kind="full-reference",
+        better="higher",
+        score_range="≥ 0, infinite for equal pictures",
+        source="mean squared error over R, G and B",
+        version="1",
+        build=_plain_pair(full_reference.psnr),
+        needs="target",
+    ),
+    Metric(
+        name="ssim",
+        title="SSIM",
+        kind="full-reference",
+        better="higher",
+        score_range="-1 to 1",
+        source="Wang et al., TIP 2004",
+        version="1",
+        build=_plain_pair(full_reference.ssim),
+        needs="target",
+    ),
+    Metric(
+        name="ms-ssim",
+        title="MS-SSIM",
+        kind="full-reference",
+        better="higher",
+        score_range="0 to 1",
+        source="Wang, Simoncelli and Bovik, Asilomar 2003",
+        version="1",
+        build=_plain_pair(full_reference.ms_ssim),
+        needs="target",
+    ),
+    Metric(
+        name="ciede2000",
+        title="CIEDE2000",
+        kind="full-reference",
+        better="lower",
+        score_range="≥ 0, usually 1 to 30",
+        source="Sharma, Wu and Dalal, CR&A 2005",
+        version="1",
+        build=_plain_pair(full_reference.ciede2000),
+        needs="target",
+    ),
+    Metric(
+        name="lpips",
+        title="LPIPS",
+        kind="full-reference",
+        better="lower",
+        score_range="≥ 0, usually below 1",
+        source="Zhang et al., CVPR 2018, AlexNet 0.1",
+        version="1",
+        build=_lpips,
+        needs="target",
+        files=(LPIPS_BACKBONE, LPIPS_HEADS),
     ),
 )
