@@ -5,8 +5,12 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -150,3 +154,35 @@ def test_a_taken_port_is_named(serve: Serve) -> None:
     port = urlsplit(server.url).port
     with pytest.raises(DeviceError, match=f"{port}: cannot listen there"):
         StudyServer(server.study, VoteStore(server.votes.path), port=port or 0)
+
+
+def test_the_command_serves_until_interrupted_and_keeps_the_votes(
+    results: list[Path], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "corun.apps.cli", "study", *map(str, results)]
+    command += ["--port", "0", "--votes", str(tmp_path / "cli.sqlite")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        url, _, rest = process.stdout.readline().partition(" ")
+        assert rest.startswith("(6 questions each")
+        address = urlsplit(url)
+        connection = http.client.HTTPConnection(str(address.hostname), address.port)
+        body = json.dumps({"code": "ann"})
+        connection.request("POST", "/api/start", body, {"Content-Type": "application/json"})
+        reply = connection.getresponse()
+        cookie = str(reply.getheader("Set-Cookie")).partition(";")[0]
+        trial = json.loads(reply.read())["trial"]
+        body = json.dumps({"trial": trial, "value": 8})
+        headers = {"Content-Type": "application/json", "Cookie": cookie}
+        connection.request("POST", "/api/vote", body, headers)
+        assert connection.getresponse().status == 200
+        connection.close()
+        process.send_signal(signal.SIGINT)
+        assert "votes are in" in process.communicate(timeout=120)[0]
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    assert [vote.value for vote in VoteStore(tmp_path / "cli.sqlite").votes()] == [8]

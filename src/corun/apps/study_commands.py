@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,8 @@ def study(
     chosen = next((known for known in MODES if known == mode), None)
     if chosen is None:
         raise ConfigurationError(f"--mode {mode}: give {' or '.join(MODES)}")
+    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
+        signal.signal(ending, signal.default_int_handler)
     opened = open_study(folders, chosen, originals=originals, limit=limit, seed=seed)
     for line in opened.left_out:
         complain(f"left out: {line}")
@@ -44,7 +47,7 @@ def study(
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print(f"votes are in {votes}; see them with: corun study-results {votes}")
+            print(f"votes are in {votes}; see them with: corun study-results {votes}", flush=True)
 
 
 def study_results(
