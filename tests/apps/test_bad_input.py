@@ -197,6 +197,8 @@ def test_an_interrupt_leaves_no_partial_file(
         [*command, "dehaze", str(source), "--model", "dcp", "-o", str(out)],
         stderr=subprocess.PIPE,
         text=True,
+        # A shell starts its background jobs with SIGINT ignored, and the tests may be one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 300
     while not list(out.glob("*.jpg")) and time.monotonic() < deadline:
