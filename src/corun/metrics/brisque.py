@@ -51,7 +51,7 @@ def brisque_features(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 36"
         pictures: RGB, sRGB-encoded, [0,1], of 8-bit files; at least 16×16 pixels.
 
     Returns:
-        Features in double precision. NaN for a picture of one colour: it has no distribution.
+        Features in double precision. NaN for a picture of one grey level: it has no distribution.
 
     Raises:
         ValueError: the pictures are too small.
@@ -62,8 +62,10 @@ def brisque_features(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 36"
             f"BRISQUE needs pictures of at least {MIN_SIDE}×{MIN_SIDE} pixels, got {width}×{height}"
         )
     grey = luminance(pictures)
-    features = _scale_features(grey) + _scale_features(halve(grey))
-    return torch.stack(features, -1)
+    features = torch.stack(_scale_features(grey) + _scale_features(halve(grey)), -1)
+    # the zeros around a flat picture make a frame, whose statistics say nothing of the picture
+    flat = grey.flatten(1).amin(1) == grey.flatten(1).amax(1)
+    return torch.where(flat[:, None], torch.nan, features)
 
 
 def _scale_features(grey: Float[Tensor, "b h w"]) -> list[Tensor]:
@@ -116,7 +118,7 @@ class Brisque:
     regression: SupportVectorRegression
 
     def __call__(self, pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b"]:
-        """Scores of RGB pictures in [0,1]; NaN for a picture of one colour."""
+        """Scores of RGB pictures in [0,1]; NaN for a picture of one grey level."""
         return self.regression(brisque_features(pictures))
 
 

@@ -22,7 +22,7 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 def psnr(
-    pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 h w"]
+    pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 _ _"]
 ) -> Float[Tensor, "b"]:
     """Peak signal-to-noise ratio: 10·log₁₀(1/mean (x − y)²) over all samples, in dB.
 
@@ -34,7 +34,7 @@ def psnr(
 
 
 def ssim(
-    pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 h w"]
+    pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 _ _"]
 ) -> Float[Tensor, "b"]:
     """Structural similarity (Wang, Bovik, Sheikh and Simoncelli, TIP 2004, Eq. 13).
 
@@ -51,7 +51,7 @@ def ssim(
 
 
 def ms_ssim(
-    pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 h w"]
+    pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 _ _"]
 ) -> Float[Tensor, "b"]:
     """Multi-scale structural similarity (Wang, Simoncelli and Bovik, Asilomar 2003, Eq. 7).
 
@@ -76,7 +76,7 @@ def ms_ssim(
 
 
 def ciede2000(
-    pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 h w"]
+    pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 _ _"]
 ) -> Float[Tensor, "b"]:
     """The mean colour difference ΔE₀₀ over the pixels. Lower is better; 1 is just noticeable."""
     _same_size(pictures, targets)

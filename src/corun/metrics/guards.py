@@ -58,7 +58,7 @@ def clipped_fraction(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b"]:
 
 
 def hue_shift(
-    pictures: Float[Tensor, "b 3 h w"], inputs: Float[Tensor, "b 3 h w"]
+    pictures: Float[Tensor, "b 3 h w"], inputs: Float[Tensor, "b 3 _ _"]
 ) -> Float[Tensor, "b"]:
     """How far the hues have turned from the input's, in degrees, [0,180]. Lower is better.
 

@@ -52,7 +52,7 @@ def fade_map(picture: UInt8[np.ndarray, "h w 3"]) -> tuple[float, Float[np.ndarr
 def hazdesnet_scorer(weights: Path) -> Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b"]]:
     """A function that scores pictures with HazDesNet: the mean of its density map.
 
-    In (0,1), lower is clearer. RGB, [0,1], at least 28×28 pixels.
+    In (0,1), lower is clearer. RGB, [0,1], at least 32×32 pixels.
 
     Raises:
         WeightsError: the file is missing or not HazDesNet's.

@@ -41,6 +41,11 @@ _ALEXNET = (
 )
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
+_UNREADABLE = (
+    OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError,
+    pickle.UnpicklingError,
+)  # fmt: skip
+"""What PyTorch's reader answers to a file that is no state dict, depending on its first bytes."""
 MIN_SIDE = 31
 """Below this many pixels the last pooling has nothing left."""
 
@@ -68,7 +73,7 @@ class Lpips(nn.Module):
         self.register_buffer("scale", torch.tensor(_SCALE).view(3, 1, 1))
 
     def forward(
-        self, pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 h w"]
+        self, pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 _ _"]
     ) -> Float[Tensor, "b"]:
         """The distances of pairs.
 
@@ -141,7 +146,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise WeightsError(f"{path}: not a PyTorch state dict; check the file") from error
     if not isinstance(state, Mapping):
         raise WeightsError(f"{path}: not a PyTorch state dict; check the file")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from corun.errors import MissingExtraError, WeightsError
 
-MIN_SIDE = 28
+MIN_SIDE = 32
 """Below this many pixels the network's windows do not fit."""
 
 _KERAS_LAYERS = {
@@ -59,7 +59,7 @@ class HazDesNet(nn.Module):
         """The density map.
 
         Args:
-            image: RGB, sRGB-encoded, [0,1], at least 28×28 pixels. (The weights were trained on
+            image: RGB, sRGB-encoded, [0,1], at least 32×32 pixels. (The weights were trained on
                 BGR in 0–255; the order and the range are changed here.)
 
         Raises:

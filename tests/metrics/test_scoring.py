@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from corun.data.scenes import render_scene
+from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.metrics.registry import LoadedMetric, all_metrics, load_metric
+from corun.metrics.scoring import score_files, score_picture
+
+GUARDS = ("brightness", "contrast", "colourfulness", "crushed", "clipped")
+
+
+def _save(path: Path, seed: int = 0, height: int = 100, width: int = 200) -> Path:
+    image = render_scene(height, width, seed).image
+    array = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    Image.fromarray(array).save(path)
+    return path
+
+
+def test_the_table_has_every_metric_once_with_its_facts() -> None:
+    metrics = all_metrics()
+    assert {"fade", "brisque", "niqe", "hazdesnet", "psnr", "ssim", "lpips", *GUARDS} <= set(
+        metrics
+    )
+    assert {"nima", "musiq", "paq2piq", "clipiqa"} <= set(metrics)
+    for name, metric in metrics.items():
+        assert name == metric.name
+        assert metric.source
+        assert metric.score_range
+        assert (metric.kind == "full-reference") == (metric.needs == "target")
+
+
+def test_scores_of_files(tmp_path: Path) -> None:
+    paths = [_save(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    table = score_files(paths, ["fade", "niqe-embedded", *GUARDS])
+    assert [row.path for row in table.pictures] == paths
+    assert table.failures() == []
+    with Image.open(paths[1]) as image:
+        mean = np.asarray(image).mean() / 255
+    assert table.pictures[1].scores["brightness"] == pytest.approx(mean)
+    values = [row.scores["fade"] for row in table.pictures]
+    assert table.mean("fade") == pytest.approx(sum(values) / 3)
+    assert table.implementations["fade"].startswith("fade-python")
+
+
+def test_processes_give_the_same_table(tmp_path: Path) -> None:
+    paths = [_save(tmp_path / f"{seed}.png", seed) for seed in range(3)]
+    (tmp_path / "bad.png").write_text("no picture")
+    paths.append(tmp_path / "bad.png")
+    alone = score_files(paths, ["niqe-embedded", "brightness"])
+    together = score_files(paths, ["niqe-embedded", "brightness"], jobs=2)
+    assert together.failures() == alone.failures()
+    for one, other in zip(alone.pictures, together.pictures, strict=True):
+        assert one.path == other.path
+        assert dict(one.scores) == pytest.approx(dict(other.scores))
+
+
+def test_comparisons_need_their_reference(tmp_path: Path) -> None:
+    result, target = _save(tmp_path / "r.png", 1), _save(tmp_path / "t.png", 2)
+    table = score_files([result], ["psnr", "ssim", "hue-shift"], references={result: target})
+    assert table.failures() == []
+    assert 0 < table.mean("ssim") < 1
+    with pytest.raises(DataError, match=r"r\.png: has no reference, and psnr compares"):
+        score_files([result], ["psnr"])
+
+
+def test_failures_are_named_and_in_no_mean(tmp_path: Path) -> None:
+    good = _save(tmp_path / "good.png")
+    grey = tmp_path / "flat.png"
+    Image.new("RGB", (200, 100), (90, 90, 90)).save(grey)
+    small = tmp_path / "small.png"
+    Image.new("RGB", (40, 30)).save(small)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(good.read_bytes()[:200])
+    table = score_files([good, grey, small, cut], ["niqe-embedded", "brightness"])
+    rows = {row.path.name: row for row in table.pictures}
+    assert (
+        "flat.png: NIQE, embedded statistics is nan" in rows["flat.png"].failures["niqe-embedded"]
+    )
+    assert "small.png: NIQE needs pictures" in rows["small.png"].failures["niqe-embedded"]
+    assert set(rows["cut.png"].failures) == {"niqe-embedded", "brightness"}
+    assert rows["flat.png"].scores["brightness"] == pytest.approx(90 / 255)
+    assert table.mean("niqe-embedded") == rows["good.png"].scores["niqe-embedded"]
+    assert len(table.failures()) == 4
+    assert math.isnan(score_files([cut], ["brightness"]).mean("brightness"))
+
+
+def test_another_size_is_named(tmp_path: Path) -> None:
+    result, target = _save(tmp_path / "r.png"), _save(tmp_path / "t.png", 0, 100, 180)
+    table = score_files([result], ["psnr", "brightness"], references={result: target})
+    assert table.failures() == [
+        f"psnr: {result}: is 200×100 and its target is 180×100; resize one of them first"
+    ]
+    assert "brightness" in table.pictures[0].scores
+
+
+def test_an_infinite_score_is_a_failure(tmp_path: Path) -> None:
+    result = _save(tmp_path / "r.png")
+    row = score_picture(result, [load_metric("psnr")], result)
+    assert "is inf" in row.failures["psnr"]
+
+
+def test_unknown_metrics_and_absent_files_are_explained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no metric is called 'sharpness'; choose from"):
+        load_metric("sharpness")
+    with pytest.raises(WeightsError, match=r"NIQE needs the file niqe: .*basicsr"):
+        load_metric("niqe")
+    with pytest.raises(WeightsError, match=r"HazDesNet needs the file hazdesnet: .*JiaheZhang"):
+        load_metric("hazdesnet")
+    with pytest.raises(WeightsError, match=r"LPIPS needs the file lpips_backbone: .*alexnet"):
+        load_metric("lpips")
+    with pytest.raises(WeightsError, match=r"gone: no such file; BRISQUE needs it .*allmodel"):
+        load_metric("brisque", {"brisque_model": tmp_path / "gone"})
+
+
+def test_a_version_changes_with_its_file(tmp_path: Path) -> None:
+    from corun.metrics.niqe import PristineStatistics, embedded_statistics, save_pristine_statistics
+
+    ours = embedded_statistics()
+    save_pristine_statistics(tmp_path / "a.npz", ours)
+    other = PristineStatistics(ours.mean + 1, ours.covariance)
+    save_pristine_statistics(tmp_path / "b.npz", other)
+    loaded: list[LoadedMetric] = [
+        load_metric("niqe", {"niqe": tmp_path / name}) for name in ("a.npz", "b.npz")
+    ]
+    assert loaded[0].version != loaded[1].version
+    assert loaded[0].implementation == "corun, published statistics"
