@@ -215,6 +215,17 @@ def test_what_is_no_depth_map_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "holes.npy", holes)
     with pytest.raises(ImageFileError, match=r"holes\.npy.*NaN at 2 pixels"):
         read_depth(tmp_path / "holes.npy")
+    for value, told in ((-np.inf, "-inf at 2 pixels"), (np.inf, None)):
+        holes[0, :2] = value
+        np.save(tmp_path / "infinite.npy", holes)
+        if told is None:  # the sky of a distance map
+            assert torch.isinf(read_depth(tmp_path / "infinite.npy")).sum() == 2
+            continue
+        with pytest.raises(ImageFileError, match=rf"infinite\.npy.*{told}"):
+            read_depth(tmp_path / "infinite.npy")
+    np.save(tmp_path / "sky.npy", np.full((4, 6), np.inf))
+    with pytest.raises(ImageFileError, match=r"sky\.npy.*infinite everywhere"):
+        read_depth(tmp_path / "sky.npy")
     np.save(tmp_path / "object.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(ImageFileError, match=r"object\.npy"):
         read_depth(tmp_path / "object.npy")

@@ -79,7 +79,7 @@ def read_depth(path: Path | str, *, key: str | None = None) -> Float[Tensor, "1 
 
     Raises:
         ImageFileError: the file is missing, damaged, holds no depth map or several, is in colour,
-            or holds NaN.
+            or holds NaN, −∞ or nothing finite; +∞, the sky of a distance map, may stay.
         MissingExtraError: .mat or HDF5 without scipy or h5py.
     """
     path = Path(path)
@@ -222,6 +222,11 @@ def _as_depth(array: NDArray[Any], path: Path) -> Float[Tensor, "1 h w"]:
         raise ImageFileError(
             f"{path}: depth is NaN at {int(np.isnan(depth).sum())} pixels; fill the holes first"
         )
+    below = int(np.isneginf(depth).sum())
+    if below:
+        raise ImageFileError(f"{path}: depth is -inf at {below} pixels; fill the holes first")
+    if not np.isfinite(depth).any():
+        raise ImageFileError(f"{path}: depth is infinite everywhere; replace it or leave it out")
     return torch.from_numpy(depth).unsqueeze(0)
 
 

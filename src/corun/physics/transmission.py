@@ -36,7 +36,9 @@ def normalise_depth(
       it, does not determine f; f = ∞, the default, is its mirror image d = 1 − v.
 
     Args:
-        depth: raw values, any unit. Infinity is the farthest point of a distance map.
+        depth: raw values, any unit. Infinity is the farthest point of a distance map. NaN, −∞ and
+            images without a finite value have no order to normalise and give NaN; ``read_depth``
+            refuses them.
         convention: what the file holds. There is no default: a wrong guess puts the haze in front.
         clip: fraction of the pixels, at each end, that may fall outside [low, high] and are
             clamped; [0, 0.5). Outliers of a stereo rig otherwise eat the whole range.
