@@ -2,21 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from corun.errors import ConfigurationError
 
 Model = TypeVar("Model", bound=BaseModel)
+
+Range = tuple[float, float]
+"""Lowest and highest value of a setting that is drawn at random."""
 
 
 class Strict(BaseModel):
     """A part of a configuration: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def ordered(
+    *, least: float = -math.inf, most: float = math.inf, above: float = -math.inf
+) -> AfterValidator:
+    """A check for ``Annotated[Range, ordered(…)]``: finite, low ≤ high, both within the bounds.
+
+    Args:
+        least: smallest value allowed.
+        most: largest value allowed.
+        above: what both values must be larger than.
+    """
+    bounds = "".join(
+        f", {word} {bound:g}"
+        for word, bound in (("at least", least), ("above", above), ("at most", most))
+        if math.isfinite(bound)
+    )
+
+    def check(value: Range) -> Range:
+        low, high = value
+        finite = math.isfinite(low) and math.isfinite(high)
+        if not (finite and low <= high and least <= low and above < low and high <= most):
+            raise ValueError(f"must be [low, high], low not above high{bounds}; got {[low, high]}")
+        return value
+
+    return AfterValidator(check)
 
 
 def load_configuration(model: type[Model], path: Path, overrides: list[str] | None = None) -> Model:
@@ -31,13 +61,15 @@ def load_configuration(model: type[Model], path: Path, overrides: list[str] | No
             read as YAML.
 
     Raises:
-        ConfigurationError: the file is missing or no YAML mapping, an override is malformed, a key
-            is unknown or a value impossible; the message names the key.
+        ConfigurationError: the file is missing, not UTF-8 or no YAML mapping, an override is
+            malformed, a key is unknown or a value impossible; the message names the key.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is not UTF-8 text; give a YAML file") from error
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -62,7 +94,9 @@ def validate(model: type[Model], content: dict[str, Any], source: str) -> Model:
         for problem in error.errors():
             key = ".".join(str(part) for part in problem["loc"])
             unknown = problem["type"] in ("extra_forbidden", "unexpected_keyword_argument")
-            problems.append(f"{key}: {'unknown key' if unknown else problem['msg']}")
+            # pydantic's own prefix of what a validator says
+            told = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"{key}: {'unknown key' if unknown else told}")
         raise ConfigurationError(f"{source}: " + "; ".join(problems)) from error
 
 

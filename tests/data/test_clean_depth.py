@@ -52,11 +52,25 @@ def test_depth_is_cut_where_the_photo_is_cut(tmp_path: Path) -> None:
         assert (sample.clean.mean(0, keepdim=True) - sample.depth).abs().max() < 0.02
 
 
+def test_depth_keeps_sixteen_bits(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1, height=40, width=2000)
+    slope = np.tile(np.linspace(0, 1, 2000, dtype=np.float32), (40, 1))
+    np.save(tmp_path / "depth" / "0.npy", slope)
+    source = folder(tmp_path, crop=40, scale=(1.0, 1.0), flip=False)
+    whole = source.whole(0).depth[0].numpy()
+    np.testing.assert_allclose(whole, slope, atol=0.51 / 65535)
+    # A crop is 40 of 2000 columns: 8 bits would give 6 values.
+    assert all(len(source.sample(number).depth.unique()) == 40 for number in range(5))
+    scaled = folder(tmp_path, crop=40, scale=(1.5, 1.5), flip=False).sample(0).depth
+    steps = scaled[0, 0].diff()
+    assert (steps * 1999 * 1.5).sub(1).abs().max() < 0.1
+
+
 def test_inverse_depth_is_turned(tmp_path: Path) -> None:
     write_scenes(tmp_path, 1)
     far = folder(tmp_path).whole(0).depth
     turned = folder(tmp_path, convention="inverse").whole(0).depth
-    torch.testing.assert_close(turned, 1 - far, atol=1 / 254, rtol=0)
+    torch.testing.assert_close(turned, 1 - far, atol=1 / 65000, rtol=0)
 
 
 def test_crops_are_never_larger_than_the_photo(tmp_path: Path) -> None:
@@ -77,6 +91,17 @@ def test_missing_folders_and_files_are_named(tmp_path: Path) -> None:
         folder(tmp_path, clean=tmp_path / "empty")
     (tmp_path / "depth" / "1.npy").unlink()
     with pytest.raises(DataError, match=r"no depth for 1 of 2 photos, first 1\.png"):
+        folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("added", "told"),
+    [("clean/1.jpg", r"1\.jpg and 1\.png"), ("depth/1.png", r"1\.npy and 1\.png")],
+)
+def test_two_files_of_one_name_are_refused(tmp_path: Path, added: str, told: str) -> None:
+    write_scenes(tmp_path, 2)
+    Image.fromarray(np.zeros((48, 64), np.uint8)).save(tmp_path / added)
+    with pytest.raises(DataError, match=rf"{Path(added).parent}: {told} share the name '1'"):
         folder(tmp_path)
 
 

@@ -40,6 +40,18 @@ def test_dotted_overrides_win_and_read_exponents_as_numbers(tmp_path: Path) -> N
         ("run.steps=many", "run.steps"),
         ("network.transmission_step=exact", "network.transmission_step"),
         ("data.convention=disparity", "data.convention"),
+        ("synthesis.beta=[2,1]", r"synthesis.beta: must be \[low, high\]"),
+        ("synthesis.beta=[-1,1]", "synthesis.beta: must be"),
+        ("synthesis.beta=[0,.inf]", "synthesis.beta: must be"),
+        ("synthesis.airlight=[0.5,1.1]", "synthesis.airlight: must be"),
+        ("synthesis.darken_power=[0,1]", "synthesis.darken_power: must be"),
+        ("synthesis.noise_sigma=[-1,1]", "synthesis.noise_sigma: must be"),
+        ("synthesis.jpeg_quality=[0,50]", "synthesis.jpeg_quality: must be"),
+        ("synthesis.jpeg_quality=[50,101]", "synthesis.jpeg_quality: must be"),
+        ("synthesis.patchy_strength=[-1,0]", "synthesis.patchy_strength: must be"),
+        ("synthesis.veil_range=[0.2,0.1]", "synthesis.veil_range: must be"),
+        ("data.scale=[0,1]", "data.scale: must be"),
+        ("data.scale=[1,0.5]", "data.scale: must be"),
         ("run.steps", "an override looks like"),
         ("run.steps.more=1", "steps is a value"),
         ("=1", "an override looks like"),
@@ -57,6 +69,13 @@ def test_files_that_are_no_mapping_are_refused(tmp_path: Path, text: str) -> Non
     path = tmp_path / "recipe.yaml"
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=r"recipe\.yaml"):
+        load_configuration(PretrainConfig, path)
+
+
+def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes("name: brume légère".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"recipe\.yaml: is not UTF-8"):
         load_configuration(PretrainConfig, path)
 
 

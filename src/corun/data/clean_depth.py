@@ -8,7 +8,7 @@ starting at the next number, in any number of processes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from corun.configuration import Strict
+from corun.configuration import Range, Strict, ordered
 from corun.data.images import DEPTH_SUFFIXES, list_images, read_depth, read_rgb
 from corun.errors import DataError
 from corun.physics.transmission import DepthConvention, normalise_depth
@@ -32,10 +32,10 @@ class CleanDepthConfig(Strict):
         convention: what the depth files hold: ``distance`` (larger = farther) or ``inverse``.
         depth_key: the array's name in .mat and .h5 files.
         crop: side of the square crops, pixels.
-        scale: range of the random resize before the crop; 1 keeps the photo's size. A photo is
+        scale: range of the random resize before the crop, > 0; 1 keeps the photo's size. A photo is
             never made smaller than the crop.
         flip: mirror half of the crops.
-        cache: keep decoded photos in memory (8 bits); worth it where they fit.
+        cache: keep decoded photos (8 bits) and depth (16 bits) in memory; worth it where they fit.
     """
 
     clean: Path
@@ -43,7 +43,7 @@ class CleanDepthConfig(Strict):
     convention: DepthConvention
     depth_key: str | None = None
     crop: int = Field(288, ge=8)
-    scale: tuple[float, float] = (0.5, 1.0)
+    scale: Annotated[Range, ordered(above=0.0)] = (0.5, 1.0)
     flip: bool = True
     cache: bool = True
 
@@ -63,7 +63,13 @@ class CleanDepthSample(NamedTuple):
 
 
 class CleanDepthPhoto(NamedTuple):
-    """One whole photo: 8-bit RGB (H,W,3) and d as 8-bit (h,w), a map of its own size."""
+    """One whole photo, as it is kept in memory.
+
+    Attributes:
+        clean: RGB, uint8, (H,W,3).
+        depth: d, normalised distance, uint16, 65535 = 1, (h,w): a map of its own size. 8 bits would
+            turn slopes into steps, and those into contours in thick haze.
+    """
 
     clean: np.ndarray
     depth: np.ndarray
@@ -77,7 +83,7 @@ class CleanDepthFolder:
         seed: what all randomness comes from.
 
     Raises:
-        DataError: a folder is missing or empty, or a photo has no depth.
+        DataError: a folder is missing or empty, a photo has no depth, or two files share a stem.
     """
 
     def __init__(self, config: CleanDepthConfig, seed: int = 0) -> None:
@@ -87,17 +93,28 @@ class CleanDepthFolder:
             raise DataError(f"{config.clean}: holds no images; give the folder of clean photos")
         if not config.depth.is_dir():
             raise DataError(f"{config.depth}: no such folder; give the folder of depth maps")
-        by_stem = {
-            p.stem: p for p in sorted(config.depth.iterdir()) if p.suffix.lower() in DEPTH_SUFFIXES
-        }
+        self.depths = self._depth_files()
+        self._decoded: dict[int, CleanDepthPhoto] = {}
+
+    def _depth_files(self) -> list[Path]:
+        """The depth map of each photo, which is the one file with the photo's stem."""
+        config = self.config
+        _refuse_shared_stems(self.photos)
+        stems = {p.stem for p in self.photos}
+        maps = [
+            p
+            for p in sorted(config.depth.iterdir())
+            if p.suffix.lower() in DEPTH_SUFFIXES and p.stem in stems
+        ]
+        _refuse_shared_stems(maps)
+        by_stem = {p.stem: p for p in maps}
         without = [p.name for p in self.photos if p.stem not in by_stem]
         if without:
             raise DataError(
                 f"{config.depth}: no depth for {len(without)} of {len(self.photos)} photos, "
                 f"first {without[0]}; depth files carry the photos' names"
             )
-        self.depths = [by_stem[p.stem] for p in self.photos]
-        self._decoded: dict[int, CleanDepthPhoto] = {}
+        return [by_stem[p.stem] for p in self.photos]
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -116,7 +133,7 @@ class CleanDepthFolder:
         clean = (read_rgb(self.photos[index]) * 255).round().byte().permute(1, 2, 0).numpy()
         raw = read_depth(self.depths[index], key=config.depth_key)
         d = normalise_depth(raw[None], convention=config.convention)[0, 0]
-        return CleanDepthPhoto(clean, (d * 255).round().byte().numpy())
+        return CleanDepthPhoto(clean, (d * 65535).round().numpy().astype(np.uint16))
 
     def sample(self, number: int) -> CleanDepthSample:
         """Crop number ``number`` of the endless shuffled sequence.
@@ -152,9 +169,21 @@ class CleanDepthFolder:
         depth = resize(photo.depth, photo.clean.shape[0], photo.clean.shape[1])
         return CleanDepthSample(
             torch.from_numpy(photo.clean[:height, :width].copy()).permute(2, 0, 1).float() / 255,
-            torch.from_numpy(depth[:height, :width].astype(np.float32) / 255)[None],
+            torch.from_numpy(depth[:height, :width].astype(np.float32) / 65535)[None],
             self.photos[index].name,
         )
+
+
+def _refuse_shared_stems(paths: list[Path]) -> None:
+    """One photo, one depth map and one name for what is made of them: a stem is used once."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        other = seen.setdefault(path.stem, path)
+        if other is not path:
+            raise DataError(
+                f"{path.parent}: {other.name} and {path.name} share the name {path.stem!r}; "
+                "rename or remove one"
+            )
 
 
 def crop_depth(photo: CleanDepthPhoto, window: tuple[int, int, int], side: int) -> np.ndarray:
@@ -178,11 +207,11 @@ def crop_depth(photo: CleanDepthPhoto, window: tuple[int, int, int], side: int) 
     grid_x, grid_y = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
     border = cv2.BORDER_REPLICATE
     out = cv2.remap(photo.depth, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(out, np.float32) / np.float32(255)
+    return np.asarray(out, np.float32) / np.float32(65535)
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Area average downwards, bicubic upwards; 8 bits stay 8 bits."""
+    """Area average downwards, bicubic upwards; 8 bits stay 8 bits, and 16 stay 16."""
     if image.shape[:2] == (height, width):
         return image
     method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC

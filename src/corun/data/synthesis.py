@@ -8,7 +8,7 @@ generator. The target of the training is the untouched clean photo G.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,28 +16,28 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from corun.configuration import Strict
+from corun.configuration import Range, Strict, ordered
 from corun.errors import MissingExtraError
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import density_field, depth_to_transmission
-
-Range = tuple[float, float]
 
 
 class SynthesisConfig(Strict):
     """What haze looks like; the defaults are DESIGN §4.
 
+    A range is [low, high], low not above high; impossible values are refused.
+
     Attributes:
-        beta: range of β, uniform, per unit of normalised distance.
+        beta: range of β ≥ 0, uniform, per unit of normalised distance.
         clear_probability: how often β = 0: nothing to remove, which teaches not to harm.
         airlight: range of the airlight's brightness, uniform, [0,1].
         airlight_jitter: largest per-channel deviation from it, uniform.
         darken_probability: how often the scene is darkened by a power before haze.
-        darken_power: range of that power, uniform.
+        darken_power: range of that power, > 0, uniform.
         noise_probability: how often the scene gets Gaussian noise before haze.
-        noise_sigma: range of σ, in 1/255.
+        noise_sigma: range of σ ≥ 0, in 1/255.
         jpeg_probability: how often the hazy picture is compressed.
-        jpeg_quality: range of the JPEG quality, uniform.
+        jpeg_quality: range of the JPEG quality, 1–100, uniform.
         patchy_probability: how often β varies over the picture.
         patchy_strength: range of the standard deviation of log β then.
         tint_probability: how often the airlight is tinted between blue and yellow.
@@ -49,23 +49,23 @@ class SynthesisConfig(Strict):
             of the scene arrives, a network that must give the scene back can only invent it.
     """
 
-    beta: Range = (0.2, 2.8)
+    beta: Annotated[Range, ordered(least=0.0)] = (0.2, 2.8)
     clear_probability: float = Field(0.0, ge=0, le=1)
-    airlight: Range = (0.25, 1.0)
+    airlight: Annotated[Range, ordered(least=0.0, most=1.0)] = (0.25, 1.0)
     airlight_jitter: float = Field(0.025, ge=0, le=1)
     darken_probability: float = Field(0.5, ge=0, le=1)
-    darken_power: Range = (1.5, 3.0)
+    darken_power: Annotated[Range, ordered(above=0.0)] = (1.5, 3.0)
     noise_probability: float = Field(0.5, ge=0, le=1)
-    noise_sigma: Range = (2.0, 25.0)
+    noise_sigma: Annotated[Range, ordered(least=0.0)] = (2.0, 25.0)
     jpeg_probability: float = Field(0.5, ge=0, le=1)
-    jpeg_quality: Range = (30.0, 95.0)
+    jpeg_quality: Annotated[Range, ordered(least=1.0, most=100.0)] = (30.0, 95.0)
     patchy_probability: float = Field(0.0, ge=0, le=1)
-    patchy_strength: Range = (0.1, 0.6)
+    patchy_strength: Annotated[Range, ordered(least=0.0)] = (0.1, 0.6)
     tint_probability: float = Field(0.0, ge=0, le=1)
     tint_strength: float = Field(0.08, ge=0, le=1)
     gradient_probability: float = Field(0.0, ge=0, le=1)
     gradient_strength: float = Field(0.2, ge=0, le=1)
-    veil_range: Range = (0.0, 0.0)
+    veil_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
 
 
 class HazyBatch(NamedTuple):
