@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from corun.data.synthesize import synthesize_folder
-from corun.errors import ConfigurationError, DataError
+from corun.errors import ConfigurationError, DataError, DeviceError
 from rendered_folders import write_scenes
 
 
@@ -60,6 +61,64 @@ def test_an_interrupted_run_is_continued(tmp_path: Path) -> None:
     make(tmp_path)
     assert content(out) == whole
     assert kept.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"seed": 1}, "seed"), ({"more": ("haze.beta=[0.5,0.6]",)}, r"haze\.beta"),
+     ({"more": ("format=jpg",)}, "format")],
+)  # fmt: skip
+def test_other_settings_are_refused_in_the_same_folder(
+    tmp_path: Path, change: dict, named: str
+) -> None:
+    write_scenes(tmp_path, 1)
+    out = make(tmp_path)
+    before = content(out)
+    with pytest.raises(DataError, match=rf"out: was made with other settings \({named}\); give"):
+        make(tmp_path, **change)
+    assert content(out) == before
+    make(tmp_path, count=3)  # more versions of the same haze
+    after = content(out)
+    assert all(after[name] == before[name] for name in before if name != "truth.csv")
+    assert "hazy/0_02.png" in after
+
+
+@pytest.mark.parametrize("settings", [None, b"{torn", b"[1]", b"\xff"])
+def test_pictures_of_unknown_settings_are_refused(tmp_path: Path, settings: bytes | None) -> None:
+    write_scenes(tmp_path, 1)
+    path = make(tmp_path) / "settings.json"
+    if settings is None:
+        path.unlink()
+    else:
+        path.write_bytes(settings)
+    with pytest.raises(DataError, match=r"no readable settings\.json"):
+        make(tmp_path)
+
+
+def test_an_output_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"file/sub: cannot be written \(Not a directory\)"):
+        make(tmp_path, "file/sub")
+    (tmp_path / "out" / "truth.csv").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"truth\.csv: cannot be written"):
+        make(tmp_path)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(tmp_path: Path, device: str) -> None:
+    write_scenes(tmp_path, 1)
+    with pytest.raises(DeviceError, match=f"device '{device}' is not .*; use device=cpu"):
+        make(tmp_path, more=(f"device={device}",))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is available here")
+def test_cuda_without_cuda_is_named(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1)
+    with pytest.raises(DeviceError, match="device 'cuda' is not available here"):
+        make(tmp_path, more=("device=cuda",))
 
 
 def test_a_broken_photo_is_named_and_the_others_are_written(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ def synthesize(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where to.")],
     count: Annotated[int, typer.Option(min=1, help="Hazy versions of each photo.")] = 1,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same haze.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same haze.")] = 0,
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="A YAML file of haze settings.")
     ] = None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,10 +20,11 @@ from corun.configuration import Strict, load_configuration, validate
 from corun.configuration import apply_override as apply
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
-from corun.errors import CorunError, DataError, ImageFileError
+from corun.errors import ConfigurationError, CorunError, DataError, DeviceError, ImageFileError
 from corun.physics.transmission import DepthConvention
 
 TRUTH_COLUMNS = ("hazy", "clear", "transmission_mean", "transmission_min", "airlight_rgb", "seed")
+KINDS = ("hazy", "clear", "transmission")
 
 
 class SynthesizeConfig(Strict):
@@ -31,7 +34,7 @@ class SynthesizeConfig(Strict):
         convention: what the depth files hold: ``distance`` (larger = farther) or ``inverse``.
         depth_key: the array's name in .mat and .h5 files.
         format: file format of the hazy pictures; the truth is always PNG.
-        device: where the haze is computed.
+        device: where the haze is computed: cpu, cuda, cuda:1 or mps.
         haze: what haze looks like.
     """
 
@@ -55,25 +58,31 @@ def synthesize_folder(
 ) -> None:
     """Write ``out/hazy``, ``out/clear``, ``out/transmission`` and ``out/truth.csv``.
 
+    ``out/settings.json`` keeps the seed and the configuration the folder was made with.
+
     Each photo gets ``count`` hazy versions ``STEM_00``, ``STEM_01`` …; their haze depends on
     (seed, stem, version) only, so an interrupted run is continued by the same command: what is
-    already there is kept. Transmission is stored as 8-bit grey, 255 = 1.
+    already there is kept. Another seed or configuration is refused there: the truth of its haze
+    is not that of the pictures kept. Transmission is stored as 8-bit grey, 255 = 1.
 
     Args:
         clean: folder of clean photos.
         depth: folder of depth maps with the same stems.
         out: where to.
         count: hazy versions of each photo.
-        seed: what all randomness comes from.
+        seed: what all randomness comes from, ≥ 0.
         config_path: YAML of :class:`SynthesizeConfig`.
         overrides: ``dotted.key=value``; ``convention=…`` is required here or in the YAML.
         report: called with (done, all) after each photo.
 
     Raises:
         ConfigurationError: an unknown key, or no depth convention.
-        DataError: nothing to do, or some photos failed: they are named, the others are written.
+        DataError: nothing to do, ``out`` cannot be written or was made with other settings, or
+            some photos failed: they are named, the others are written.
+        DeviceError: the device is not available.
     """
     config = _configuration(config_path, overrides or [])
+    _check_device(config.device)
     source = CleanDepthFolder(
         CleanDepthConfig(
             clean=clean,
@@ -83,8 +92,7 @@ def synthesize_folder(
             cache=False,
         )
     )
-    for name in ("hazy", "clear", "transmission"):
-        (out / name).mkdir(parents=True, exist_ok=True)
+    _prepare(out, {"seed": seed, **config.model_dump(mode="json")})
     failed: list[str] = []
     rows: list[dict[str, object]] = []
     for index in range(len(source)):
@@ -109,13 +117,78 @@ def _configuration(path: Path | None, overrides: list[str]) -> SynthesizeConfig:
     for override in overrides:
         apply(content, override)
     if "convention" not in content:
-        from corun.errors import ConfigurationError
-
         raise ConfigurationError(
             "say what the depth files hold: convention=distance (larger = farther) or "
             "convention=inverse"
         )
     return validate(SynthesizeConfig, content, "options")
+
+
+def _check_device(name: str) -> None:
+    """Find out before any file is written whether haze can be computed there."""
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    # A build without CUDA answers with an AssertionError.
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"device {name!r} is not available here; use device=cpu") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise DeviceError(f"device {name!r} is not supported; use device=cpu, cuda or mps")
+
+
+def _prepare(out: Path, settings: dict[str, object]) -> None:
+    """Make the folders; refuse a folder that holds pictures of other settings."""
+    path = out / "settings.json"
+    found: str | None
+    try:
+        for kind in KINDS:
+            (out / kind).mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            found = path.read_text(encoding="utf-8")
+        else:
+            # Hidden files are what an interrupted write leaves behind.
+            kept = (p for kind in KINDS for p in (out / kind).glob("[!.]*"))
+            found = "" if any(kept) else None
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    except UnicodeDecodeError:
+        found = ""
+    if found is None:
+        _write_text(path, json.dumps(settings, indent=2) + "\n")
+        return
+    try:
+        before = json.loads(found)
+    except ValueError:
+        before = None
+    if not isinstance(before, dict):
+        raise DataError(
+            f"{out}: holds pictures, but no readable settings.json to say how they were made; "
+            "give another output folder, or delete this one to start over"
+        )
+    differing = _differing(before, settings)
+    if differing:
+        raise DataError(
+            f"{out}: was made with other settings ({', '.join(differing)}); give those of its "
+            "settings.json to continue it, another output folder, or delete it to start over"
+        )
+
+
+def _differing(before: dict[str, object], now: dict[str, object], prefix: str = "") -> list[str]:
+    """The dotted keys whose values are not the same in both."""
+    keys: list[str] = []
+    for key in [*now, *(key for key in before if key not in now)]:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            keys += _differing(old, new, f"{prefix}{key}.")
+        elif key not in before or key not in now or old != new:
+            keys.append(f"{prefix}{key}")
+    return keys
+
+
+def _unwritable(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{path}: cannot be written ({error.strerror or error}); give another output folder"
+    )
 
 
 def _write_photo(
@@ -194,9 +267,20 @@ def _save(pixels: np.ndarray, path: Path) -> None:
 
 
 def _write_truth(path: Path, rows: list[dict[str, object]]) -> None:
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, TRUTH_COLUMNS)
+    writer.writeheader()
+    writer.writerows(rows)
+    _write_text(path, table.getvalue())
+
+
+def _write_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, TRUTH_COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    partial.replace(path)
+    try:
+        try:
+            partial.write_text(text, encoding="utf-8", newline="")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
