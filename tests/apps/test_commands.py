@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from typer.testing import Result
 
 from corun.apps.cli import app
 from corun.inference.dehazer import Dehazer
-from corun.inference.rendered_demo import psnr, run_demo
+from corun.inference.rendered_demo import DemoResult, run_demo
 from corun.networks.registry import MODELS
 
 Corun = Callable[..., Result]
@@ -48,7 +49,9 @@ def test_every_command_has_help(corun: Corun) -> None:
     for command in commands:
         assert command in listed
         assert corun(command, "--help").exit_code == 0
-    assert corun("train", "pretrain", "--help").exit_code == 0
+    pretrain = corun("train", "pretrain", "--help")
+    assert pretrain.exit_code == 0
+    assert "optimizer.learning_rate=2e-4" in pretrain.stdout
     assert app.info.name == "corun"
 
 
@@ -123,10 +126,17 @@ def test_a_perfect_dehazer_reaches_the_truth(tmp_path: Path) -> None:
     assert result.transmission_error is None
 
 
-def test_psnr_is_ten_decibels_per_decade_of_squared_error() -> None:
-    truth = torch.zeros(1, 3, 2, 2)
-    assert abs(psnr(truth + 0.1, truth) - 20) < 1e-5
-    assert psnr(truth, truth) == float("inf")
+def test_a_demo_without_haze_is_json_all_the_same(
+    corun: Corun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal pictures have an infinite PSNR, for which JSON has no number."""
+    perfect = DemoResult("perfect", float("inf"), 40.0, None)
+    monkeypatch.setattr("corun.inference.rendered_demo.run_demo", lambda *_, **__: perfect)
+    result = corun("demo", "--model", "dcp", "--density", "0", "--json", "-o", tmp_path)
+    assert "Infinity" not in result.stdout
+    numbers = json.loads(result.stdout)
+    assert numbers["hazy_psnr"] is None
+    assert numbers["dehazed_psnr"] == 40
 
 
 def test_synthesize_writes_hazy_pictures_with_their_truth(corun: Corun, tmp_path: Path) -> None:

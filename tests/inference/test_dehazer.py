@@ -22,6 +22,7 @@ from corun.inference.image_writing import encode_picture
 from corun.inference.metadata import PictureMetadata
 from corun.inference.pixels import PixelError
 from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.outputs import NetworkOutputError
 from corun.networks.registry import MODELS
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F")
@@ -366,3 +367,38 @@ def test_values_that_are_not_finite_are_not_written_as_a_picture() -> None:
 
     with pytest.raises(DeviceError, match="not finite in float32"):
         Dehazer(Overflow(), device="cpu")(gradient(5, 7, 3, "uint8"))
+
+
+def test_networks_may_answer_in_a_list_or_by_name() -> None:
+    """Whatever training and evaluation understand, the dehazer understands."""
+
+    class Answering(nn.Module):
+        def __init__(self, kind: str) -> None:
+            super().__init__()
+            self.kind = kind
+
+        def forward(self, hazy: Tensor) -> object:
+            airlight = torch.full((len(hazy), 3, 1, 1), 0.9)
+            return {
+                "list": [hazy / 2, hazy[:, :1]],
+                "mapping": {
+                    "scene": hazy / 2,
+                    "transmission": hazy[:, :1],
+                    "airlight": airlight,
+                },
+                "features": (hazy / 2, hazy),
+                "nothing": None,
+                "small": hazy[..., ::2, ::2],
+            }[self.kind]
+
+    hazy = torch.rand(2, 3, 6, 8)
+    for kind in ("list", "mapping", "features"):
+        estimate = Dehazer(Answering(kind), device="cpu").dehaze_tensor(hazy)
+        torch.testing.assert_close(estimate.scene, hazy / 2)
+        assert (estimate.transmission is None) == (kind == "features")
+        if kind == "mapping":
+            assert estimate.airlight is not None
+            assert float(estimate.airlight.mean()) == pytest.approx(0.9)
+    for kind in ("nothing", "small"):
+        with pytest.raises(NetworkOutputError, match="must return a clear batch"):
+            Dehazer(Answering(kind), device="cpu").dehaze_tensor(hazy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -96,13 +95,15 @@ def dehaze(
     to_stdout = any(job.target is None for job in plan.jobs)
     if to_stdout and as_json:
         _wrong_usage("--json and a picture cannot share standard output; give -o FILE")
-    if to_stdout and sys.stdout.isatty():
+    if to_stdout and sys.stdout is not None and sys.stdout.isatty():
         _wrong_usage("a picture is not written to a terminal; give -o FILE or redirect")
 
+    if as_json:
+        from corun.apps.job_display import print_json
     for name, message in plan.failures:
         complain(message)
         if as_json:
-            print(json.dumps({"input": name, "status": "failed", "error": message}), flush=True)
+            print_json({"input": name, "status": "failed", "error": message})
     failed = len(plan.failures)
     if plan.jobs:
         from corun.apps.job_display import JobDisplay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Which scene.")] = 0,
     density: Annotated[
         float, typer.Option(min=0.0, help="Density of the haze, beta in t = exp(-2 beta d).")
-    ] = 0.8,
+    ] = 2.5,
     width: Annotated[int, typer.Option(min=1, help="Pixels.")] = 640,
     height: Annotated[int, typer.Option(min=1, help="Pixels.")] = 400,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
@@ -43,7 +44,11 @@ def demo(
     dehazer = load(model, device=device)
     result = run_demo(dehazer, output, seed=seed, density=density, size=(height, width))
     if as_json:
-        print(json.dumps(result._asdict()))
+        numbers = result._asdict()
+        for name, value in numbers.items():  # equal pictures: infinite, which JSON cannot say
+            if isinstance(value, float) and not math.isfinite(value):
+                numbers[name] = None
+        print(json.dumps(numbers))
         return
     print(f"hazy    against the truth: PSNR {result.hazy_psnr:.2f} dB")
     print(f"dehazed against the truth: PSNR {result.dehazed_psnr:.2f} dB  ({dehazer.name})")

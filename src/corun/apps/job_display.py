@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from corun.inference.file_jobs import Outcome
+from corun.inference.standard_streams import write_standard_output
 
 
 class JobDisplay:
@@ -64,11 +65,23 @@ class JobDisplay:
             if not self._json:
                 self._line(_summary(outcome))
         if self._json:
-            print(json.dumps(outcome.as_dict(), ensure_ascii=False), flush=True)
+            print_json(outcome.as_dict())
         self._progress.advance(self._task)
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(fields: dict[str, object]) -> None:
+    """One line of JSON on standard output, in UTF-8 whatever the locale (RFC 8259, 8.1).
+
+    A byte of a file name that is no UTF-8 becomes the escape of its surrogate.
+
+    Raises:
+        ImageFileError: standard output is closed, or the disk behind it is full.
+    """
+    line = json.dumps(fields, ensure_ascii=False) + "\n"
+    write_standard_output(line.encode("utf-8", "backslashreplace"))
 
 
 def _summary(outcome: Outcome) -> str:

@@ -23,7 +23,9 @@ def pretrain(
     config: Annotated[Path, typer.Option("--config", metavar="FILE", help="A YAML recipe.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Replace single values: optimiser.lr=2e-4"),
+        typer.Argument(
+            metavar="KEY=VALUE...", help="Replace single values: optimizer.learning_rate=2e-4"
+        ),
     ] = None,
 ) -> None:
     """Train a network on synthetic haze; the same command resumes an interrupted run."""

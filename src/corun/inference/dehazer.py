@@ -20,6 +20,7 @@ from corun.inference.metadata import PictureMetadata
 from corun.inference.pil_modes import pil_like, rgb_from_pil
 from corun.inference.pixels import LARGEST_FLOAT, PixelError, array_like, rgb_from_array
 from corun.networks.corun import pad_to_multiple
+from corun.networks.outputs import read_output
 from corun.networks.registry import ModelCard
 
 
@@ -41,9 +42,9 @@ class Dehazer:
     """A dehazing network with what it takes to run it on any picture.
 
     Args:
-        network: maps RGB in [0,1], (B,3,H,W), to the clear scene of that shape, or to a tuple
-            that has it first and the transmission (B,1,H,W) second, or to a NamedTuple with the
-            fields `scene`, `transmission` and, if it estimates one, `airlight`.
+        network: maps RGB in [0,1], (B,3,H,W), to anything that
+            :func:`corun.networks.outputs.read_output` reads as a clear scene of that shape and
+            perhaps a transmission; a NamedTuple or mapping may have an `airlight` (B,3,1,1) too.
         name: what to call it in messages.
         size_multiple: height and width the network accepts are multiples of this; pictures are
             padded by reflection and cropped back.
@@ -144,6 +145,7 @@ class Dehazer:
 
         Raises:
             ConfigurationError: strength outside [0,1].
+            NetworkOutputError: the network returned no scene of the batch's shape.
             DeviceError: not enough memory, or the precision is too low for this network.
         """
         if not 0 <= strength <= 1:
@@ -152,8 +154,10 @@ class Dehazer:
         working = hazy.to(self.device, torch.float32)
         try:
             with torch.no_grad(), self._precision():
-                output = self.network(pad_to_multiple(working, self.size_multiple))
-            scene, transmission, airlight = _parts(output)
+                padded = pad_to_multiple(working, self.size_multiple)
+                output = self.network(padded)
+            scene, transmission = read_output(output, padded)
+            airlight = _airlight(output)
             scene = scene[..., :height, :width].float()
             if not torch.isfinite(scene).all():
                 raise DeviceError(
@@ -215,19 +219,13 @@ class Dehazer:
         return torch.autocast(self.device.type, self.dtype)
 
 
-def _parts(output: object) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Scene, transmission and airlight out of whatever a network returns."""
-    if isinstance(output, Tensor):
-        return output, None, None
-    if not isinstance(output, tuple) or not output or not isinstance(output[0], Tensor):
-        raise ConfigurationError(
-            f"a dehazing network returns a tensor or a tuple, not {type(output).__name__}"
-        )
-    second = output[1] if len(output) > 1 and isinstance(output[1], Tensor) else None
-    if second is not None and second.shape[-3] != 1:
-        second = None  # a feature map or an earlier scene, not a transmission
-    scene: Tensor = getattr(output, "scene", output[0])
-    return scene, getattr(output, "transmission", second), getattr(output, "airlight", None)
+def _airlight(output: object) -> Tensor | None:
+    """The airlight (B,3,1,1), from a network that names one."""
+    named = (
+        output.get("airlight") if isinstance(output, dict) else getattr(output, "airlight", None)
+    )
+    fits = isinstance(named, Tensor) and named.ndim == 4 and named.shape[1:] == (3, 1, 1)
+    return named if fits else None
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from corun.inference.image_writing import (
     write_atomically,
 )
 from corun.inference.metadata import PictureMetadata
+from corun.inference.standard_streams import read_standard_input, write_standard_output
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
     if job.outputs and not missing:
         return Outcome(job.name, "skipped", output=str(job.target))
     start = time.perf_counter()
-    source = sys.stdin.buffer.read() if job.source is None else job.source
+    source = read_standard_input() if job.source is None else job.source
     picture = read_picture(source, name=job.name, max_pixels=options.max_pixels)
     file_format = job.file_format or _own_format(picture.metadata.format)
     try:
@@ -104,8 +104,7 @@ def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
     except CorunError as error:
         raise ImageFileError(_naming(job.name, error)) from error
     if job.target is None:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        write_standard_output(content)
     elif job.target in missing:
         _write(job.target, content)
     height, width = result.size
@@ -127,11 +126,19 @@ def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
 def _outputs_to_write(job: Job, options: JobOptions) -> list[Path]:
     if options.existing == "overwrite":
         return job.outputs
-    missing = [path for path in job.outputs if not path.exists()]
+    missing = [path for path in job.outputs if not _exists(path)]
     if options.existing == "refuse" and len(missing) < len(job.outputs):
         existing = next(path for path in job.outputs if path not in missing)
         raise ImageFileError(f"{existing}: exists already; add --overwrite or --skip-existing")
     return missing
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageFileError(f"{path}: cannot be written ({reason}); choose another -o") from error
 
 
 def _own_format(read: str | None) -> str:

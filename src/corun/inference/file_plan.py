@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,7 +88,8 @@ def make_plan(
 
     Args:
         inputs: files, folders, glob patterns, or "-" alone for standard input. A file that is
-            missing becomes a job that fails; the others go on.
+            missing becomes a job that fails, a name or folder the system does not open becomes
+            one of the plan's failures; the others go on.
         naming: where results go.
         recursive: whether folders are searched to the bottom.
         overwrite: whether a picture may be replaced by its own result.
@@ -110,7 +112,7 @@ def make_plan(
         plan.jobs.append(_job(picture, naming, file_format, single))
     if naming.output == STANDARD_STREAM and len(plan.jobs) > 1:
         raise PlanError("-o -: standard output takes one picture; give one input or a folder -o")
-    _refuse_conflicts(plan.jobs, overwrite)
+    _refuse_conflicts(plan, overwrite)
     return plan
 
 
@@ -130,35 +132,67 @@ def _stream_job(inputs: list[str], naming: Naming, file_format: str | None) -> J
 def _search(inputs: list[str], naming: Naming, recursive: bool, plan: Plan) -> list[_Found]:
     found: dict[Path, _Found] = {}
     for text in inputs:
-        path = Path(text).expanduser()
-        if path.is_dir():
-            pictures = _pictures_in(path, naming, recursive)
-            if not pictures:
-                hint = "" if recursive else "; add --recursive to look into its folders"
-                plan.failures.append((text, f"{text}: the folder holds no pictures{hint}"))
-        elif not path.exists() and glob.has_magic(text):
-            matches = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (absolute patterns)
-            pictures = [_Found(match, Path(match.name)) for match in matches if match.is_file()]
-            if not pictures:
-                plan.failures.append((text, f"{text}: matches no file; check the pattern"))
-        else:
-            pictures = [_Found(path, Path(path.name))]
-        for picture in pictures:
-            found.setdefault(picture.path.resolve(), picture)
+        try:
+            for picture in _pictures_of(text, naming, recursive, plan):
+                found.setdefault(picture.path.resolve(), picture)
+        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, no such home
+            plan.failures.append((text, _not_readable(text, error)))
     return list(found.values())
 
 
-def _pictures_in(folder: Path, naming: Naming, recursive: bool) -> list[_Found]:
+def _pictures_of(text: str, naming: Naming, recursive: bool, plan: Plan) -> list[_Found]:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        failures = len(plan.failures)
+        pictures = _pictures_in(path, naming, recursive, plan)
+        if not pictures and len(plan.failures) == failures:
+            hint = "" if recursive else "; add --recursive to look into its folders"
+            plan.failures.append((text, f"{text}: the folder holds no pictures{hint}"))
+        return pictures
+    if not path.exists() and glob.has_magic(text):
+        matches = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (absolute patterns)
+        pictures = [_Found(match, Path(match.name)) for match in matches if match.is_file()]
+        if not pictures:
+            plan.failures.append((text, f"{text}: matches no file; check the pattern"))
+        return pictures
+    return [_Found(path, Path(path.name))]
+
+
+def _not_readable(name: str | Path, error: OSError | RuntimeError) -> str:
+    return f"{name}: cannot be read ({_reason(error)}); check its name and permissions"
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _files_in(folder: Path, recursive: bool, plan: Plan) -> Iterator[Path]:
+    """What a folder holds, hidden entries and folders aside; folders that are links stay shut."""
+    try:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        plan.failures.append((str(folder), _not_readable(folder, error)))
+        return
+    for entry in entries:
+        try:
+            if entry.is_file():
+                yield entry
+            elif recursive and entry.is_dir() and not entry.is_symlink():
+                yield from _files_in(entry, recursive, plan)
+        except OSError as error:
+            if recursive or entry.suffix.lower() in READABLE_SUFFIXES:
+                plan.failures.append((str(entry), _not_readable(entry, error)))
+
+
+def _pictures_in(folder: Path, naming: Naming, recursive: bool, plan: Plan) -> list[_Found]:
     """The pictures of a folder, without hidden files and without results of earlier runs."""
     beside = naming.output is None
     suffix = DEFAULT_SUFFIX if naming.suffix is None else naming.suffix
-    results = None if naming.output is None else Path(naming.output).resolve()
+    results = None if naming.output is None else _resolved_output(naming.output)
     pictures = []
-    for path in sorted(folder.rglob("*") if recursive else folder.iterdir()):
+    for path in sorted(_files_in(folder, recursive, plan)):
         relative = path.relative_to(folder)
-        if path.suffix.lower() not in READABLE_SUFFIXES or not path.is_file():
-            continue
-        if any(part.startswith(".") for part in relative.parts):
+        if path.suffix.lower() not in READABLE_SUFFIXES:
             continue
         if path.name.endswith(TRANSMISSION_SUFFIX):
             continue
@@ -209,15 +243,36 @@ def _job(
 
 def _means_folder(output: str) -> bool:
     path = Path(output)
-    return path.is_dir() or output.endswith(("/", "\\")) or not path.suffix
+    try:
+        return path.is_dir() or output.endswith(("/", "\\")) or not path.suffix
+    except OSError as error:
+        raise _unusable(output, error) from error
 
 
-def _refuse_conflicts(jobs: list[Job], overwrite: bool) -> None:
-    sources = {job.source.resolve() for job in jobs if job.source is not None}
+def _resolved_output(output: str) -> Path:
+    try:
+        return Path(output).resolve()
+    except (OSError, RuntimeError) as error:
+        raise _unusable(output, error) from error
+
+
+def _unusable(output: str, error: OSError | RuntimeError) -> PlanError:
+    return PlanError(f"-o {output}: cannot be used ({_reason(error)}); choose another")
+
+
+def _refuse_conflicts(plan: Plan, overwrite: bool) -> None:
+    """Raises where outputs and inputs meet; a job whose output cannot even be looked up fails."""
+    sources = {job.source.resolve() for job in plan.jobs if job.source is not None}
     writers: dict[Path, Job] = {}
-    for job in jobs:
-        for output in job.outputs:
-            resolved = output.resolve()
+    for job in list(plan.jobs):
+        try:
+            outputs = {output: output.resolve() for output in job.outputs}
+        except (OSError, RuntimeError) as error:
+            where = f"{job.target}: cannot be written ({_reason(error)}); choose another -o"
+            plan.failures.append((job.name, where))
+            plan.jobs.remove(job)
+            continue
+        for output, resolved in outputs.items():
             if resolved in writers:
                 raise PlanError(
                     f"{writers[resolved].name} and {job.name} would both be written to {output}; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from corun.data.scenes import render_scene
 from corun.errors import ImageFileError
 from corun.inference.dehazed import Dehazed
 from corun.inference.dehazer import Dehazer
+from corun.metrics.full_reference import psnr
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import depth_to_transmission
 
@@ -31,7 +31,7 @@ class DemoResult(NamedTuple):
 
     Attributes:
         model: what dehazed it.
-        hazy_psnr: of the hazy picture against the truth, dB, peak 1.
+        hazy_psnr: of the hazy picture against the truth, dB, peak 1; ∞ if equal.
         dehazed_psnr: of the dehazed picture against the truth, dB, peak 1.
         transmission_error: mean |t − t_true|, unitless, None if the model estimates none.
     """
@@ -79,13 +79,8 @@ def run_demo(
     if isinstance(t, Tensor):
         result.save_transmission(folder / "transmission.png", overwrite=True)
         transmission_error = float((t - t_true).abs().mean())
-    return DemoResult(dehazer.name, psnr(hazy, truth), psnr(clear, truth), transmission_error)
-
-
-def psnr(picture: Float[Tensor, "b 3 h w"], truth: Float[Tensor, "b 3 h w"]) -> float:
-    """10·log₁₀(1 / mean (picture − truth)²), dB; infinite for equal pictures."""
-    error = float((picture.double() - truth.double()).square().mean())
-    return math.inf if error == 0 else 10 * math.log10(1 / error)
+    before, after = (float(psnr(picture, truth)[0]) for picture in (hazy, clear))
+    return DemoResult(dehazer.name, before, after, transmission_error)
 
 
 def _image(picture: Float[Tensor, "1 3 h w"]) -> Image.Image:

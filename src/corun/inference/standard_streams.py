@@ -1,0 +1,53 @@
+"""Pictures and lines through the standard streams, which may be closed, full or gone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+from corun.errors import ImageFileError
+
+
+def read_standard_input() -> bytes:
+    """Everything on standard input.
+
+    Raises:
+        ImageFileError: it is closed or cannot be read.
+    """
+    if sys.stdin is None:
+        raise ImageFileError("standard input: is closed; redirect a picture into it")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageFileError(
+            f"standard input: cannot be read ({reason}); redirect a picture into it"
+        ) from error
+
+
+def write_standard_output(content: bytes) -> None:
+    """Writes at once and past Python's buffer, which would keep what failed and try it again.
+
+    Raises:
+        BrokenPipeError: nobody reads any more; that is no mistake, the command just ends.
+        ImageFileError: it is closed, or the disk behind it is full or broken.
+    """
+    if sys.stdout is None:
+        raise ImageFileError("standard output: is closed; redirect it to a file")
+    try:
+        sys.stdout.flush()
+        stream = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+        rest = memoryview(content)
+        while rest:
+            written = stream.write(rest)
+            if written is None:  # a stream set not to wait, whose reader is slow
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            rest = rest[written:]
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ImageFileError(
+            f"standard output: cannot be written ({reason}); redirect it to another place"
+        ) from error
