@@ -82,12 +82,18 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(recipe: Path) -> Non
     plain = ["synthesis.darken_probability=0", "synthesis.noise_probability=0",
              "synthesis.jpeg_probability=0", "synthesis.beta=[1.0,1.0]",
              "synthesis.airlight=[0.8,0.8]", "synthesis.airlight_jitter=0",
-             "run.steps=2", "run.batch=4"]  # fmt: skip
+             "run.steps=1", "run.batch=4"]  # fmt: skip
     run(recipe, [*plain, f"run.folder={recipe.parent}/a"])
     run(recipe, [*plain, f"run.folder={recipe.parent}/b", "run.accumulate=2"])
+    whole, parts = (
+        json.loads((recipe.parent / name / "log.jsonl").read_text().splitlines()[0])
+        for name in ("a", "b")
+    )
+    assert parts["gradient norm"] == pytest.approx(whole["gradient norm"], rel=1e-3)
+    assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-4)
     a, b = weights(recipe.parent / "a"), weights(recipe.parent / "b")
     for name, tensor in a.items():
-        # AdamW's first steps are close to sign(g)·rate, so rounding may flip single zeros.
+        # AdamW's first step is close to sign(g)·rate, so rounding may flip single zeros.
         assert ((tensor - b[name]).abs() > 1e-5).float().mean() < 0.02, name
 
 
@@ -160,6 +166,22 @@ def test_photos_without_depth_are_named(recipe: Path) -> None:
     (recipe.parent / "depth" / "3.npy").unlink()
     with pytest.raises(DataError, match=r"3\.png"):
         run(recipe, [])
+
+
+def test_missing_validation_data_and_layer_weights_are_named_at_the_start(recipe: Path) -> None:
+    (recipe.parent / "empty").mkdir()
+    for override in ("validation.real", "validation.clean"):
+        with pytest.raises(DataError, match="empty"):
+            run(recipe, [f"{override}={recipe.parent}/empty"])
+    with pytest.raises(DataError, match="go together"):
+        run(recipe, ["validation.depth=null"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_folder_that_cannot_be_written_is_named(recipe: Path) -> None:
+    (recipe.parent / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"file.*cannot be written"):
+        run(recipe, [f"run.folder={recipe.parent}/file/run"])
 
 
 def test_batch_must_divide(recipe: Path) -> None:

@@ -171,10 +171,10 @@ def strips(height: int, rows: int) -> Iterator[tuple[int, int]]:
 def gram_matrix(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
     """G = X·Xᵀ over the pixels of each image, in float32 or wider."""
     pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
-    if pixels.device.type == "cpu" and pixels.dtype in (torch.bfloat16, torch.float16):
-        pixels = pixels.float()
+    # Rounded to bfloat16, G need not stay positive definite, nor the norms positive.
+    pixels = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
     with torch.autocast(x.device.type, enabled=False):
-        return (pixels.transpose(1, 2) @ pixels).to(torch.promote_types(x.dtype, torch.float32))
+        return pixels.transpose(1, 2) @ pixels
 
 
 class PriorUNet(nn.Module):

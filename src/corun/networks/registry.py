@@ -54,7 +54,7 @@ LITE_CONFIG = CorunConfig(
     prior_downscale=2,
     transmission_step="least_squares",
     affine_cell=4,
-    affine_epsilon=5e-6,
+    affine_epsilon=2e-5,
 )
 
 
@@ -72,7 +72,6 @@ MODELS: dict[str, ModelCard] = {
             summary="CORUN for CPUs and video: 2 stages, priors at half resolution",
             build=lambda: CORUN(LITE_CONFIG),
             multiple=16,
-            bfloat16_on_cpu=True,
             weights="corun-lite.safetensors",
         ),
         ModelCard(
@@ -80,7 +79,6 @@ MODELS: dict[str, ModelCard] = {
             summary="CORUN at the published size: 4 stages, 18.67 M parameters",
             build=lambda: CORUN(BASE_CONFIG),
             multiple=8,
-            bfloat16_on_cpu=True,
             trained=False,
         ),
         ModelCard(

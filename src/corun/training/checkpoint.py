@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from corun.errors import WeightsError
+from corun.networks.checkpoints import read_pth
 
 LAST = "last.ckpt"
 BEST = "best.ckpt"
@@ -41,13 +41,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: the file is not a checkpoint of ours.
     """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise WeightsError(
-            f"{path}: not a readable checkpoint ({type(error).__name__}); "
-            "move it away to start again"
-        ) from error
+    content = read_pth(path, remedy="move it away to start again")
     if not isinstance(content, dict) or "step" not in content:
         raise WeightsError(f"{path}: not a training checkpoint; move it away to start again")
     return content

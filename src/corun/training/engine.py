@@ -18,7 +18,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from corun.errors import ConfigurationError, CorunError, DeviceError, MissingExtraError
+from corun.errors import (
+    ConfigurationError,
+    CorunError,
+    DataError,
+    DeviceError,
+    MissingExtraError,
+)
 from corun.networks.averaging import WeightAverage
 from corun.networks.checkpoints import in_channels_last
 from corun.training.checkpoint import BEST, LAST, load_checkpoint, save_atomically
@@ -116,13 +122,14 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
         run: how.
         optimizer_config: how its parameters move.
         identity: a text that must be the same for a checkpoint to be continued (the
-            configuration without its place and length).
+            configuration without its place and its machine).
 
     Raises:
         TrainingDivergedError: the loss is not finite; names the step, the files and what to try.
         ConfigurationError: ``batch`` is not a multiple of ``accumulate``, or the checkpoint in the
             folder belongs to another configuration.
         DeviceError: CUDA was asked for and is not there.
+        DataError: ``run.folder`` cannot be written, or its disk is full.
         MissingExtraError: lightning is not installed.
     """
     if run.batch % run.accumulate:
@@ -153,11 +160,11 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     )
     executor = ThreadPoolExecutor(max(1, run.workers))
 
-    def save(step: int, name: str) -> None:
+    def save(step: int, name: str, best_score: float) -> None:
         if fabric.is_global_zero:
             content = {
                 "step": step,
-                "best": best,
+                "best": best_score,
                 "identity": identity,
                 "network": network.state_dict(),
                 "average": average.state_dict(),
@@ -204,7 +211,12 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
                 if fabric.is_global_zero and (pictured or done == run.steps):
                     reporter.pictures(done, task.pictures(average.network))
                 if done % run.checkpoint_every == 0 or done == run.steps:
-                    save(done, LAST)
+                    save(done, LAST, best)
+    except OSError as error:
+        raise DataError(
+            f"{run.folder}: cannot be written ({error.strerror or error}); the last checkpoint is "
+            "intact: free some space or choose another run.folder"
+        ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
     if fabric.is_global_zero:
@@ -254,6 +266,8 @@ def _resume(
     folder: Path,
     identity: str,
 ) -> _Start:
+    for torn in folder.glob(f".{LAST}.*.partial"):
+        torn.unlink(missing_ok=True)  # left by a process that was killed while it wrote
     path = folder / LAST
     if not path.exists():
         task.load_state_dict({})
@@ -297,12 +311,13 @@ def _clipped_norm(network: nn.Module, clip_norm: float) -> Tensor:
 
 def _require_finite(loss: float, norm: float, step: int, names: list[str], fabric: Any) -> None:
     """All processes stop together if one of them met a non-finite number."""
-    finite = math.isfinite(loss) and math.isfinite(norm)
+    culprit = not math.isfinite(loss)
     if fabric.world_size > 1:
-        everywhere = fabric.all_reduce(torch.tensor(float(finite)), reduce_op="min")
-        if finite and float(everywhere) < 1:
+        # The gradient is shared, so only the loss tells whose photos they were.
+        fine = fabric.all_reduce(torch.tensor(float(not culprit)), reduce_op="min")
+        if not culprit and float(fine) < 1:
             raise TrainingDivergedError(f"step {step}: another process met a non-finite loss")
-    if not finite:
+    if culprit or not math.isfinite(norm):
         raise TrainingDivergedError(
             f"step {step}: loss {loss}, gradient norm {norm}, on {', '.join(names)}; the last "
             "checkpoint is intact: look at these files, or lower optimizer.learning_rate, or set "
@@ -326,7 +341,7 @@ def _validate(
         reporter.validation(done, result.scores)
     if criterion_value > best:
         best = criterion_value
-        save(done, BEST)
+        save(done, BEST, best)
     return best
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
+from corun.errors import ConfigurationError
 from corun.losses import (
     VggFeatures,
     contrastive_perceptual_loss,
@@ -29,7 +30,12 @@ from corun.training.configuration import (
     load_configuration,
 )
 from corun.training.engine import LossTerms, Validation, train
-from corun.training.validation import ValidationConfig, synthetic_scores, synthetic_sheet
+from corun.training.validation import (
+    ValidationConfig,
+    require_validation_data,
+    synthetic_scores,
+    synthetic_sheet,
+)
 
 
 class PretrainLossConfig(Strict):
@@ -88,6 +94,7 @@ class Pretraining:
 
     def __init__(self, config: PretrainConfig) -> None:
         self.config = config
+        require_validation_data(config.validation)
         torch.manual_seed(config.run.seed)
         self.network: nn.Module = initial_network(config)
         self.folder = CleanDepthFolder(config.data, config.run.seed)
@@ -96,6 +103,11 @@ class Pretraining:
         if config.loss.contrastive and config.loss.vgg is not None:
             self.features = VggFeatures(config.loss.vgg)
             self.layer_weights = config.loss.vgg_layer_weights or layer_weights_for(self.features)
+            if len(self.layer_weights) != len(self.features.layers):
+                raise ConfigurationError(
+                    f"loss.vgg_layer_weights: {config.loss.vgg} has {len(self.features.layers)} "
+                    f"layers ({', '.join(self.features.layers)}), not {len(self.layer_weights)}"
+                )
         self.notices = []
         if config.loss.contrastive and self.features is None:
             self.notices.append("loss.vgg names no file, so the contrastive perceptual term is off")

@@ -57,7 +57,7 @@ class Reporter:
         )
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._writer = _event_writer(self.folder)
+        self._writer = _event_writer(self.folder, self.first)
         self._progress = Progress(
             TextColumn("[bold]training"),
             BarColumn(),
@@ -118,8 +118,9 @@ class Reporter:
         self._log({"step": done, **{f"validation {k}": v for k, v in scores.items()}})
         self._scalars("validation", done, scores)
         text = "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        self._progress.console.print(f"step {done}: {text}", highlight=False)
-        if not sys.stderr.isatty():
+        if sys.stderr.isatty():
+            self._progress.console.print(f"step {done}: {text}", highlight=False)
+        else:
             sys.stderr.write(f"step {done}: {text}\n")
 
     def pictures(self, done: int, sheets: dict[str, Tensor]) -> None:
@@ -143,7 +144,7 @@ class Reporter:
                 self._writer.add_scalar(f"{group}/{name}", value, done)
 
 
-def _event_writer(folder: Path) -> Any:
+def _event_writer(folder: Path, first: int) -> Any:
     """TensorBoard's writer, or None, said once, where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -153,4 +154,4 @@ def _event_writer(folder: Path) -> Any:
             "install it with: pip install 'corun-dehaze[train]'\n"
         )
         return None
-    return SummaryWriter(str(folder / "events"))
+    return SummaryWriter(str(folder / "events"), purge_step=first or None)

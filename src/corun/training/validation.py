@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.images import list_images, read_rgb
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
+from corun.errors import DataError
 from corun.metrics.full_reference import psnr, ssim
 from corun.networks.outputs import read_output
 from corun.physics.transmission import DepthConvention
@@ -42,6 +43,19 @@ class ValidationConfig(Strict):
     shown: int = Field(4, ge=1)
 
 
+def require_validation_data(config: ValidationConfig) -> None:
+    """Find out at the start, not at the first validation, that a folder is missing or empty.
+
+    Raises:
+        DataError: names the folder.
+    """
+    for folder in (config.clean, config.real):
+        if folder is not None and not list_images(folder):
+            raise DataError(f"{folder}: holds no images to validate on; check the validation keys")
+    if (config.clean is None) != (config.depth is None):
+        raise DataError("validation.clean and validation.depth go together; give both or neither")
+
+
 @lru_cache(maxsize=4)
 def validation_batches(config: ValidationConfig) -> tuple[tuple[HazyBatch, Tensor], ...]:
     """Hazy central crops with fixed haze, and the clean crops; four to a batch."""
@@ -68,11 +82,11 @@ def validation_batches(config: ValidationConfig) -> tuple[tuple[HazyBatch, Tenso
 
 
 def centre_crop(image: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c s s"]:
-    """The middle of an image, extended by reflection where it is smaller."""
+    """The middle of an image, its last row and column repeated where it is smaller."""
     height, width = image.shape[-2:]
     missing_h, missing_w = max(0, side - height), max(0, side - width)
     if missing_h or missing_w:
-        image = F.pad(image[None], (0, missing_w, 0, missing_h), mode="reflect")[0]
+        image = F.pad(image[None], (0, missing_w, 0, missing_h), mode="replicate")[0]
         height, width = image.shape[-2:]
     top, left = (height - side) // 2, (width - side) // 2
     return image[:, top : top + side, left : left + side]
