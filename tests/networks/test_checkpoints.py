@@ -1,6 +1,7 @@
 """Weights files: ours, the published layout, and everything that is neither."""
 
 import json
+import random
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from corun.errors import WeightsError
 from corun.networks.checkpoints import convert_published, load_network, save_network
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.published_layout import our_name
+from corun.training.checkpoint import load_checkpoint
 
 TINY = CorunConfig(stages=3, dim=4, levels=1, ffn_expansion=2)
 
@@ -206,3 +208,124 @@ def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(WeightsError, match="No space left"):
         save_network(tmp_path / "net.safetensors", CORUN(TINY))
     assert list(tmp_path.iterdir()) == []
+
+
+def write_with_header(path: Path, header: str) -> None:
+    save_file(CORUN(TINY).state_dict(), path, {"corun": header})
+
+
+def config_with(**changes: object) -> str:
+    return json.dumps({"architecture": "CORUN", "config": {**TINY.to_dict(), **changes}})
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{broken",
+        "[" * 100_000,
+        "[1]",
+        "null",
+        '"CORUN"',
+        '{"architecture": "CORUN"}',
+        '{"architecture": "CORUN", "config": [1]}',
+        config_with(affine_epsilon="x"),
+        config_with(affine_epsilon=None),
+        config_with(transmission_step=[]),
+        config_with(stages="3"),
+        config_with(dim=31),
+        config_with(dim=2 * 10**30),
+        config_with(dim=2**20),
+        config_with(stages=10**9),
+        config_with(levels=60),
+    ],
+    ids=lambda text: text[-40:],
+)
+def test_a_damaged_header_is_refused_in_one_line(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "net.safetensors"
+    write_with_header(path, header)
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+        load_network(path)
+    assert "\n" not in str(caught.value)
+
+
+def changed(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {**published_names(CORUN(TINY)), name: tensor}
+
+
+EXPAND = "first.dehaze_net.bottleneck.blocks.0.1.fn.net.0.weight"
+EMBEDDING = "first.dehaze_net.embedding.weight"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        (EXPAND, torch.zeros(8)),
+        (EXPAND, torch.zeros(8, 0, 1, 1)),
+        (EMBEDDING, torch.zeros(31, 3, 3, 3)),
+        (EMBEDDING, torch.zeros(0, 3, 3, 3)),
+        ("first.trans_prox.step_lambda", torch.zeros(1, dtype=torch.complex64)),
+        ("first.trans_prox.step_lambda", torch.zeros(1, dtype=torch.int64)),
+        ("first.trans_prox.step_lambda", torch.zeros(1).to_sparse()),
+    ],
+    ids=lambda value: value.replace(".", "_") if isinstance(value, str) else str(value.shape),
+)
+def test_published_tensors_corun_cannot_have_are_refused(
+    tmp_path: Path, name: str, tensor: torch.Tensor
+) -> None:
+    path = tmp_path / "net.pth"
+    torch.save(changed(name, tensor), path)
+    with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
+        load_network(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_text_named_pth_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    path.write_text("hello")
+    with pytest.raises(WeightsError, match=r"net\.pth: not a (readable|plain) weights file"):
+        load_network(path)
+
+
+def test_a_name_too_long_for_a_file_is_refused() -> None:
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_network("x" * 5000 + ".pth")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_damaged_bytes_load_or_are_refused_and_nothing_else(tmp_path: Path, legacy: bool) -> None:
+    """Flipped and cut bytes of the zip and of the older, bare pickle layout."""
+    rng = random.Random(int(legacy))
+    whole, path = tmp_path / "whole.pth", tmp_path / "net.pth"
+    state = {"params": published_names(CORUN(TINY))}
+    torch.save(state, whole, _use_new_zipfile_serialization=not legacy)
+    content = whole.read_bytes()
+    start = 0 if legacy else content.index(b"data.pkl")  # where the structure is, not the numbers
+    refused = []
+    for _ in range(150):
+        damaged = bytearray(content)
+        for _ in range(rng.randint(1, 4)):
+            damaged[min(start + rng.randrange(6000), len(damaged) - 1)] = rng.randrange(256)
+        if rng.random() < 0.1:
+            del damaged[rng.randrange(len(damaged)) :]
+        path.write_bytes(damaged)
+        for read in (load_network, load_checkpoint):
+            try:
+                read(path)
+            except WeightsError as error:
+                refused.append(str(error))
+    assert len(refused) > 100
+    assert all(str(path) in message and "\n" not in message for message in refused)
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [(None, False), (49.9, False), ("60", False), (50, True), (61.5, True)],
+)
+def test_bfloat16_needs_a_measurement_of_these_weights(
+    tmp_path: Path, measured: object, expected: bool
+) -> None:
+    metadata = {} if measured is None else {"bfloat16_psnr": measured}
+    save_network(tmp_path / "net.safetensors", CORUN(TINY), metadata)
+    card = load_network(tmp_path / "net.safetensors").card
+    assert card is not None
+    assert card.bfloat16_on_cpu is expected

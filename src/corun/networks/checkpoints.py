@@ -2,6 +2,10 @@
 
 A file of ours is a safetensors file whose header holds one JSON text under ``corun``:
 ``{"architecture": "CORUN", "config": {...}, ...}``. Anything that reads safetensors can read it.
+
+A file runs in float32 on a CPU unless that text also has ``"bfloat16_psnr"``, the PSNR in dB of
+its bfloat16 result against its float32 one, of at least 50: what bfloat16 keeps depends on the
+weights, so only a measurement of these weights speaks for it.
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import warnings
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +23,27 @@ from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, WeightsError
 from corun.networks.corun import CORUN, CorunConfig
-from corun.networks.published_layout import is_published, load_published, load_strictly
+from corun.networks.published_layout import build_filled, is_published, load_published
 from corun.networks.registry import MODELS, ModelCard, build_model, names, weights_path
 
 HEADER_KEY = "corun"
 ARCHITECTURE = "CORUN"
 HUB_PREFIX = "hf://"
+BFLOAT16_PSNR = 50.0
+"""From this many dB of the float32 result, bfloat16 is what a CPU should use."""
+
+DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What torch and safetensors raise on damaged files; there is no common base class."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +126,7 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
             return LoadedNetwork(_ready(build_model(text), device), text, card=card)
         network, metadata = load_file_of_ours(shipped)
         return LoadedNetwork(_ready(network, device), text, metadata, card)
-    path = _from_hub(text) if text.startswith(HUB_PREFIX) else Path(text).expanduser()
-    if not path.exists():
-        raise WeightsError(f"{text}: neither a model's name nor a file; the models are {names()}")
+    path = _from_hub(text) if text.startswith(HUB_PREFIX) else _existing(text)
     if path.suffix == ".safetensors":
         network, metadata = load_file_of_ours(path)
     else:
@@ -118,6 +136,7 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
         name=path.name,
         summary="a CORUN weights file",
         multiple=network.multiple,
+        bfloat16_on_cpu=_keeps_bfloat16(metadata),
         trained=True,
         licence="unknown",
     )
@@ -136,8 +155,10 @@ def load_file_of_ours(path: Path) -> tuple[CORUN, dict[str, Any]]:
         with safe_open(path, framework="pt") as opened:
             header = (opened.metadata() or {}).get(HEADER_KEY)
             state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+    except (SafetensorError, OSError, *DAMAGE) as error:
+        raise WeightsError(
+            f"{path}: not a readable safetensors file ({_one_line(error)})"
+        ) from error
     if header is None:
         if is_published(state):
             return load_published(state, str(path)), {"source": path.name}
@@ -145,30 +166,42 @@ def load_file_of_ours(path: Path) -> tuple[CORUN, dict[str, Any]]:
             f"{path}: no '{HEADER_KEY}' entry in its header, so its hyper-parameters are unknown; "
             "expected a file written by corun"
         )
-    content = json.loads(header)
+    try:
+        content = json.loads(header)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(
+            f"{path}: its '{HEADER_KEY}' entry is no JSON; is it damaged?"
+        ) from error
+    if not isinstance(content, dict):
+        raise WeightsError(f"{path}: its '{HEADER_KEY}' entry is no JSON object; is it damaged?")
     if content.get("architecture") != ARCHITECTURE:
         raise WeightsError(f"{path}: holds {content.get('architecture')!r}, not {ARCHITECTURE!r}")
-    network = CORUN(_config(content.get("config"), path))
-    load_strictly(network, {n: t.float() for n, t in state.items()}, str(path))
-    return network, content
+    return build_filled(_config(content.get("config"), path), state, str(path)), content
 
 
-def read_pth(path: Path) -> Any:
+def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.save") -> Any:
     """The content of a ``torch.save`` file, tensors and plain containers only.
+
+    Args:
+        path: the file.
+        remedy: what the message tells to do about a file that cannot be used.
 
     Raises:
         WeightsError: unreadable, or it would run code.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged files make torch warn of its own internals
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.PickleError as error:
         raise WeightsError(
             f"{path}: not a plain weights file (it holds more than tensors, or is damaged); "
-            "re-save its state dict with torch.save"
+            f"{remedy}"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: not a readable weights file ({reason})") from error
+    except (OSError, *DAMAGE) as error:
+        explained = isinstance(error, OSError | RuntimeError)
+        reason = _one_line(error) if explained else "it is damaged or of another kind"
+        raise WeightsError(f"{path}: not a readable weights file ({reason}); {remedy}") from error
 
 
 def convert_published(source: Path, destination: Path) -> CORUN:
@@ -177,7 +210,11 @@ def convert_published(source: Path, destination: Path) -> CORUN:
     Raises:
         WeightsError: see :func:`load_network` and :func:`save_network`.
     """
-    if not source.is_file():
+    try:
+        found = source.is_file()
+    except OSError as error:
+        raise WeightsError(f"{source}: cannot be read ({_one_line(error)})") from error
+    if not found:
         raise WeightsError(f"{source}: no such file; give a published CORUN checkpoint (.pth)")
     network = load_published(read_pth(source), str(source))
     save_network(destination, network, {"source": source.name})
@@ -194,6 +231,33 @@ def _config(content: Any, path: Path) -> CorunConfig:
         return CorunConfig(**content)
     except ConfigurationError as error:
         raise WeightsError(f"{path}: {error}") from error
+    except (TypeError, ValueError) as error:  # a text or list where a number is compared
+        raise WeightsError(
+            f"{path}: hyper-parameters {content!r} are of wrong types; is it damaged?"
+        ) from error
+
+
+def _keeps_bfloat16(metadata: dict[str, Any]) -> bool:
+    measured = metadata.get("bfloat16_psnr")
+    return isinstance(measured, int | float) and measured >= BFLOAT16_PSNR
+
+
+def _existing(text: str) -> Path:
+    try:
+        path = Path(text).expanduser()
+        found = path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise WeightsError(
+            f"{text}: cannot be read ({_one_line(error)}); check the name"
+        ) from error
+    if not found:
+        raise WeightsError(f"{text}: neither a model's name nor a file; the models are {names()}")
+    return path
+
+
+def _one_line(error: BaseException) -> str:
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _ready(network: nn.Module, device: torch.device | str) -> nn.Module:

@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from corun.errors import WeightsError
+from corun.errors import ConfigurationError, WeightsError
 from corun.networks.corun import CORUN, CorunConfig
 
 # One rule per renamed part, applied in order; a name that no rule touches keeps its text.
@@ -82,11 +83,11 @@ def infer_config(state: Mapping[str, Tensor], source: str) -> CorunConfig:
     """K, dim and L from the names and shapes of a published state dict.
 
     Raises:
-        WeightsError: the tensors that tell them are absent.
+        WeightsError: the tensors that tell them are absent or of shapes CORUN does not have.
     """
-    basic = {int(m[1]) for name in state if (m := re.match(r"basic\.(\d+)\.", name))}
+    basic = {m[1] for name in state if (m := re.match(r"basic\.(\d+)\.", name))}
     levels = {
-        int(m[1])
+        m[1]
         for name in state
         if (m := re.match(r"first\.dehaze_net\.encoder_layers\.(\d+)\.", name))
     }
@@ -97,14 +98,22 @@ def infer_config(state: Mapping[str, Tensor], source: str) -> CorunConfig:
             "first.dehaze_net.embedding.weight or its encoder layers are missing"
         )
     expand = state.get("first.dehaze_net.bottleneck.blocks.0.1.fn.net.0.weight")
+    if expand is not None and (expand.ndim != 4 or 0 in expand.shape):
+        raise WeightsError(
+            f"{source}: not a published CORUN checkpoint; first.dehaze_net.bottleneck.blocks.0.1."
+            f"fn.net.0.weight is of shape {tuple(expand.shape)}"
+        )
     expansion = 4 if expand is None else expand.shape[0] // expand.shape[1]
-    return CorunConfig(
-        stages=len(basic) + 2,
-        dim=embedding.shape[0],
-        levels=len(levels),
-        ffn_expansion=expansion,
-        transmission_step="paper",
-    )
+    try:
+        return CorunConfig(
+            stages=len(basic) + 2,
+            dim=embedding.shape[0],
+            levels=len(levels),
+            ffn_expansion=expansion,
+            transmission_step="paper",
+        )
+    except ConfigurationError as error:
+        raise WeightsError(f"{source}: not a published CORUN checkpoint; {error}") from error
 
 
 def load_published(content: Any, source: str) -> CORUN:
@@ -119,10 +128,33 @@ def load_published(content: Any, source: str) -> CORUN:
     """
     state = bare_state_dict(content, source)
     config = infer_config(state, source)
-    network = CORUN(config)
     renamed = {our_name(name, config.stages): name for name in state}
     ours = {new: state[old] for new, old in renamed.items()}
-    load_strictly(network, ours, source, renamed)
+    return build_filled(config, ours, source, renamed)
+
+
+def build_filled(
+    config: CorunConfig,
+    state: Mapping[str, Tensor],
+    source: str,
+    shown_names: Mapping[str, str] | None = None,
+) -> CORUN:
+    """Build CORUN and fill it as :func:`load_strictly` does, with its arguments and errors.
+
+    The first comparison is with a network without memory, so that a damaged file, whatever size
+    it promises, costs none.
+    """
+    impossible = f"{source}: no network has the hyper-parameters {config.to_dict()}"
+    if max(config.stages, config.levels) > len(state):
+        raise WeightsError(f"{impossible} and only {len(state)} tensors")
+    try:
+        with torch.device("meta"):
+            layout = CORUN(config).state_dict()
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(impossible) from error
+    _refuse_differences(config, layout, state, source, shown_names or {})
+    network = CORUN(config)
+    load_strictly(network, state, source, shown_names)
     return network
 
 
@@ -141,10 +173,20 @@ def load_strictly(
         shown_names: our name → the name in the file, for errors.
 
     Raises:
-        WeightsError: lists the missing, unexpected and mis-shaped tensors.
+        WeightsError: lists the missing, unexpected and mis-shaped tensors, and those that hold
+            no floating-point numbers.
     """
-    shown = shown_names or {}
-    wanted = network.state_dict()
+    _refuse_differences(network.config, network.state_dict(), state, source, shown_names or {})
+    network.load_state_dict(dict(state))
+
+
+def _refuse_differences(
+    config: CorunConfig,
+    wanted: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    source: str,
+    shown: Mapping[str, str],
+) -> None:
     missing = sorted(wanted.keys() - state.keys())
     unexpected = [shown.get(n, n) for n in sorted(state.keys() - wanted.keys())]
     misshaped = [
@@ -152,20 +194,25 @@ def load_strictly(
         for n in sorted(wanted.keys() & state.keys())
         if wanted[n].shape != state[n].shape
     ]
+    unusual = [
+        shown.get(n, n)
+        for n in sorted(state)
+        if not state[n].is_floating_point() or state[n].layout != torch.strided
+    ]
     parts = [
         f"{len(names)} {what}: {listing(names)}"
         for what, names in (
             ("missing", missing),
             ("unexpected", unexpected),
             ("of another shape", misshaped),
+            ("not of floating-point numbers", unusual),
         )
         if names
     ]
     if parts:
         raise WeightsError(
-            f"{source}: does not fit CORUN with {network.config.to_dict()}: " + "; ".join(parts)
+            f"{source}: does not fit CORUN with {config.to_dict()}: " + "; ".join(parts)
         )
-    network.load_state_dict(dict(state))
 
 
 def listing(names: list[str], at_most: int = 5) -> str:
