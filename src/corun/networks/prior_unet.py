@@ -25,6 +25,7 @@ from torch import Tensor, nn
 STRIP_ELEMENTS_CPU = 1 << 20
 STRIP_ELEMENTS_CUDA = 1 << 26
 NORM_EPSILON = 1e-12
+GRAM_PIXELS = 1 << 15
 
 
 class ChannelAttention(nn.Module):
@@ -169,12 +170,25 @@ def strips(height: int, rows: int) -> Iterator[tuple[int, int]]:
 
 
 def gram_matrix(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
-    """G = X·Xᵀ over the pixels of each image, in float32 or wider."""
+    """G = X·Xᵀ over the pixels of each image, in float32 or wider.
+
+    Large images are summed piece by piece in float64, so that the rounding of G does not grow with
+    the number of pixels.
+    """
     pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
-    # Rounded to bfloat16, G need not stay positive definite, nor the norms positive.
-    pixels = pixels.to(torch.promote_types(pixels.dtype, torch.float32))
     with torch.autocast(x.device.type, enabled=False):
-        return pixels.transpose(1, 2) @ pixels
+        # Rounded to bfloat16, G need not stay positive definite, nor the norms positive.
+        wide = torch.promote_types(x.dtype, torch.float32)
+        if torch.is_grad_enabled() or pixels.shape[1] <= GRAM_PIXELS:
+            pixels = pixels.to(wide)
+            return pixels.transpose(1, 2) @ pixels
+        # Apple's GPUs have no float64.
+        exact = wide if x.device.type == "mps" else torch.float64
+        total = torch.zeros(*pixels.shape[::2], x.shape[1], dtype=exact, device=x.device)
+        for piece in pixels.split(GRAM_PIXELS, dim=1):
+            piece = piece.to(wide)
+            total += piece.transpose(1, 2) @ piece
+        return total.to(wide)
 
 
 class PriorUNet(nn.Module):
