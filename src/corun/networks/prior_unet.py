@@ -185,8 +185,8 @@ def gram_matrix(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
         # Apple's GPUs have no float64.
         exact = wide if x.device.type == "mps" else torch.float64
         total = torch.zeros(*pixels.shape[::2], x.shape[1], dtype=exact, device=x.device)
-        for piece in pixels.split(GRAM_PIXELS, dim=1):
-            piece = piece.to(wide)
+        for start in range(0, pixels.shape[1], GRAM_PIXELS):
+            piece = pixels[:, start : start + GRAM_PIXELS].to(wide)
             total += piece.transpose(1, 2) @ piece
         return total.to(wide)
 
