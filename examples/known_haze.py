@@ -11,7 +11,7 @@ import torch
 
 import corun
 from corun.data.scenes import render_scene
-from corun.inference.rendered_demo import psnr
+from corun.metrics.full_reference import psnr
 from corun.physics.scattering import add_haze, remove_haze
 from corun.physics.transmission import depth_to_transmission
 
@@ -22,12 +22,12 @@ def main(model: str = "corun-lite", height: int = 256, width: int = 384) -> None
     airlight = torch.tensor([0.9, 0.93, 0.95])[None, :, None, None]
     dehazer = corun.load(model)
     print("beta   hazy  dehazed  with known t and A   PSNR in dB")
-    for beta in (0.2, 0.5, 1.0):
+    for beta in (0.5, 1.5, 2.5):
         transmission = depth_to_transmission(scene.depth[None], beta)
         hazy = add_haze(truth, transmission, airlight)
         clear = dehazer(hazy).image
         inverted = remove_haze(hazy, transmission, airlight)
-        scores = (psnr(picture, truth) for picture in (hazy, clear, inverted))
+        scores = (float(psnr(picture, truth)) for picture in (hazy, clear, inverted))
         print("{:4.1f}  {:5.2f}  {:7.2f}  {:18.2f}".format(beta, *scores))
 
 
