@@ -17,15 +17,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.errors import WeightsError
-from corun.statistics.filters import halve
 from corun.statistics.natural_scene import (
-    NEIGHBOURS,
+    cache_sized,
     fit_asymmetric,
     fit_symmetric,
+    halve_grey,
     luminance,
     mean_of,
+    neighbour_products,
     normalise,
-    shifted_product,
     signed_moments,
 )
 
@@ -61,20 +61,23 @@ def brisque_features(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 36"
         raise ValueError(
             f"BRISQUE needs pictures of at least {MIN_SIDE}×{MIN_SIDE} pixels, got {width}×{height}"
         )
+    return torch.cat([_features(part) for part in cache_sized(pictures)])
+
+
+def _features(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 36"]:
     grey = luminance(pictures)
-    features = torch.stack(_scale_features(grey) + _scale_features(halve(grey)), -1)
+    features = torch.stack(_scale_features(grey) + _scale_features(halve_grey(grey)), -1)
     # the zeros around a flat picture make a frame, whose statistics say nothing of the picture
     flat = grey.flatten(1).amin(1) == grey.flatten(1).amax(1)
     return torch.where(flat[:, None], torch.nan, features)
 
 
 def _scale_features(grey: Float[Tensor, "b h w"]) -> list[Tensor]:
-    # single precision holds a coefficient to 1e-7, far below the fits' step, at half the memory
-    coefficients = normalise(grey, border="zero").coefficients.float()
+    coefficients = normalise(grey, border="zero").coefficients
     moments = signed_moments(coefficients)
     features = [fit_symmetric(moments), moments.square]
-    for shift in NEIGHBOURS:
-        fit = fit_asymmetric(signed_moments(shifted_product(coefficients, shift)))
+    for product in neighbour_products(coefficients):
+        fit = fit_asymmetric(signed_moments(product))
         features += [fit.shape, mean_of(fit), fit.left**2, fit.right**2]
     return features
 

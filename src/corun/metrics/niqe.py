@@ -21,16 +21,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.errors import DataError, WeightsError
-from corun.statistics.filters import halve
 from corun.statistics.natural_scene import (
-    NEIGHBOURS,
     SignedMoments,
+    cache_sized,
     fit_asymmetric,
+    halve_grey,
     luminance,
     mean_of,
+    neighbour_products,
     normalise,
     scale_of,
-    shifted_product,
     signed_moments,
 )
 
@@ -83,22 +83,28 @@ def niqe_features(
         raise ValueError(
             f"NIQE needs pictures of at least {block}×{block} pixels, got {width}×{height}"
         )
-    grey = luminance(pictures[..., : rows * block, : columns * block])
-    sharpness = grey.new_zeros(0)
-    scales = []
-    for scale in (1, 2):
-        if scale == 2:
-            grey = halve(grey)
-        found = normalise(grey, border="replicate")
-        if scale == 1:
-            sharpness = _cut(found.deviation, block).mean((-1, -2))
-        scales.append(_block_features(_cut(found.coefficients.float(), block // scale)))
+    whole = pictures[..., : rows * block, : columns * block]
+    parts = [_features(part, block) for part in cache_sized(whole)]
+    features, sharpness = zip(*parts, strict=True)
+    return torch.cat(features), torch.cat(sharpness)
+
+
+def _features(pictures: Float[Tensor, "b 3 h w"], block: int) -> tuple[Tensor, Tensor]:
+    """The features and the sharpness of pictures that are whole blocks."""
+    grey = luminance(pictures)
+    fine = normalise(grey, border="replicate")
+    coarse = normalise(halve_grey(grey), border="replicate")
+    scales = (
+        _block_features(_cut(fine.coefficients, block)),
+        _block_features(_cut(coarse.coefficients, block // 2)),
+    )
+    sharpness = _cut(fine.deviation, block).double().mean((-1, -2))
     return torch.cat(scales, -1), sharpness
 
 
 def _block_features(blocks: Float[Tensor, "b n s s"]) -> Float[Tensor, "b n 18"]:
     moments = [signed_moments(blocks)]
-    moments += [signed_moments(shifted_product(blocks, shift)) for shift in NEIGHBOURS]
+    moments += [signed_moments(product) for product in neighbour_products(blocks)]
     # one fit for all: (b, n, 5), the coefficients first
     fit = fit_asymmetric(
         SignedMoments(*(torch.stack(kind, -1) for kind in zip(*moments, strict=True)))

@@ -12,13 +12,14 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 Border = Literal["zero", "replicate", "symmetric"]
 """What lies outside a map: 0, its nearest value, or its mirror image with the edge repeated."""
 
-_TILE = 64
+_ROW_TILE, _COLUMN_TILE = 16, 32
 """Outputs per tile: large enough for the matrix kernels, small enough that the band fills it."""
 
 
@@ -53,9 +54,26 @@ def smooth(
 ) -> Float[Tensor, "b h w"]:
     """Correlate with window ⊗ window (odd length), keeping the size."""
     reach = len(window) // 2
-    height, width = maps.shape[-2:]
-    rows = _along_rows(_extend(maps, -2, reach, reach, border), window, 1, height)
-    return _along_columns(_extend(rows, -1, reach, reach, border), window, 1, width)
+    return smooth_inside(extend(maps, reach, border), window)
+
+
+def smooth_inside(
+    maps: Float[Tensor, "b ph pw"], window: tuple[float, ...]
+) -> Float[Tensor, "b h w"]:
+    """Correlate with window ⊗ window where it fits; len(window) − 1 smaller on each axis."""
+    height, width = (side - len(window) + 1 for side in maps.shape[-2:])
+    return _along_columns(_along_rows(maps, window, 1, height), window, 1, width)
+
+
+def extend(
+    maps: Float[Tensor, "b h w"], reach: int, border: Border, *, outside: float = 0.0
+) -> Float[Tensor, "b ph pw"]:
+    """Add ``reach`` values on each side; a "zero" border may be another constant."""
+    if border == "zero":
+        return F.pad(maps, (reach,) * 4, value=outside)
+    if border == "replicate":
+        return F.pad(maps[:, None], (reach,) * 4, mode="replicate")[:, 0]
+    return _mirror(_mirror(maps, -2, reach, reach), -1, reach, reach)
 
 
 def halve(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b hh hw"]:
@@ -66,29 +84,16 @@ def halve(maps: Float[Tensor, "b h w"]) -> Float[Tensor, "b hh hw"]:
     """
     window = halving_window()
     height, width = ((side + 1) // 2 for side in maps.shape[-2:])
-    below, right = (
-        2 * new + 3 - old for new, old in ((height, maps.shape[-2]), (width, maps.shape[-1]))
-    )
-    rows = _along_rows(_extend(maps, -2, 3, below, "symmetric"), window, 2, height)
-    return _along_columns(_extend(rows, -1, 3, right, "symmetric"), window, 2, width)
+    below, right = 2 * height + 3 - maps.shape[-2], 2 * width + 3 - maps.shape[-1]
+    rows = _along_rows(_mirror(maps, -2, 3, below), window, 2, height)
+    return _along_columns(_mirror(rows, -1, 3, right), window, 2, width)
 
 
-def _extend(maps: Tensor, dim: int, before: int, after: int, border: Border) -> Tensor:
-    """Add ``before`` and ``after`` values along an axis."""
+def _mirror(maps: Tensor, dim: int, before: int, after: int) -> Tensor:
+    """Add mirrored values along an axis, the edge repeated."""
     size = maps.shape[dim]
-    if border == "zero":
-        shape = list(maps.shape)
-        shape[dim] = before
-        head = maps.new_zeros(shape)
-        shape[dim] = after
-        return torch.cat((head, maps, maps.new_zeros(shape)), dim)
-    index = torch.arange(-before, size + after, device=maps.device)
-    if border == "replicate":
-        index = index.clamp(0, size - 1)
-    else:
-        index = index % (2 * size)
-        index = torch.where(index < size, index, 2 * size - 1 - index)
-    return maps.index_select(dim, index)
+    index = torch.arange(-before, size + after, device=maps.device) % (2 * size)
+    return maps.index_select(dim, torch.where(index < size, index, 2 * size - 1 - index))
 
 
 @lru_cache(maxsize=64)
@@ -105,31 +110,29 @@ def _band(
 
 def _along_rows(padded: Tensor, window: tuple[float, ...], stride: int, outputs: int) -> Tensor:
     """Filter down the columns: (b, padded, w) → (b, outputs, w)."""
-    pieces = []
-    whole = outputs // _TILE
+    tile, pieces = _ROW_TILE, []
+    whole = outputs // tile
     if whole:
-        band = _band(window, stride, _TILE, padded.dtype, padded.device)
-        tiles = padded.unfold(-2, band.shape[1], _TILE * stride)[:, :whole].transpose(-1, -2)
+        band = _band(window, stride, tile, padded.dtype, padded.device)
+        tiles = padded.unfold(-2, band.shape[1], tile * stride)[:, :whole].transpose(-1, -2)
         pieces.append((band @ tiles).flatten(1, 2))
-    rest = outputs - whole * _TILE
+    rest = outputs - whole * tile
     if rest:
         band = _band(window, stride, rest, padded.dtype, padded.device)
-        start = whole * _TILE * stride
+        start = whole * tile * stride
         pieces.append(band @ padded[:, start : start + band.shape[1]])
     return torch.cat(pieces, 1) if len(pieces) > 1 else pieces[0]
 
 
 def _along_columns(padded: Tensor, window: tuple[float, ...], stride: int, outputs: int) -> Tensor:
     """Filter along the rows: (b, h, padded) → (b, h, outputs)."""
+    batch, height, _ = padded.shape
+    # the overlapping tiles are views: the matrix product reads them where they are
+    rows = padded.contiguous().flatten(0, 1)
     pieces = []
-    whole = outputs // _TILE
-    if whole:
-        band = _band(window, stride, _TILE, padded.dtype, padded.device)
-        tiles = padded.unfold(-1, band.shape[1], _TILE * stride)[:, :, :whole]
-        pieces.append((tiles @ band.T).flatten(2, 3))
-    rest = outputs - whole * _TILE
-    if rest:
-        band = _band(window, stride, rest, padded.dtype, padded.device)
-        start = whole * _TILE * stride
-        pieces.append(padded[:, :, start : start + band.shape[1]] @ band.T)
-    return torch.cat(pieces, 2) if len(pieces) > 1 else pieces[0]
+    for first in range(0, outputs, _COLUMN_TILE):
+        count = min(_COLUMN_TILE, outputs - first)
+        band = _band(window, stride, count, padded.dtype, padded.device)
+        start = first * stride
+        pieces.append(rows[:, start : start + band.shape[1]] @ band.T)
+    return torch.cat(pieces, 1).view(batch, height, outputs)

@@ -15,16 +15,23 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.statistics.filters import Border, gaussian_window, smooth
+from corun.statistics.filters import Border, extend, gaussian_window, halve, smooth_inside
 
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (-1, 1))
 """(down, right) shifts of the four products of neighbours: →, ↓, ↘, ↗."""
 
+_MIDDLE = 128.0
+"""The grey level that sums are taken around."""
+
 _ROUNDING_NOISE = 1e-9
 """A difference from the local mean below this is not contrast but rounding; see normalise()."""
+
+_CACHED_PIXELS = 2**19
+"""One map of so many pixels in single precision is 2 MiB."""
 
 _SHAPES = (0.2, 10.0, 0.001)
 """First, last and step of the shapes that the published fits try."""
@@ -66,23 +73,29 @@ class AsymmetricFit(NamedTuple):
 def luminance(image: Float[Tensor, "b 3 h w"], *, rounded: bool = True) -> Float[Tensor, "b h w"]:
     """Luminance in grey levels, as MATLAB's ``rgb2gray`` of 8-bit pictures.
 
-    Y = 255·(0.298936 R + 0.587043 G + 0.114021 B), in double precision if ``rounded``.
+    Y = 255·(0.298936 R + 0.587043 G + 0.114021 B).
 
     Args:
         image: RGB, sRGB-encoded, [0,1].
         rounded: to whole grey levels, which the published statistics suppose; without, Y has a
-            gradient and the dtype of the picture.
+            gradient.
 
     Returns:
-        Grey levels, [0,255].
+        Grey levels, [0,255], in the dtype of the picture.
     """
-    weights = (0.298936021293775, 0.587043074451121, 0.114020904255103)
-    levels = image.double() * 255 if rounded else image * 255
-    if rounded:
-        levels = levels.round()
-    grey = sum(weight * levels[:, c] for c, weight in enumerate(weights))
-    assert isinstance(grey, Tensor)
+    red, green, blue = (0.298936021293775, 0.587043074451121, 0.114020904255103)
+    grey = image[:, 1] * (255 * green)
+    grey = torch.add(grey, image[:, 0], alpha=255 * red)
+    grey = torch.add(grey, image[:, 2], alpha=255 * blue)
     return (grey + 0.5).floor() if rounded else grey
+
+
+def halve_grey(grey: Float[Tensor, "b h w"]) -> Float[Tensor, "b hh hw"]:
+    """MATLAB's ``imresize(grey, 0.5)``, exact in single precision for whole grey levels.
+
+    The weights are multiples of 1/256 and levels less 128 have 8 bits: the sums fit in 24.
+    """
+    return halve(grey - _MIDDLE) + _MIDDLE
 
 
 def normalise(
@@ -92,22 +105,30 @@ def normalise(
 
     (x − μ)/(σ + 1), with μ and σ² = |E[x²] − μ²| under a 7×7 Gaussian window of σ = 7/6 pixels.
 
-    In a region of one value x − μ is 0, but its rounding error is not, and has a sign; the fits
-    count signs. So differences below 1e-9 are set to 0, and a picture with a burnt-out sky gets
-    the same score on every machine.
+    The fits count signs of x − μ, which in a smooth sky is a millionth of x: μ is computed in
+    double precision whatever the dtype. In a region of one value x − μ is 0, but its rounding error
+    is not and has a sign, so differences below 1e-9 are set to 0, and a picture with a burnt-out
+    sky gets the same score on every machine.
 
     Args:
-        grey: luminance in grey levels, [0,255]; double precision for published scores.
+        grey: luminance in grey levels, [0,255].
         border: what lies outside; BRISQUE was published with zeros, NIQE with the nearest value.
+        snap: set such differences to 0.
+
+    Returns:
+        In the dtype of ``grey``.
     """
     window = gaussian_window()
-    mean = smooth(grey, window, border)
-    variance = smooth(grey * grey, window, border) - mean * mean
+    # less 128, squares have two bits more to spare
+    padded = extend(grey - _MIDDLE, len(window) // 2, border, outside=-_MIDDLE)
+    centred = grey - _MIDDLE
+    difference = (centred - smooth_inside(padded.double(), window)).to(grey.dtype)
+    if snap:
+        difference = F.hardshrink(difference, _ROUNDING_NOISE)
+    mean = centred - difference
+    variance = torch.addcmul(smooth_inside(padded * padded, window), mean, mean, value=-1)
     # the gradient of a root is infinite at 0
     deviation = variance.abs().clamp(min=1e-12).sqrt()
-    difference = grey - mean
-    if snap:
-        difference = torch.where(difference.abs() < _ROUNDING_NOISE, 0.0, difference)
     return NormalisedLuminance(difference / (deviation + 1), deviation)
 
 
@@ -118,18 +139,34 @@ def shifted_product(
     return coefficients * coefficients.roll(shift, (-2, -1))
 
 
+def neighbour_products(coefficients: Float[Tensor, "*k h w"]) -> list[Float[Tensor, "*k h w"]]:
+    """The four products of :data:`NEIGHBOURS`, from one wrapped copy instead of four."""
+    height, width = coefficients.shape[-2:]
+    below = torch.cat((coefficients[..., -1:, :], coefficients, coefficients[..., :1, :]), -2)
+    around = torch.cat((below[..., -1:], below, below[..., :1]), -1)
+    return [
+        coefficients * around[..., 1 - down : 1 - down + height, 1 - right : 1 - right + width]
+        for down, right in NEIGHBOURS
+    ]
+
+
 def signed_moments(samples: Float[Tensor, "*k h w"]) -> SignedMoments:
-    """The moments of each map, in double precision (shape *k)."""
-    right = samples.clamp(min=0)
-    left = samples - right
-    count = samples.shape[-1] * samples.shape[-2]
-    right_square, left_square = _sum_of_squares(right), _sum_of_squares(left)
-    absolute = _sum(right) - _sum(left)
+    """The moments of each map, in double precision (shape *k).
+
+    From the sums and norms of x, of its positive part and of its sign, one pass each.
+    """
+    flat = samples.flatten(-2)
+    positive, sign = flat.clamp(min=0), flat.sign()
+    total, right_total = flat.sum(-1).double(), positive.sum(-1).double()
+    square, right_square = _sum_of_squares(flat), _sum_of_squares(positive)
+    signs, balance = _sum_of_squares(sign).round(), sign.sum(-1).double()
+    left, right = (signs - balance) / 2, (signs + balance) / 2
     return SignedMoments(
-        absolute / count,
-        (right_square + left_square) / count,
-        left_square / _count(left).clamp(min=1),
-        right_square / _count(right).clamp(min=1),
+        (2 * right_total - total) / flat.shape[-1],
+        square / flat.shape[-1],
+        # where there are none the difference of the sums is rounding
+        torch.where(left > 0, (square - right_square).clamp(min=0) / left, 0.0),
+        torch.where(right > 0, right_square / right, 0.0),
     )
 
 
@@ -167,18 +204,10 @@ def scale_of(shape: Float[Tensor, "*k"]) -> Float[Tensor, "*k"]:
     return torch.exp((torch.lgamma(1 / shape) - torch.lgamma(3 / shape)) / 2)
 
 
-def _sum(maps: Tensor) -> Tensor:
-    # rows first: short sums in the maps' precision, the long one in double
-    return maps.sum(-1).sum(-1, dtype=torch.float64)
-
-
 def _sum_of_squares(maps: Tensor) -> Tensor:
-    rows: Tensor = torch.linalg.vecdot(maps, maps)
-    return rows.sum(-1, dtype=torch.float64)
-
-
-def _count(maps: Tensor) -> Tensor:
-    return torch.count_nonzero(maps, (-2, -1)).double()
+    # a norm is the one reduction of products that needs no map of products
+    norm: Tensor = torch.linalg.vector_norm(maps, dim=-1)
+    return norm.double() ** 2
 
 
 @lru_cache(maxsize=1)
@@ -202,3 +231,15 @@ def _invert(table: Tensor, target: Tensor) -> Tensor:
     nearer = (wanted - rising[above - 1] > rising[above] - wanted).long()
     shape = grid[above - 1 + nearer]
     return torch.where(target.isnan(), torch.nan, shape)
+
+
+def cache_sized(pictures: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+    """A batch in parts whose maps stay in a processor's cache from one pass to the next.
+
+    The statistics are many short passes over a few maps; a part of half a million pixels runs
+    twice as fast as ten times as many at once. Other devices get the batch whole.
+    """
+    if pictures.device.type != "cpu":
+        return (pictures,)
+    pixels = pictures.shape[-1] * pictures.shape[-2]
+    return torch.split(pictures, max(1, _CACHED_PIXELS // pixels))
