@@ -18,11 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from corun.colabator.evaluators.embedded import embedded_density, embedded_quality
-from corun.data.images import list_images, read_rgb
+from corun.data.images import list_images
 from corun.metrics.guards import crushed_fraction
+from corun.metrics.pictures import read_picture
+from corun.metrics.protocol import prepare
 from corun.metrics.registry import load_metric
 from corun.networks.adapters import open_network
 from corun.networks.outputs import read_output
@@ -117,7 +119,8 @@ class Scorer:
         paths = list_images(folder)
         step = max(1, len(paths) // self.photos) if self.photos else 1
         for path in paths[::step]:
-            hazy = reduced(read_rgb(path)[None], self.long_side)
+            photo = prepare(read_picture(path), long_side=self.long_side)
+            hazy = torch.from_numpy(photo).permute(2, 0, 1)[None].float() / 255
             scene = read_output(network(hazy), hazy).scene.float().clamp(0, 1)
             levels = (scene[0] * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
             saved = torch.from_numpy(levels).permute(2, 0, 1)[None].float() / 255
@@ -128,15 +131,6 @@ class Scorer:
             totals["brightness"].append(float(saved.mean()))
             totals["crushed"].append(float(crushed_fraction(saved)))
         return {name: float(np.nanmean(values)) for name, values in totals.items()}
-
-
-def reduced(image: Tensor, long_side: int) -> Tensor:
-    """The picture, at most ``long_side`` pixels long (area average)."""
-    factor = long_side / max(image.shape[-2:])
-    if factor >= 1:
-        return image
-    size = [max(1, round(side * factor)) for side in image.shape[-2:]]
-    return torch.nn.functional.interpolate(image, size, mode="area")
 
 
 def as_table(results: dict[str, dict[str, dict[str, float]]]) -> str:

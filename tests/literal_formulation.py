@@ -3,6 +3,10 @@
 Queries, keys and values at every pixel, whole feed-forward maps, concatenated skips, contiguous
 memory order: what the fast formulation is compared with, in tests for equality and in benchmarks
 for speed and memory.
+
+In float32 the sums over the pixels of a large image (the norms of q and k, and k·qᵀ) round
+visibly. With ``exact_sums`` they are carried in float64, everything else staying in float32: the
+values the fast formulation must reproduce at sizes where plain float32 sums cannot.
 """
 
 from __future__ import annotations
@@ -16,8 +20,29 @@ from corun.networks.local_affine import local_affine_scene
 from corun.networks.prior_unet import AttentionBlock, PriorUNet
 from corun.networks.unfolding import scene_step
 
+SUM_PIXELS = 1 << 15
 
-def literal_attention(block: AttentionBlock, x: Tensor) -> Tensor:
+
+def normalised(y: Tensor, exact_sums: bool) -> Tensor:
+    """y over its norm along the pixels, the last dimension."""
+    if not exact_sums:
+        return F.normalize(y, dim=-1)
+    norm = torch.linalg.vector_norm(y, dim=-1, keepdim=True, dtype=torch.float64)
+    return y / norm.clamp_min(1e-12).to(y.dtype)
+
+
+def products(k: Tensor, q: Tensor, exact_sums: bool) -> Tensor:
+    """k·qᵀ, summed over the pixels."""
+    if not exact_sums:
+        return k @ q.transpose(-1, -2)
+    pieces = (
+        (a.double() @ b.double().transpose(-1, -2))
+        for a, b in zip(k.split(SUM_PIXELS, -1), q.split(SUM_PIXELS, -1), strict=True)
+    )
+    return torch.stack(list(pieces)).sum(0).to(k.dtype)
+
+
+def literal_attention(block: AttentionBlock, x: Tensor, exact_sums: bool = False) -> Tensor:
     """proj(softmax(ρ·k̂·q̂ᵀ)·v) + D₂(GELU(D₁(v)))."""
     attention = block.attention
     b, c, h, w = x.shape
@@ -29,23 +54,25 @@ def literal_attention(block: AttentionBlock, x: Tensor) -> Tensor:
 
     v_pixels = attention.to_v(pixels)
     q, k, v = (split(y) for y in (attention.to_q(pixels), attention.to_k(pixels), v_pixels))
-    q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)
-    A = torch.softmax((k @ q.transpose(-1, -2)) * attention.rescale, dim=-1)
+    q, k = normalised(q, exact_sums), normalised(k, exact_sums)
+    A = torch.softmax(products(k, q, exact_sums) * attention.rescale, dim=-1)
     mixed = (A @ v).permute(0, 3, 1, 2).reshape(b, h * w, c)
     out = attention.proj(mixed).reshape(b, h, w, c).permute(0, 3, 1, 2)
     v_map = v_pixels.reshape(b, h, w, c).permute(0, 3, 1, 2).contiguous()
     return out + attention.position_out(F.gelu(attention.position_in(v_map)))
 
 
-def literal_block(block: AttentionBlock, x: Tensor) -> Tensor:
+def literal_block(block: AttentionBlock, x: Tensor, exact_sums: bool = False) -> Tensor:
     """x ← x + Attn(x); x ← x + FFN(LayerNorm(x))."""
-    x = x + literal_attention(block, x)
-    normalised = block.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
+    x = x + literal_attention(block, x, exact_sums)
+    narrow = block.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
     ffn = block.ffn
-    return x + ffn.project(F.gelu(ffn.depthwise(F.gelu(ffn.expand(normalised)))))
+    return x + ffn.project(F.gelu(ffn.depthwise(F.gelu(ffn.expand(narrow)))))
 
 
-def literal_prior(prior: PriorUNet, refined: Tensor, guide: Tensor) -> Tensor:
+def literal_prior(
+    prior: PriorUNet, refined: Tensor, guide: Tensor, exact_sums: bool = False
+) -> Tensor:
     """The U-Net, step by step."""
     x = torch.cat((refined, guide), 1)
     if prior.downscale > 1:
@@ -53,13 +80,13 @@ def literal_prior(prior: PriorUNet, refined: Tensor, guide: Tensor) -> Tensor:
     x = prior.embedding(x)
     skips = []
     for encoder, down in zip(prior.encoder, prior.down, strict=True):
-        x = literal_block(encoder, x)
+        x = literal_block(encoder, x, exact_sums)
         skips.append(x)
         x = F.pixel_unshuffle(down(x), 2)
-    x = literal_block(prior.bottleneck, x)
+    x = literal_block(prior.bottleneck, x, exact_sums)
     for up, fuse, decoder in zip(prior.up, prior.fuse, prior.decoder, strict=True):
         x = F.pixel_shuffle(up(x), 2)
-        x = literal_block(decoder, fuse(torch.cat((x, skips.pop()), 1)))
+        x = literal_block(decoder, fuse(torch.cat((x, skips.pop()), 1)), exact_sums)
     x = prior.mapping(x)
     if prior.downscale > 1:
         x = F.pixel_shuffle(x, prior.downscale)
@@ -69,9 +96,9 @@ def literal_prior(prior: PriorUNet, refined: Tensor, guide: Tensor) -> Tensor:
 class LiteralCORUN(nn.Module):
     """The same function as ``network``, literally; shares its parameters."""
 
-    def __init__(self, network: CORUN) -> None:
+    def __init__(self, network: CORUN, *, exact_sums: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.exact_sums = network, exact_sums
 
     def forward(self, hazy: Tensor) -> CorunOutput:
         config = self.network.config
@@ -82,9 +109,9 @@ class LiteralCORUN(nn.Module):
         for stage in self.network.unfolding:
             T_hat = stage.transmission_step(P, J_hat, T, stage.lam)
             if stage.transmission_prior is not None:
-                T = literal_prior(stage.transmission_prior, T_hat, J)
+                T = literal_prior(stage.transmission_prior, T_hat, J, self.exact_sums)
             J_hat = scene_step(P, J, T_hat, stage.gamma)
-            J = literal_prior(stage.scene_prior, J_hat, T_hat)
+            J = literal_prior(stage.scene_prior, J_hat, T_hat, self.exact_sums)
         if config.affine_cell:
             J = local_affine_scene(P, J, cell=config.affine_cell, epsilon=config.affine_epsilon)
         return CorunOutput(J[..., :height, :width], T_hat[..., :height, :width])
