@@ -16,7 +16,7 @@ from corun.errors import ConfigurationError, DataError, WeightsError
 from corun.networks.checkpoints import load_network
 from corun.training.checkpoint import load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig
-from corun.training.engine import TrainingDivergedError, learning_rate_at
+from corun.training.engine import LossTerms, TrainingDivergedError, learning_rate_at
 from corun.training.pretrain import Pretraining, run
 from rendered_folders import write_recipe, write_scenes
 
@@ -215,3 +215,25 @@ def test_learning_rate_rises_and_falls_to_its_end() -> None:
     assert rates[12] == pytest.approx(0.55)
     assert rates[20] == pytest.approx(0.1)
     assert all(a >= b for a, b in itertools.pairwise(rates[4:]))
+
+
+def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) -> None:
+    from corun.colabator.evaluators.embedded import embedded_density
+    from corun.configuration import load_configuration
+    from corun.training.pretrain import PretrainConfig
+
+    def terms(weight: float) -> tuple[LossTerms, torch.Tensor]:
+        override = f"loss.density={weight}"
+        task = Pretraining(load_configuration(PretrainConfig, recipe, [override]))
+        batch = task.prepare(0, 0, 0, 1)
+        found = task.loss(task.network, batch, 0, 0, 0)
+        found.total.backward()
+        hazy = task._haze(batch, torch.device("cpu")).hazy
+        with torch.no_grad():
+            D = embedded_density().score(task.network(hazy).scene, 32).overall.mean()
+        return found, D
+
+    (without, D), (with_it, _) = terms(0.0), terms(0.5)
+    assert "density" not in without.parts
+    torch.testing.assert_close(with_it.parts["density"], D, atol=1e-5, rtol=0)
+    torch.testing.assert_close(with_it.total, without.total + 0.5 * D, atol=1e-5, rtol=0)

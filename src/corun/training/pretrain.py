@@ -10,12 +10,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from corun.colabator.evaluators.embedded import embedded_density
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
 from corun.errors import ConfigurationError
 from corun.losses import (
     VggFeatures,
     contrastive_perceptual_loss,
+    density_loss,
     layer_weights_for,
     pixel_loss,
     scattering_consistency_loss,
@@ -37,6 +39,9 @@ from corun.training.validation import (
     synthetic_sheet,
 )
 
+DENSITY_BLOCK = 32
+"""Side of the blocks of the density's map, pixels; the loss uses only the whole picture's."""
+
 
 class PretrainLossConfig(Strict):
     """Weights of the loss terms; 0 turns a term off.
@@ -51,6 +56,10 @@ class PretrainLossConfig(Strict):
         vgg: local VGG-19 weights; without a file the contrastive term is off.
         vgg_layer_weights: one weight per layer of the file; empty for the published ones.
         contrastive_from: step at which the contrastive term sets in.
+        density: D(J_K), the paper's global coherence, under ``density_weights``.
+        density_target: D of a clear enough picture, in [0,1): only what is above it counts. 0 is
+            the paper's.
+        density_weights: a density network of your own; without, the embedded one.
     """
 
     pixel: float = Field(1.0, ge=0)
@@ -60,6 +69,9 @@ class PretrainLossConfig(Strict):
     vgg: Path | None = None
     vgg_layer_weights: tuple[float, ...] = ()
     contrastive_from: int = Field(0, ge=0)
+    density: float = Field(1.0, ge=0)
+    density_target: float = Field(0.0, ge=0, lt=1)
+    density_weights: Path | None = None
 
 
 class PretrainConfig(Strict):
@@ -108,6 +120,9 @@ class Pretraining:
                     f"loss.vgg_layer_weights: {config.loss.vgg} has {len(self.features.layers)} "
                     f"layers ({', '.join(self.features.layers)}), not {len(self.layer_weights)}"
                 )
+        self.density = (
+            embedded_density(config.loss.density_weights) if config.loss.density else None
+        )
         self.notices = []
         if config.loss.contrastive and self.features is None:
             self.notices.append("loss.vgg names no file, so the contrastive perceptual term is off")
@@ -128,7 +143,7 @@ class Pretraining:
     def loss(
         self, network: nn.Module, batch: CleanBatch, step: int, part: int, rank: int
     ) -> LossTerms:
-        """L1 + scattering consistency + contrastive perceptual (DESIGN §4)."""
+        """L1 + scattering consistency + contrastive perceptual + density (DESIGN §4)."""
         haze = self._haze(batch, next(network.parameters()).device)
         weights = self.config.loss
         stages = network(haze.hazy, all_stages=True)
@@ -146,6 +161,10 @@ class Pretraining:
         if self.features is not None and step >= weights.contrastive_from:
             parts["contrastive"] = self._contrastive(scene, haze)
             total = total + weights.contrastive * parts["contrastive"]
+        if self.density is not None:
+            D = self.density.to(scene.device).score(scene, DENSITY_BLOCK).overall
+            parts["density"] = density_loss((D - weights.density_target).clamp(min=0))
+            total = total + weights.density * parts["density"]
         return LossTerms(total, {name: value.detach() for name, value in parts.items()})
 
     def _contrastive(self, scene: Tensor, haze: HazyBatch) -> Tensor:
