@@ -12,8 +12,9 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parent))
 from adaptation_setup import BLOCK, SIDE, make_adaptation, make_batches, tiny_network
 
-from corun.colabator.adapt import AdaptationConfig, run_student
+from corun.colabator.adapt import AdaptationConfig, run_student, with_fixed_colours
 from corun.colabator.coherence import smooth_weights
+from corun.colabator.evaluators.embedded import embedded_density
 from corun.data.augmentation import mirror, strong_augmentation
 from corun.networks.outputs import NetworkOutputError
 
@@ -99,6 +100,33 @@ def test_the_density_term_has_a_gradient(tmp_path: Path) -> None:
     pair, real = make_batches(0, ["a", "b"])
     adaptation.loss(student, pair, real, 0).total.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
+
+
+def test_density_may_be_kept_from_painting(tmp_path: Path) -> None:
+    """D reads saturation: with ``brightness`` it still pulls, but equally on R, G and B."""
+    scene = torch.rand(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    gradients = {}
+    for rule in (False, True):
+        leaf = scene.clone().requires_grad_()
+        shown = with_fixed_colours(leaf) if rule else leaf
+        torch.testing.assert_close(shown.detach(), scene)
+        embedded_density().score(shown, BLOCK).overall.mean().backward()
+        assert leaf.grad is not None
+        gradients[rule] = leaf.grad
+    spread = gradients[True] - gradients[True][:, :1]
+    assert gradients[True].abs().max() > 0
+    assert spread.abs().max() < 1e-9
+    torch.testing.assert_close(gradients[True].mean(1), gradients[False].mean(1))
+
+    student = tiny_network()
+    pair, real = make_batches(0, ["a", "b"])
+    parts = [
+        make_adaptation(tmp_path / rule, student, KEYS, density_gradient=rule)
+        .loss(student, pair, real, 0)
+        .total
+        for rule in ("full", "brightness")
+    ]
+    torch.testing.assert_close(parts[0], parts[1])
 
 
 def test_a_label_is_replaced_only_if_both_scores_are_as_good(tmp_path: Path) -> None:

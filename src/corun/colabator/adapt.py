@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -36,6 +36,8 @@ from corun.losses import (
     weighted_pixel_loss,
 )
 from corun.networks.outputs import NetworkOutput, read_output
+
+DensityGradient = Literal["full", "brightness"]
 
 
 class AdaptationConfig(BaseModel):
@@ -72,6 +74,7 @@ class AdaptationConfig(BaseModel):
     density_synthetic: float = Field(1.0, ge=0)
     density_real: float = Field(1.0, ge=0)
     density_target: float = Field(0.0, ge=0, lt=1)
+    density_gradient: DensityGradient = "full"
     vgg: Path | None = None
     strong_changes: int = Field(2, ge=0, le=6)
     block: int = Field(32, ge=8)
@@ -200,6 +203,8 @@ class Adaptation:
             ("density real", J_r, weigh.density_real),
         ):
             if weight and self.density.differentiable:
+                if weigh.density_gradient == "brightness":
+                    scene = with_fixed_colours(scene)
                 D = self.density.score(scene, weigh.block).overall
                 parts[name] = density_loss((D - weigh.density_target).clamp(min=0))
                 total = total + weight * parts[name]
@@ -282,6 +287,12 @@ class Adaptation:
         with torch.no_grad():
             near, far = features(positive), features(negative)
         return contrastive_perceptual_loss(features(scene), near, far, layer_weights_for(features))
+
+
+def with_fixed_colours(scene: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """The same picture, through which a gradient reaches only the mean of R, G and B."""
+    grey = scene.mean(1, keepdim=True)
+    return grey + (scene - grey).detach()
 
 
 def run_student(
