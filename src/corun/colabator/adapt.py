@@ -37,7 +37,7 @@ from corun.losses import (
 )
 from corun.networks.outputs import NetworkOutput, read_output
 
-DensityGradient = Literal["full", "brightness"]
+DensityGradient = Literal["full", "contrast"]
 
 
 class AdaptationConfig(BaseModel):
@@ -203,7 +203,7 @@ class Adaptation:
             ("density real", J_r, weigh.density_real),
         ):
             if weight and self.density.differentiable:
-                if weigh.density_gradient == "brightness":
+                if weigh.density_gradient == "contrast":
                     scene = with_fixed_colours(scene)
                 D = self.density.score(scene, weigh.block).overall
                 parts[name] = density_loss((D - weigh.density_target).clamp(min=0))
@@ -290,9 +290,14 @@ class Adaptation:
 
 
 def with_fixed_colours(scene: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """The same picture, through which a gradient reaches only the mean of R, G and B."""
-    grey = scene.mean(1, keepdim=True)
-    return grey + (scene - grey).detach()
+    """The same picture, through which a gradient reaches only the contrast of its brightness.
+
+    That is (R + G + B)/3 less its mean over the picture; hue, saturation and mean brightness are
+    held fixed.
+    """
+    brightness = scene.mean(1, keepdim=True)
+    contrast = brightness - brightness.mean((2, 3), keepdim=True)
+    return (scene - contrast).detach() + contrast
 
 
 def run_student(
