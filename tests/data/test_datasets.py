@@ -14,6 +14,7 @@ from corun.apps.data_check_commands import data_app
 from corun.data.datasets.boxes import read_coco, read_voc
 from corun.data.datasets.catalogue import DATASETS, open_dataset
 from corun.data.datasets.check import check_dataset
+from corun.data.datasets.photo_sets import central_box
 from corun.errors import DataError
 
 
@@ -129,6 +130,34 @@ def test_check_names_what_is_wrong(tmp_path: Path) -> None:
     assert "b.png: no reference of the name b" in problems
     assert "another picture has the stem 'c'" in problems
     assert "d.png: cannot be read as a picture" in problems
+
+
+def test_indoor_references_may_be_larger_than_their_photos(tmp_path: Path) -> None:
+    """RESIDE publishes SOTS indoor as 620×460 hazy and 640×480 clear, cut by 10 on each side."""
+    save_picture(tmp_path / "hazy" / "1400_1.png", (62, 46))
+    save_picture(tmp_path / "gt" / "1400.png", (64, 48))
+    result = check_dataset("sots-indoor", tmp_path)
+    assert (result.photos, result.problems) == (1, ())
+    save_picture(tmp_path / "hazy" / "1400_2.png", (66, 46))
+    assert "66x46, but its reference" in check_dataset("sots-indoor", tmp_path).problems[0]
+    save_picture(tmp_path / "clear" / "1400_1.png", (64, 48))
+    assert "62x46, but its reference" in "\n".join(check_dataset("pairs", tmp_path).problems)
+
+
+def test_the_middle_of_a_picture() -> None:
+    assert central_box((640, 480), (620, 460)) == (10, 10, 630, 470)
+    assert central_box((5, 4), (2, 4)) == (1, 0, 3, 4)
+    assert central_box((5, 4), (5, 5)) is None
+
+
+def test_more_photos_than_published_are_complete(tmp_path: Path) -> None:
+    for index in range(32):
+        save_picture(tmp_path / f"{index}.png")
+    result = check_dataset("fattal", tmp_path)
+    text = "\n".join(result.lines())
+    assert result.complete
+    assert "32 of 31 published (1 more)" in text
+    assert "obtain" not in text
 
 
 def test_only_decoding_finds_a_picture_cut_short(tmp_path: Path) -> None:

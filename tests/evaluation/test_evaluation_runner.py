@@ -101,6 +101,45 @@ def test_only_what_changed_is_done_again(
     assert known["p1"] == pytest.approx(77 / 255)
 
 
+def test_another_source_of_an_older_date_is_scored(pairs: Path, tmp_path: Path) -> None:
+    plan = plan_of(pairs, tmp_path / "o", "input", metrics=("psnr", "brightness"))
+    before = value(evaluate(plan), "hazy input", "psnr")
+    for folder in ("hazy", "clear"):
+        changed = pairs / folder / "p1.png"
+        save_levels(changed, np.full((30, 40, 3), 77 if folder == "hazy" else 79, np.uint8))
+        os.utime(changed, ns=(10**18, 10**18))
+    report = evaluate(plan)
+    known = {(s.photo, s.metric): s.value for s in report.scores}
+    assert known["p1", "brightness"] == pytest.approx(77 / 255)
+    assert known["p1", "psnr"] == pytest.approx(20 * np.log10(255 / 2))
+    assert value(report, "hazy input", "psnr") != before
+
+
+def test_inputs_that_were_tampered_with_change_nothing(pairs: Path, tmp_path: Path) -> None:
+    first = evaluate(plan_of(pairs, tmp_path / "o", "input", metrics=("psnr",)))
+    for kind in ("inputs", "references"):
+        save_levels(tmp_path / "o" / kind / "pairs/p0.png", np.zeros((30, 40, 3), np.uint8))
+    assert evaluate(plan_of(pairs, tmp_path / "o", "input", metrics=("psnr",))) == first
+
+
+def test_indoor_pairs_of_unequal_sizes_are_compared_in_the_middle(tmp_path: Path) -> None:
+    """RESIDE's indoor test set: hazy 620×460, clear 640×480, here a tenth of it."""
+    clear = np.random.default_rng(3).integers(0, 200, (48, 64, 3)).astype(np.uint8)
+    hazy = clear[1:47, 1:63] + 5
+    save_levels(tmp_path / "s/gt/1400.png", clear)
+    save_levels(tmp_path / "s/hazy/1400_1.png", hazy.astype(np.uint8))
+    plan = Plan(
+        methods=(parse_method("input"),),
+        datasets=(parse_dataset(f"sots-indoor={tmp_path / 's'}"),),
+        metrics=("psnr",),
+        output=tmp_path / "o",
+    )
+    report = evaluate(plan)
+    assert report.problems == ()
+    cell = report.table("sots-indoor")["hazy input"]["psnr"]
+    assert cell.value == pytest.approx(20 * np.log10(255 / 5))
+
+
 def test_a_run_that_was_cut_short_goes_on(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

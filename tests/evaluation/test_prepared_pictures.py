@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from corun.evaluation.prepared_pictures import (
     index_results,
     prepare_input,
 )
+from corun.metrics.pictures import read_picture
 
 RNG = np.random.default_rng(4)
 
@@ -38,6 +40,56 @@ def test_inputs_are_scaled_down_once(tmp_path: Path) -> None:
     before = target.stat().st_mtime_ns
     prepare_input(source, target, 40)
     assert target.stat().st_mtime_ns == before
+
+
+def test_a_source_with_an_older_date_is_prepared_anew(tmp_path: Path) -> None:
+    """Another version of a set unpacks with the dates of its archive: earlier than our file."""
+    source, target = save_levels(tmp_path / "a.png", levels()), tmp_path / "t" / "a.png"
+    prepare_input(source, target, None)
+    other = levels()
+    save_levels(source, other)
+    os.utime(source, ns=(10**18, 10**18))
+    prepare_input(source, target, None)
+    with Image.open(target) as image:
+        assert (np.asarray(image) == other).all()
+
+
+@pytest.mark.parametrize("damage", ["pixel", "bytes", "sixteen bits"])
+def test_a_prepared_picture_that_was_tampered_with_is_replaced(tmp_path: Path, damage: str) -> None:
+    pixels = levels()
+    source = save_levels(tmp_path / "a.png", pixels)
+    target = tmp_path / "t" / "a.png"
+    prepare_input(source, target, None)
+    if damage == "pixel":
+        changed = pixels.copy()
+        changed[3, 4, 1] ^= 1
+        save_levels(target, changed)
+    elif damage == "bytes":
+        target.write_bytes(target.read_bytes()[:300])
+    else:
+        cv2.imwrite(str(target), pixels[..., ::-1].astype(np.uint16) * 257)
+    os.utime(target, ns=(2**62, 2**62))
+    prepare_input(source, target, None)
+    assert np.array_equal(read_picture(target), pixels)
+
+
+def test_a_larger_reference_is_cut_around_its_centre(tmp_path: Path) -> None:
+    clear = levels(48, 64)
+    reference = save_levels(tmp_path / "clear.png", clear)
+    photo = save_levels(tmp_path / "hazy.png", levels(46, 62))
+    prepare_input(reference, tmp_path / "t.png", None, crop_like=photo)
+    assert np.array_equal(read_picture(tmp_path / "t.png"), clear[1:47, 1:63])
+    with pytest.raises(ImageFileError, match=r"hazy\.png: 62x46, smaller than .*clear\.png, 64x48"):
+        prepare_input(photo, tmp_path / "t.png", None, crop_like=reference)
+
+
+def test_a_folder_of_results_is_never_written_into(tmp_path: Path, hazy: Path) -> None:
+    path = save_levels(tmp_path / "r" / "a.png", levels(15, 20))
+    before = path.read_bytes()
+    with pytest.raises(ImageFileError, match=r"a\.png: would have to be converted \(resized"):
+        adopt_result([path], hazy, path, sizes="resize")
+    assert path.read_bytes() == before
+    assert adopt_result([path], hazy, path, sizes="resize", replace=True).path == path
 
 
 def test_a_change_of_the_long_side_makes_the_input_anew(tmp_path: Path) -> None:
@@ -102,7 +154,8 @@ def test_alpha(tmp_path: Path, hazy: Path) -> None:
 
 def test_sixteen_bits_are_rounded_not_cut(tmp_path: Path, hazy: Path) -> None:
     samples = RNG.integers(0, 65536, (30, 40, 3)).astype(np.uint16)
-    path = tmp_path / "a.png"
+    path = tmp_path / "r" / "a.png"
+    path.parent.mkdir()
     cv2.imwrite(str(path), samples[..., ::-1])
     adopted = adopt_result([path], hazy, tmp_path / "t.png", sizes="refuse")
     assert adopted.notes == ("rounded from 16 bits to 8",)
@@ -111,7 +164,7 @@ def test_sixteen_bits_are_rounded_not_cut(tmp_path: Path, hazy: Path) -> None:
 
 
 def test_other_formats_become_png(tmp_path: Path, hazy: Path) -> None:
-    path = save_levels(tmp_path / "a.jpg", levels())
+    path = save_levels(tmp_path / "r" / "a.jpg", levels())
     adopted = adopt_result([path], hazy, tmp_path / "t.png", sizes="refuse")
     assert adopted.path == tmp_path / "t.png"
     path.write_bytes(b"no picture")

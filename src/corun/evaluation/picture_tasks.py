@@ -46,6 +46,7 @@ class InputTask:
     source: Path
     target: Path
     long_side: int | None
+    crop_like: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class DetectionTask:
 def make_input(task: InputTask) -> Made:
     """Writes the prepared input."""
     try:
-        prepare_input(task.source, task.target, task.long_side)
+        prepare_input(task.source, task.target, task.long_side, crop_like=task.crop_like)
         return Made(str(task.target), file_checksum(task.target))
     except Exception as error:
         return Made(problem=one_line(error))
@@ -103,7 +104,9 @@ def make_result(task: ResultTask) -> Made:
             return Made(str(adopted.path), file_checksum(adopted.path), adopted.notes)
         run_method(task.method, task.hazy, task.target)
         # a command may write anything: alpha, 16 bits, another size
-        adopted = adopt_result([task.target], task.hazy, task.target, sizes=task.sizes)
+        adopted = adopt_result(
+            [task.target], task.hazy, task.target, sizes=task.sizes, replace=True
+        )
         return Made(str(adopted.path), file_checksum(adopted.path), adopted.notes)
     except Exception as error:
         return Made(problem=one_line(error))

@@ -13,9 +13,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from corun.data.datasets.photo_sets import central_box
 from corun.data.images import list_images, read_rgb
 from corun.errors import DataError, ImageFileError
 from corun.inference.deep_formats import is_deep_png, read_deep_png
+from corun.metrics.pictures import read_picture
 from corun.metrics.protocol import prepare
 
 SizeRule = Literal["refuse", "resize"]
@@ -35,24 +37,27 @@ class ForeignResult:
     notes: tuple[str, ...] = ()
 
 
-def prepare_input(source: Path, target: Path, long_side: int | None) -> None:
+def prepare_input(
+    source: Path, target: Path, long_side: int | None, *, crop_like: Path | None = None
+) -> None:
     """Writes a photo as 8-bit RGB PNG, scaled down to a long side as `metrics.protocol` says.
 
     Args:
         source: the photo.
-        target: where to; kept where it is newer than the source and of that size.
+        target: where to; left alone where it holds the very pixels that would be written, else
+            replaced. Dates tell nothing: another source may be older than its predecessor.
         long_side: the longer side at most, pixels; None for the size it has.
+        crop_like: a photo whose size the source is cut to around its centre, before scaling.
 
     Raises:
-        ImageFileError: the photo cannot be read.
+        ImageFileError: the photo cannot be read, or is smaller than the one it is cut to.
     """
     photo = _photo(source)
+    if crop_like is not None:
+        photo = _cut(photo, source, crop_like)
     picture = photo if long_side is None else prepare(photo, long_side=long_side)
-    size = (picture.shape[1], picture.shape[0])
-    if target.is_file() and target.stat().st_mtime_ns > source.stat().st_mtime_ns:
-        with Image.open(target) as kept:
-            if kept.size == size:
-                return
+    if _holds(target, picture):
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     Image.fromarray(picture).save(partial, format="PNG")
@@ -63,6 +68,26 @@ def _photo(source: Path) -> UInt8[np.ndarray, "h w 3"]:
     """8-bit RGB; photos, unlike results, may have alpha or 16 bits."""
     levels = read_rgb(source).mul(255).round().byte()
     return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
+
+
+def _holds(target: Path, picture: UInt8[np.ndarray, "h w 3"]) -> bool:
+    """Whether a prepared file is there and its pixels, as scorers read them, are these."""
+    try:
+        return target.is_file() and np.array_equal(read_picture(target), picture)
+    except ImageFileError:
+        return False
+
+
+def _cut(photo: UInt8[np.ndarray, "h w 3"], source: Path, like: Path) -> UInt8[np.ndarray, "p q 3"]:
+    height, width = _photo(like).shape[:2]
+    box = central_box((photo.shape[1], photo.shape[0]), (width, height))
+    if box is None:
+        raise ImageFileError(
+            f"{source}: {photo.shape[1]}x{photo.shape[0]}, smaller than {like}, "
+            f"{width}x{height}: it cannot be cut to that size"
+        )
+    left, top, right, bottom = box
+    return np.ascontiguousarray(photo[top:bottom, left:right])
 
 
 def index_results(folder: Path, dataset: str) -> dict[str, list[Path]]:
@@ -81,7 +106,7 @@ def index_results(folder: Path, dataset: str) -> dict[str, list[Path]]:
 
 
 def adopt_result(
-    candidates: list[Path], hazy: Path, target: Path, *, sizes: SizeRule
+    candidates: list[Path], hazy: Path, target: Path, *, sizes: SizeRule, replace: bool = False
 ) -> ForeignResult:
     """Takes somebody's result for a photo.
 
@@ -93,9 +118,12 @@ def adopt_result(
         hazy: the prepared input.
         target: where a converted result goes.
         sizes: whether results of another size are refused or resized (Lanczos).
+        replace: the result is our own, and its conversion may take its place. Somebody's folder
+            is never written into.
 
     Raises:
-        ImageFileError: none or several files, unreadable, transparent, or another size.
+        ImageFileError: none or several files, unreadable, transparent, another size, or a
+            conversion would be written into the folder of the results themselves.
     """
     if not candidates:
         raise ImageFileError(f"{hazy.stem}: no result of that name")
@@ -103,7 +131,7 @@ def adopt_result(
         names = ", ".join(path.name for path in candidates)
         raise ImageFileError(f"{hazy.stem}: several results ({names}); keep one")
     path = candidates[0]
-    pixels, notes = _eight_bit(path)
+    pixels, notes = read_eight_bit(path)
     with Image.open(hazy) as image:
         wanted = image.size
     size = (pixels.shape[1], pixels.shape[0])
@@ -117,12 +145,26 @@ def adopt_result(
         pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
     if not notes and path.suffix.lower() == ".png":
         return ForeignResult(path)
+    if not replace and target.parent.resolve() == path.parent.resolve():
+        raise ImageFileError(
+            f"{path}: would have to be converted ({'; '.join(notes) or 'to PNG'}), and lies where "
+            "conversions are written; move the folder, or give another --output"
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(target, format="PNG")
+    partial = target.with_name(f".{target.name}.partial")
+    Image.fromarray(pixels).save(partial, format="PNG")
+    partial.replace(target)
     return ForeignResult(target, tuple(notes))
 
 
-def _eight_bit(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], list[str]]:
+def read_eight_bit(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], list[str]]:
+    """A result of any common format as 8-bit RGB, and what had to be done to it.
+
+    The EXIF orientation is applied, opaque alpha dropped, 16 bits are rounded to 8.
+
+    Raises:
+        ImageFileError: unreadable, or transparent somewhere.
+    """
     try:
         head = path.read_bytes()
         if is_deep_png(head):
@@ -139,7 +181,7 @@ def _eight_bit(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], list[str]]:
             elif image.mode != "RGB":
                 notes.append(f"converted from {image.mode} to RGB")
             return np.asarray(image.convert("RGB")), notes
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split())
         raise ImageFileError(f"{path}: cannot be read as a picture ({reason})") from error
 

@@ -134,7 +134,10 @@ def _make_inputs(run: _Run) -> None:
             inputs.append(InputTask(label, name, photo.image, target, plan.long_side))
             if photo.reference is not None:
                 target = plan.reference(label, name)
-                references.append(InputTask(label, name, photo.reference, target, plan.long_side))
+                crop = photo.image if photo.reference_crop == "centre" else None
+                references.append(
+                    InputTask(label, name, photo.reference, target, plan.long_side, crop)
+                )
     for what, kept, tasks in (
         ("inputs", run.inputs, inputs),
         ("references", run.references, references),

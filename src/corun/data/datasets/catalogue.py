@@ -9,6 +9,7 @@ from typing import Literal
 from corun.data.datasets.photo_sets import (
     Layout,
     PhotoSet,
+    ReferenceCrop,
     before_underscore,
     read_layout,
     without_role,
@@ -46,8 +47,15 @@ _RESIDE = "https://sites.google.com/view/reside-dehaze-datasets"
 _VISION = "https://data.vision.ee.ethz.ch/cvl"
 
 
-def _reside(hazy: tuple[str, ...], clear: tuple[str, ...]) -> Layout:
-    return Layout(images=hazy, references=clear, image_key=before_underscore)
+def _reside(
+    hazy: tuple[str, ...], clear: tuple[str, ...], reference_crop: ReferenceCrop = "none"
+) -> Layout:
+    return Layout(
+        images=hazy,
+        references=clear,
+        image_key=before_underscore,
+        reference_crop=reference_crop,
+    )
 
 
 def _ntire(*folders: str) -> Layout:
@@ -97,10 +105,12 @@ DATASETS: dict[str, DatasetCard] = {
             _reside(
                 ("hazy", "indoor/hazy", "SOTS/indoor/hazy"),
                 ("gt", "clear", "indoor/gt", "indoor/clear", "SOTS/indoor/gt"),
+                reference_crop="centre",
             ),
             500,
             _RESIDE,
-            "50 clear photos, 10 hazy versions each",
+            "50 clear photos, 10 hazy versions each; the hazy ones, 620x460, show the middle of "
+            "the clear ones, 640x480",
         ),
         DatasetCard(
             "sots-outdoor",

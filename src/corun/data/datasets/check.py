@@ -11,7 +11,7 @@ from PIL import Image
 
 from corun.data.datasets.boxes import read_voc
 from corun.data.datasets.catalogue import DatasetCard, dataset_card, open_dataset
-from corun.data.datasets.photo_sets import Photo
+from corun.data.datasets.photo_sets import Photo, central_box
 from corun.data.images import read_rgb
 from corun.errors import DataError, ImageFileError
 
@@ -38,8 +38,8 @@ class DatasetCheck:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is wrong and no photo is missing."""
-        enough = self.card.count is None or self.photos == self.card.count
+        """Whether nothing is wrong and no photo is missing; more than published are no harm."""
+        enough = self.card.count is None or self.photos >= self.card.count
         return enough and not self.problems
 
     def lines(self) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _problems_of(photo: Photo, decode: bool, boxes: Counter[str]) -> Iterator[st
             sizes.append(_size(path, decode))
         except ImageFileError as error:
             yield str(error)
-    if len(sizes) == 2 and sizes[0] != sizes[1]:
+    if len(sizes) == 2 and not _fits(photo, *sizes):
         (width, height), (other_width, other_height) = sizes
         yield (
             f"{photo.image}: {width}x{height}, but its reference {photo.reference} is "
@@ -113,6 +113,13 @@ def _problems_of(photo: Photo, decode: bool, boxes: Counter[str]) -> Iterator[st
             boxes.update(read_voc(photo.annotation).labels)
         except DataError as error:
             yield str(error)
+
+
+def _fits(photo: Photo, size: tuple[int, int], reference: tuple[int, int]) -> bool:
+    """Whether photo and reference show the same, if need be after the set's central crop."""
+    if photo.reference_crop == "centre":
+        return central_box(reference, size) is not None
+    return size == reference
 
 
 def _size(path: Path, decode: bool) -> tuple[int, int]:
@@ -129,4 +136,4 @@ def _size(path: Path, decode: bool) -> tuple[int, int]:
 def _difference(check: DatasetCheck) -> str:
     assert check.card.count is not None
     difference = check.photos - check.card.count
-    return f"{-difference} missing" if difference < 0 else f"{difference} too many"
+    return f"{-difference} missing" if difference < 0 else f"{difference} more"

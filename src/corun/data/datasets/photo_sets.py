@@ -6,9 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from corun.data.images import DEPTH_SUFFIXES, list_images
 from corun.errors import DataError
+
+
+ReferenceCrop = Literal["none", "centre"]
+"""Whether clear views are published larger than the hazy photos, which are their middle."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,7 @@ class Photo:
         reference: the same view without haze, if the set has one.
         annotation: its boxes (VOC XML), if the set has them.
         depth: its depth map, if the set has one.
+        reference_crop: "centre" where the photo shows the middle of a larger reference.
     """
 
     name: str
@@ -29,6 +35,7 @@ class Photo:
     reference: Path | None = None
     annotation: Path | None = None
     depth: Path | None = None
+    reference_crop: ReferenceCrop = "none"
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class Layout:
         image_ends: the photos are the files whose stem ends so (hazy and clear in one folder).
         reference_ends: the same for references.
         recursive: look into sub-folders of the photos' folder too.
+        reference_crop: "centre" where references are cut around their centre to the photo's size.
     """
 
     images: tuple[str, ...]
@@ -92,6 +100,23 @@ class Layout:
     image_ends: str = ""
     reference_ends: str = ""
     recursive: bool = False
+    reference_crop: ReferenceCrop = "none"
+
+
+def central_box(size: tuple[int, int], inner: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """The middle of a picture: left, top, right and bottom in pixels, right and bottom outside.
+
+    Args:
+        size: width and height of the picture.
+        inner: width and height of the part; of an odd difference the smaller half comes first.
+
+    Returns:
+        None where the part is larger than the picture.
+    """
+    if inner[0] > size[0] or inner[1] > size[1]:
+        return None
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    return left, top, left + inner[0], top + inner[1]
 
 
 def read_layout(name: str, folder: Path, layout: Layout) -> PhotoSet:
@@ -145,7 +170,12 @@ def read_layout(name: str, folder: Path, layout: Layout) -> PhotoSet:
             problems.append(f"{path}: no {' and no '.join(missing)} of the name {key}")
             continue
         photos[photo_name] = Photo(
-            photo_name, path, references.get(key), annotations.get(key), depths.get(key)
+            photo_name,
+            path,
+            references.get(key),
+            annotations.get(key),
+            depths.get(key),
+            layout.reference_crop,
         )
     return PhotoSet(name, tuple(photos[key] for key in sorted(photos)), tuple(problems))
 
