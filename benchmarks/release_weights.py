@@ -2,8 +2,9 @@
 
     python benchmarks/release_weights.py RUN/weights.safetensors corun-lite --facts facts.json
 
-The card holds the configuration, data, commands and scores given in the facts, and the checksum of
-the file, which ``tests/networks/test_registry.py`` compares.
+The closing fit's ε has no tensor and may be chosen after training (``--affine-epsilon``). The card
+holds the configuration, data, commands and scores given in the facts, and the checksum of the file,
+which ``tests/networks/test_registry.py`` compares.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from corun.networks.checkpoints import load_file_of_ours, save_network
+from corun.networks.corun import CORUN
 from corun.networks.registry import MODELS
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "corun" / "weights"
@@ -26,8 +29,13 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("name", choices=[n for n, card in MODELS.items() if card.weights])
     parser.add_argument("--facts", type=Path, required=True, help="JSON of what made them")
+    parser.add_argument("--affine-epsilon", type=float, help="another ε of the closing fit")
     arguments = parser.parse_args()
     network, _ = load_file_of_ours(arguments.source)
+    if arguments.affine_epsilon is not None:
+        config = replace(network.config, affine_epsilon=arguments.affine_epsilon)
+        trained, network = network, CORUN(config)
+        network.load_state_dict(trained.state_dict())
     target = WEIGHTS / str(MODELS[arguments.name].weights)
     facts = json.loads(arguments.facts.read_text(encoding="utf-8"))
     save_network(target, network, {"name": arguments.name}, dtype=torch.float16)
