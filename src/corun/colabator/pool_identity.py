@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from corun.colabator.pool_files import write_atomically
+from corun.colabator.pool_files import read_json, write_atomically
 from corun.errors import DataError
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class PoolIdentity:
 
     Attributes:
         network: the network that makes the labels, and the weights it started from.
-        density: name of the density evaluator.
-        quality: name of the quality evaluator.
+        density: full name of the density evaluator, with what it was set to.
+        quality: full name of the quality evaluator, likewise.
         side: height and width of the labels, pixels.
         block: side of the score blocks, pixels.
         rule: what the weights are made of.
+        region: which part of a photo a label shows, ``crop`` or ``whole``.
+        scale: with ``crop``, the share of the photo's short side that it shows, (0,1].
     """
 
     network: str
@@ -32,6 +34,11 @@ class PoolIdentity:
     side: int
     block: int
     rule: str = "trusted"
+    region: str = "crop"
+    scale: float = 1.0
+
+
+_TYPES: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int)}
 
 
 def check_identity(folder: Path, identity: PoolIdentity) -> None:
@@ -41,35 +48,46 @@ def check_identity(folder: Path, identity: PoolIdentity) -> None:
         DataError: the folder holds a pool of another identity, or labels without a description.
     """
     path = folder / "pool.json"
-    mine = {"version": VERSION, **asdict(identity)}
+    mine = asdict(identity)
     if not path.exists():
         if (folder / "labels.bin").exists():
             raise DataError(f"{folder}: labels without pool.json; give an empty folder")
-        write_atomically(path, json.dumps(mine, indent=1).encode())
+        content = {"version": VERSION, **mine}
+        write_atomically(path, json.dumps(content, indent=1).encode())
         return
-    theirs = read_identity(folder)
-    different = [name for name in mine if theirs.get(name) != mine[name]]
+    theirs = asdict(read_identity(folder))
+    different = [name for name in mine if theirs[name] != mine[name]]
     if different:
-        said = "; ".join(f"{n} is {theirs.get(n)!r}, not {mine[n]!r}" for n in different)
+        said = "; ".join(f"{n} is {theirs[n]!r}, not {mine[n]!r}" for n in different)
         raise DataError(
             f"{folder}: a pool of another run ({said}); give another pool folder, or move this "
             "one away to start anew"
         )
 
 
-def read_identity(folder: Path) -> dict[str, Any]:
+def read_identity(folder: Path) -> PoolIdentity:
     """What ``pool.json`` says.
 
     Raises:
-        DataError: there is no pool in the folder, or its description is damaged.
+        DataError: there is no pool in the folder, it is of another version of corun, or its
+            description is damaged.
     """
     path = folder / "pool.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{folder}: holds no label pool (no pool.json)") from error
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}: not the description of a label pool") from error
-    if not isinstance(content, dict):
+    if not path.is_file():
+        raise DataError(f"{folder}: holds no label pool (no pool.json)")
+    content: Any = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("version"), int):
         raise DataError(f"{path}: not the description of a label pool")
-    return content
+    version = content.pop("version")
+    if version != VERSION:
+        raise DataError(
+            f"{folder}: a pool of another version of corun (layout {version}, not {VERSION}); "
+            "give another pool folder, or move this one away to start anew"
+        )
+    wanted = {field.name: _TYPES[str(field.type)] for field in fields(PoolIdentity)}
+    wrong = [name for name, kind in wanted.items() if type(content.get(name)) not in kind]
+    wrong += [name for name in ("side", "block") if name not in wrong and content[name] < 1]
+    if wrong or set(content) != set(wanted):
+        names = ", ".join(wrong or sorted(set(content) - set(wanted)))
+        raise DataError(f"{path}: damaged ({names}); move the pool's folder away, or restore it")
+    return PoolIdentity(**content)
