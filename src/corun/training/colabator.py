@@ -136,6 +136,8 @@ class ColabatorTraining:
             side=config.real.side,
             block=config.adaptation.block,
             rule=config.adaptation.weights,
+            region=config.real.region,
+            scale=config.real.scale if config.real.region == "crop" else 1.0,
         )
         self._adaptation: Adaptation | None = None
         self._device: torch.device | None = None
