@@ -12,6 +12,7 @@ from evaluation_pictures import save_levels
 from PIL import Image
 
 from corun.errors import ConfigurationError, ImageFileError, WeightsError
+from corun.evaluation import methods
 from corun.evaluation.methods import parse_method, run_method
 from corun.networks.checkpoints import save_network
 from corun.networks.corun import CORUN, CorunConfig
@@ -84,6 +85,36 @@ def test_a_command_that_fails_says_what_it_said(hazy: Path, tmp_path: Path) -> N
     silent = parse_method("x=command:true {input} {output}")
     with pytest.raises(ImageFileError, match=r"wrote no \{output\} file"):
         run_method(silent, hazy, tmp_path / "r.png")
+
+
+@pytest.mark.parametrize("text", ["dcp", "weights", "input"])
+def test_a_fingerprint_changes_with_the_code(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if text == "weights":
+        save_network(
+            tmp_path / "w.safetensors",
+            CORUN(CorunConfig(stages=2, dim=4, levels=1, ffn_expansion=1)),
+        )
+        text, engine = str(tmp_path / "w.safetensors"), "network"
+    else:
+        engine = text
+    before = parse_method(text).fingerprint
+    assert parse_method(text).fingerprint == before
+    monkeypatch.setitem(methods.RESULT_VERSIONS, engine, 99)
+    fixed = parse_method(text).fingerprint
+    assert fixed != before
+    monkeypatch.setattr(methods, "version", lambda package: "99.0")
+    assert (parse_method(text).fingerprint != fixed) == (engine != "input")
+
+
+def test_long_texts_are_no_file_names() -> None:
+    long = "x" * 300
+    with pytest.raises(ConfigurationError, match="no method; give"):
+        parse_method(long)
+    command = f"command:convert {{input}} {long} {{output}}"
+    assert parse_method(command).kind == "command"
+    assert parse_method("c=" + command).label == "c"
 
 
 def test_what_is_no_method(tmp_path: Path) -> None:

@@ -120,6 +120,17 @@ def test_terminal(report: Report) -> None:
     assert "fade ↓" in text
 
 
+def test_labels_are_no_markup() -> None:
+    scores = (Score("[/x]", "[bold]m", "p", "[/m]", 1.0),)
+    report = Report(("[bold]m",), {"[/x]": ("p",)}, (MetricFacts("[/m]", "1", "lower"),), scores)
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(rich_table(report, "[/x]"))
+    text = console.export_text()
+    assert "[/x] (1 photos)" in text
+    assert "[/m] ↓" in text
+    assert "[bold]m" in text
+
+
 class Links(HTMLParser):
     """Collects every address a page would load, and checks that its elements nest."""
 

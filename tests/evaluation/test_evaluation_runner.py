@@ -12,13 +12,15 @@ from evaluation_pictures import save_levels
 from PIL import Image
 
 from corun.data.datasets.boxes import TrueBoxes
-from corun.errors import ConfigurationError, DataError, WeightsError
-from corun.evaluation import picture_tasks, runner
+from corun.errors import ConfigurationError, DataError, DeviceError, WeightsError
+from corun.evaluation import methods, picture_tasks, runner
 from corun.evaluation.detection_scores import scaled_boxes, set_scores
 from corun.evaluation.methods import parse_method
 from corun.evaluation.plan import Plan, parse_dataset
 from corun.evaluation.report import Report
+from corun.evaluation.report_files import write_report
 from corun.evaluation.runner import evaluate
+from corun.evaluation.work_pool import WorkPool
 from corun.metrics.detection import Detections, mean_average_precision
 
 
@@ -155,6 +157,41 @@ def test_a_run_that_was_cut_short_goes_on(
     counts = counted(monkeypatch)
     evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
     assert counts == {"made": 0, "scored": 8}
+
+
+def test_results_of_older_code_are_made_again(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
+    counts = counted(monkeypatch)
+    monkeypatch.setitem(methods.RESULT_VERSIONS, "dcp", methods.RESULT_VERSIONS["dcp"] + 1)
+    evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
+    assert counts["made"] == 3
+
+
+def test_a_worker_that_dies_is_named() -> None:
+    with WorkPool(2) as pool, pytest.raises(DeviceError, match=r"worker process died.*--jobs"):
+        list(pool.finished(os._exit, [1, 1]))
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/corun"])
+def test_an_output_that_cannot_be_is_named(pairs: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    output = tmp_path / place
+    with pytest.raises(DataError, match=r"cannot be kept there .*give another --output"):
+        evaluate(plan_of(pairs, output, "input"))
+    report = Report(("input",), {"d": ("p",)}, (), ())
+    with pytest.raises(DataError, match="the report cannot be written there"):
+        write_report(report, output)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_folders_of_odd_names_are_data(tmp_path: Path) -> None:
+    save_levels(tmp_path / "beta=0.2" / "a.png", np.zeros((4, 4, 3), np.uint8))
+    choice = parse_dataset(str(tmp_path / "beta=0.2"))
+    assert (choice.name, choice.label) == ("folder", "beta=0.2")
+    with pytest.raises(ConfigurationError, match="no such folder"):
+        parse_dataset("folder=" + "x" * 300)
 
 
 def test_a_result_somebody_touched_is_made_again(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from corun.data.datasets.boxes import read_voc
 from corun.errors import ConfigurationError, WeightsError
+from corun.metrics import detection_models
 from corun.metrics.detection import Detections, mean_average_precision, overlaps
 from corun.metrics.detection_models import (
     COCO_CLASSES,
@@ -60,6 +61,16 @@ def test_yolov8_layout_is_undone_exactly(tmp_path: Path) -> None:
     assert found.labels == ("car",)
     assert found.boxes == pytest.approx(np.array([[15, 10, 25, 18]]))
     assert found.scores == pytest.approx([0.9])
+
+
+def test_kept_detections_of_older_code_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "eight.onnx"
+    save_constant_network(path, np.zeros((1, 6, 3), np.float32), 64, "{0: 'person', 1: 'car'}")
+    before = load_detector(path).version
+    monkeypatch.setattr(detection_models, "DETECTOR_VERSION", 99)
+    assert load_detector(path).version != before
 
 
 def test_yolox_raw_layout_is_decoded(tmp_path: Path) -> None:

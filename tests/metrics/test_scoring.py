@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,26 @@ def test_another_size_is_named(tmp_path: Path) -> None:
         f"psnr: {result}: is 200×100 and its target is 180×100; resize one of them first"
     ]
     assert "brightness" in table.pictures[0].scores
+
+
+def test_a_metric_that_breaks_fails_alone_and_is_named(tmp_path: Path) -> None:
+    def broken(picture: np.ndarray, reference: np.ndarray | None) -> float:
+        raise RuntimeError("Singular matrix")
+
+    good = load_metric("brightness")
+    bad = replace(good, metric=replace(good.metric, name="bad", title="BAD"), score=broken)
+    row = score_picture(_save(tmp_path / "r.png"), [bad, good])
+    assert "brightness" in row.scores
+    assert row.failures == {
+        "bad": f"{tmp_path / 'r.png'}: BAD failed (RuntimeError: Singular matrix)"
+    }
+
+
+def test_read_only_arrays_are_scored(tmp_path: Path) -> None:
+    with Image.open(_save(tmp_path / "r.png")) as image:
+        pixels = np.asarray(image)
+    assert not pixels.flags.writeable
+    assert load_metric("brightness").score(pixels, None) > 0
 
 
 def test_an_infinite_score_is_a_failure(tmp_path: Path) -> None:

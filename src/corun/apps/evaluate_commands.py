@@ -167,8 +167,10 @@ def _plan(
 
 
 def _pair(text: str) -> tuple[str, str]:
+    from corun.evaluation.methods import existing
+
     name, separator, file = text.partition("=")
-    if not separator or not Path(file).exists():
+    if not separator or existing(file) is None:
         raise ConfigurationError(f"{text}: write NAME=FILE, of a file that is there")
     return name, file
 

@@ -21,6 +21,7 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -37,6 +38,17 @@ from corun.networks.checkpoints import load_network
 from corun.networks.registry import MODELS, weights_path
 
 MethodKind = Literal["input", "network", "onnx", "spandrel", "command", "folder"]
+RESULT_VERSIONS: dict[str, int] = {
+    "input": 1,
+    "dcp": 2,
+    "network": 2,
+    "onnx": 2,
+    "spandrel": 2,
+    "command": 1,
+}
+"""Raised when the same weights make other pictures: kept results of the old code are not used."""
+_ENGINES = {"onnx": "onnxruntime", "spandrel": "spandrel"}
+"""Packages of others that compute the results."""
 COMMAND_TIMEOUT = 3600.0
 """Seconds after which a shell command is given up."""
 
@@ -68,37 +80,50 @@ def parse_method(text: str) -> Method:
         WeightsError: a registered model whose weights are not installed.
     """
     head, separator, rest = text.partition("=")
-    plain = head.startswith(("command:", "spandrel:")) or Path(text).exists()
+    plain = head.startswith(("command:", "spandrel:")) or existing(text) is not None
     labelled = bool(separator) and not plain
     label, source = (head.strip(), rest.strip()) if labelled else ("", text.strip())
     if not source:
         raise ConfigurationError(f"{text!r}: no method; write LABEL=SOURCE")
     if source == "input":
-        return Method(label or "hazy input", "input", source, "input")
+        return Method(label or "hazy input", "input", source, _fingerprint("input"))
     if source.startswith("command:"):
         command = source.removeprefix("command:")
         if "{input}" not in command or "{output}" not in command:
             raise ConfigurationError(f"{command}: a command needs both {{input}} and {{output}}")
-        return Method(label or command.split()[0], "command", command, _digest(command))
+        fingerprint = _fingerprint("command", _digest(command))
+        return Method(label or command.split()[0], "command", command, fingerprint)
     if source in MODELS:
         file = weights_path(MODELS[source])
         checksum = "" if file is None else file_checksum(file)
-        return Method(label or source, "network", source, f"{source}-{checksum}", checksum)
+        engine = source if source in RESULT_VERSIONS else "network"
+        fingerprint = _fingerprint(engine, source, checksum)
+        return Method(label or source, "network", source, fingerprint, checksum)
     kind: MethodKind = "network"
     if source.startswith("spandrel:"):
         kind, source = "spandrel", source.removeprefix("spandrel:")
-    path = Path(source)
-    if path.is_dir():
+    path = existing(source)
+    if path is not None and path.is_dir():
         return Method(label or path.name, "folder", source, "")
-    if path.suffix == ".onnx":
+    if path is not None and path.suffix == ".onnx":
         kind = "onnx"
-    if path.is_file() and (kind != "network" or path.suffix in (".safetensors", ".pth", ".pt")):
+    if path is not None and (kind != "network" or path.suffix in (".safetensors", ".pth", ".pt")):
         checksum = file_checksum(path)
-        return Method(label or path.stem, kind, source, f"{kind}-{checksum}", checksum)
+        fingerprint = _fingerprint(kind, checksum)
+        return Method(label or path.stem, kind, source, fingerprint, checksum)
     raise ConfigurationError(
         f"{source}: no method; give {', '.join(MODELS)}, input, a weights or ONNX file, "
         "spandrel:FILE, command:TEXT or a folder of results"
     )
+
+
+def existing(text: str) -> Path | None:
+    """The file or folder of that name; None where there is none, or it cannot be a name at all."""
+    path = Path(text)
+    try:
+        return path if path.exists() else None
+    except OSError:  # longer than the system allows, or in a folder that may not be read
+        return None
 
 
 def load_method(method: Method) -> None:
@@ -239,6 +264,24 @@ def _run_command(template: str, hazy: Path, result: Path) -> None:
         raise ImageFileError(f"{hazy}: the command failed with status {done.returncode} ({said})")
     if not result.is_file():
         raise ImageFileError(f"{hazy}: the command wrote no {{output}} file")
+
+
+def _fingerprint(engine: str, *parts: str) -> str:
+    """What results depend on: the code that makes them by its version, and their sources.
+
+    A command has no code of ours in it, so a new release of ours keeps its results.
+    """
+    packages = [] if engine in ("input", "command") else ["corun-dehaze"]
+    packages += [_ENGINES[engine]] if engine in _ENGINES else []
+    versions = [f"{package} {_installed_version(package)}" for package in packages]
+    return "-".join([engine, str(RESULT_VERSIONS[engine]), *versions, *parts])
+
+
+def _installed_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 def _digest(text: str) -> str:

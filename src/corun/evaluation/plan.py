@@ -8,7 +8,7 @@ from pathlib import Path
 
 from corun.data.datasets.catalogue import dataset_card
 from corun.errors import ConfigurationError
-from corun.evaluation.methods import Method
+from corun.evaluation.methods import Method, existing
 from corun.evaluation.prepared_pictures import SizeRule
 from corun.metrics.detection_models import DetectorLayout
 
@@ -85,7 +85,8 @@ def parse_dataset(text: str) -> DatasetChoice:
         DataError: no data set of that name.
     """
     head, separator, rest = text.partition("=")
-    if not separator:
+    whole = existing(text)
+    if not separator or (whole is not None and whole.is_dir()):
         folder = Path(text)
         label, name = folder.name or "folder", "folder"
     else:
@@ -93,7 +94,7 @@ def parse_dataset(text: str) -> DatasetChoice:
         folder = Path(rest)
         label = label or name
     dataset_card(name)
-    if not folder.is_dir():
+    if existing(str(folder)) is None or not folder.is_dir():
         raise ConfigurationError(f"{folder}: no such folder; write NAME=DIR (corun data list)")
     return DatasetChoice(label, name, folder)
 

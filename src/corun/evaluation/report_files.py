@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corun.errors import ConfigurationError
+from corun.errors import ConfigurationError, DataError
 from corun.evaluation.report import Report, read_report
 from corun.evaluation.report_html import html_report
 from corun.evaluation.report_text import latex, markdown, scores_csv, table_csv
@@ -25,8 +25,10 @@ def write_report(
 
     Returns:
         The files.
+
+    Raises:
+        DataError: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     contents = {
         JSON_NAME: report.to_json() + "\n",
         "report.md": markdown(report, published=published),
@@ -35,10 +37,17 @@ def write_report(
         "table.csv": table_csv(report),
         "scores.csv": scores_csv(report),
     }
-    for name, text in contents.items():
-        partial = folder / f".{name}.partial"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in contents.items():
+            partial = folder / f".{name}.partial"
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(folder / name)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"{folder}: the report cannot be written there ({reason}); give another --output folder"
+        ) from error
     return [folder / name for name in contents]
 
 

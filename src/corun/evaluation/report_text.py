@@ -104,10 +104,12 @@ def rich_table(report: Report, dataset: str) -> Any:
     from rich.text import Text
 
     columns = report.columns(dataset)
-    table = Table(title=f"{dataset} ({len(report.datasets[dataset])} photos)", box=None)
+    # as Text, since a label may look like markup
+    title = Text(f"{dataset} ({len(report.datasets[dataset])} photos)")
+    table = Table(title=title, box=None)
     table.add_column("method", no_wrap=True)
     for facts in columns:
-        table.add_column(facts.heading, justify="right", no_wrap=True)
+        table.add_column(Text(facts.heading), justify="right", no_wrap=True)
     for method, cells in report.table(dataset).items():
         row = [Text(method)]
         for facts in columns:

@@ -33,14 +33,19 @@ class ScoreCache:
         path: the SQLite file; made if it is not there.
 
     Raises:
-        DataError: the file is something else.
+        DataError: the file is something else, or cannot be made there.
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path)
             self._connection.executescript(_SCHEMA)
+        except (OSError, sqlite3.OperationalError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(
+                f"{path}: scores cannot be kept there ({reason}); give another --output folder"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise DataError(f"{path}: not a cache of scores ({error}); delete it") from error
 

@@ -6,9 +6,12 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
+
+from corun.errors import DeviceError
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -50,11 +53,25 @@ class WorkPool:
         Args:
             function: importable by name.
             tasks: picklable.
+
+        Raises:
+            DeviceError: a process died.
         """
         if self._jobs <= 1 or len(tasks) <= 1:
             for task in tasks:
                 yield task, function(task)
             return
+        try:
+            yield from self._in_processes(function, tasks)
+        except BrokenProcessPool as error:
+            raise DeviceError(
+                "a worker process died, which mostly means too little memory; what is done is "
+                "kept: run the command again with fewer --jobs"
+            ) from error
+
+    def _in_processes(
+        self, function: Callable[[Any], Answer], tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Answer]]:
         executor = self._started()
         waiting = iter(tasks)
         pending: dict[Future[Answer], Task] = {

@@ -21,6 +21,10 @@ from corun.metrics.detection import Detections, overlaps
 
 DetectorLayout = Literal["auto", "yolox", "yolov8"]
 
+DETECTOR_VERSION = 2
+"""Raised when the same file finds other boxes in the same picture (scaling, decoding, overlap):
+kept detections of the old code are not used."""
+
 # fmt: off
 COCO_CLASSES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
@@ -75,7 +79,7 @@ class YoloxDetector:
         self._session, self._size = _session(path)
         self._least, self._most = least_score, most_overlap
         self.classes = _class_names(self._session)
-        self.version = f"yolox-{_checksum(path)}-{least_score}-{most_overlap}"
+        self.version = f"yolox-{DETECTOR_VERSION}-{_checksum(path)}-{least_score}-{most_overlap}"
         self._grid = _yolox_grid(self._size)
         self._path = path
 
@@ -119,7 +123,7 @@ class YoloV8Detector:
         self._session, self._size = _session(path)
         self._least, self._most = least_score, most_overlap
         self.classes = _class_names(self._session)
-        self.version = f"yolov8-{_checksum(path)}-{least_score}-{most_overlap}"
+        self.version = f"yolov8-{DETECTOR_VERSION}-{_checksum(path)}-{least_score}-{most_overlap}"
         self._path = path
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Detections:

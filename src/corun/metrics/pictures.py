@@ -37,7 +37,7 @@ def read_picture(path: Path | str) -> UInt8[np.ndarray, "h w 3"]:
 
 def as_tensor(picture: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 3 h w"]:
     """An 8-bit picture as a batch of one, float32, [0,1]."""
-    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    return torch.tensor(picture).permute(2, 0, 1)[None].float() / 255
 
 
 def _refuse_other_samples(path: Path) -> None:

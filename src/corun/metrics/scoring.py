@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corun.errors import CorunError, DataError
+from corun.errors import CorunError, DataError, DeviceError
 from corun.metrics.pictures import read_picture
 from corun.metrics.registry import LoadedMetric, load_metric
 
@@ -138,6 +138,9 @@ def _one_score(
         value = metric.score(picture, reference)
     except (ValueError, CorunError) as error:
         return f"{path}: {' '.join(str(error).split())}"
+    except Exception as error:  # metrics are others' code: one that breaks must not hide the rest
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return f"{path}: {metric.metric.title} failed ({reason})"
     if not math.isfinite(value):
         return f"{path}: {metric.metric.title} is {value}, which is no score; look at the picture"
     return value
@@ -166,10 +169,16 @@ def _score_in_processes(
 ) -> Iterator[PictureScores]:
     import multiprocessing
     from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
 
     # a forked child of a process with torch threads can hang
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_start_worker, initargs=(names, dict(files))
-    ) as pool:
-        yield from pool.map(_score_task, tasks)
+    try:
+        with ProcessPoolExecutor(
+            jobs, mp_context=context, initializer=_start_worker, initargs=(names, dict(files))
+        ) as pool:
+            yield from pool.map(_score_task, tasks)
+    except BrokenProcessPool as error:
+        raise DeviceError(
+            "a worker process died, which mostly means too little memory; use fewer jobs"
+        ) from error
