@@ -110,3 +110,42 @@ def test_folders_without_use(tmp_path: Path) -> None:
     (tmp_path / "empty" / "bad.png").write_bytes(b"nothing")
     with pytest.raises(DataError, match="none of the photos can be read"):
         make(tmp_path / "empty").sample(0)
+
+
+def test_no_batch_holds_a_photo_twice_even_where_an_epoch_ends(folder: Path) -> None:
+    photos = make(folder)
+    for step in range(60):
+        keys = [region.key for region in photos.batch(5 * step, 5)]
+        assert len(set(keys)) == 5
+
+
+def test_the_parts_of_a_batch_are_the_batch(folder: Path) -> None:
+    (folder / "3.png").write_bytes(b"broken")
+    whole = [(r.key, r.flip) for r in make(folder).batch(10, 5)]
+    photos = make(folder, cache=False)
+    parts = [photos.batch(10, 2), photos.batch(10, 4, skip=2), photos.batch(10, 5, skip=4)]
+    assert [(r.key, r.flip) for part in parts for r in part] == whole
+    assert len({key for key, _ in whole}) == 5
+
+
+def test_a_batch_of_more_photos_than_can_be_read_repeats_some(folder: Path) -> None:
+    for number in range(4):
+        (folder / f"{number}.png").write_bytes(b"broken %d" % number)
+    keys = [region.key for region in make(folder).batch(0, 5)]
+    assert len(keys) == 5
+    assert len(set(keys)) == 3
+
+
+def test_a_photo_that_may_not_be_opened_is_named_and_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    original = Path.read_bytes
+
+    def refused(self: Path) -> bytes:
+        if self.name == "3.png":
+            raise PermissionError(13, "Permission denied")
+        return original(self)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    assert len(make(folder)) == 6
+    assert "3.png: cannot be read (Permission denied)" in capsys.readouterr().err

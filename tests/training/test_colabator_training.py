@@ -24,7 +24,8 @@ from corun.training.checkpoint import load_checkpoint
 from corun.training.colabator import ColabatorConfig, ColabatorTraining, identity_of
 from corun.training.colabator import run as run_program
 from corun.training.configuration import load_configuration
-from corun.training.engine import LossTerms, train
+from corun.training.engine import train
+from corun.training.task import LossTerms
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore::FutureWarning")
 
@@ -47,7 +48,8 @@ class FailingTask(ColabatorTraining):
 
 def adapt(settings: dict[str, Any], kind: type[ColabatorTraining] = ColabatorTraining) -> None:
     config = ColabatorConfig.model_validate(settings)
-    train(kind(config), config.run, config.optimizer, identity_of(config))
+    task = kind(config)
+    train(task, config.run, config.optimizer, identity_of(task))
 
 
 def assert_same(a: Any, b: Any) -> None:

@@ -16,8 +16,9 @@ from corun.errors import ConfigurationError, DataError, WeightsError
 from corun.networks.checkpoints import load_network
 from corun.training.checkpoint import load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig
-from corun.training.engine import LossTerms, TrainingDivergedError, learning_rate_at
+from corun.training.engine import TrainingDivergedError, learning_rate_at
 from corun.training.pretrain import Pretraining, run
+from corun.training.task import LossTerms
 from rendered_folders import write_recipe, write_scenes
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

@@ -27,3 +27,32 @@ class VeilRemover(nn.Module):
             F.interpolate(low, hazy.shape[-2:], mode="bilinear", align_corners=False) + 1
         )
         return (hazy - self.airlight * (1 - T)) / T, T
+
+
+class Residual(nn.Module):
+    """P plus a convolution of it, after what a subclass puts before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 3, 3, padding=1)
+        self.before: nn.Module = nn.Identity()
+
+    def forward(self, hazy: Tensor) -> Tensor:
+        return hazy + self.convolution(self.before(hazy))
+
+
+class Dropping(Residual):
+    """With dropout, which draws from torch's global generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = nn.Dropout(0.5)
+
+
+class Normalised(Residual):
+    """With running statistics, and a parameter that no loss reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = nn.BatchNorm2d(3)
+        self.unused = nn.Parameter(torch.ones(1))

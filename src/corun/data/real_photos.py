@@ -79,21 +79,27 @@ class RealPhotoFolder:
         seed: what all randomness comes from.
 
     Raises:
-        DataError: the folder is missing or holds no images.
+        DataError: the folder is missing, or holds no images that can be read.
     """
 
     def __init__(self, config: RealPhotosConfig, seed: int = 0) -> None:
         self.config, self.seed = config, seed
         self._paths: dict[str, Path] = {}
-        for path in list_images(config.folder, config.recursive):
-            self._paths.setdefault(content_key(path), path)
+        paths = list_images(config.folder, config.recursive)
+        for path in paths:
+            try:
+                self._paths.setdefault(content_key(path), path)
+            except OSError as error:
+                sys.stderr.write(f"skipped: {path}: cannot be read ({error.strerror or error})\n")
         if not self._paths:
-            raise DataError(f"{config.folder}: holds no images; give a folder of real hazy photos")
+            found = "none of the photos can be read" if paths else "holds no images"
+            raise DataError(f"{config.folder}: {found}; give a folder of real hazy photos")
         self.windows = config.windows if config.region == "crop" else 1
         # Sorted by content, so that a renamed photo keeps its number and its owner.
         self.keys = [f"{key}-{w}" for key in sorted(self._paths) for w in range(self.windows)]
         self._decoded: dict[str, NDArray[np.uint8]] = {}
         self._unreadable: set[str] = set()
+        self._readable: set[str] = set()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -103,7 +109,7 @@ class RealPhotoFolder:
         return self.keys[rank::world]
 
     def require(self, batch: int, world: int) -> None:
-        """Check that no batch holds a photo twice.
+        """Check that there are enough regions for batches without repetition.
 
         Raises:
             DataError: there are fewer regions than a batch of every process needs.
@@ -115,23 +121,70 @@ class RealPhotoFolder:
                 "run.batch"
             )
 
+    def batch(
+        self, start: int, count: int, rank: int = 0, world: int = 1, *, skip: int = 0
+    ) -> list[RealRegion]:
+        """Regions number ``start`` … ``start + count − 1`` of a process's sequence, none twice.
+
+        Where an epoch ends within them, or a photo cannot be read, the next of the shuffled order
+        that is not among them takes a repeated one's place. A region occurs twice only where too
+        few can be read.
+
+        Args:
+            start: number of the first region of the batch.
+            count: size of the batch.
+            rank: the process.
+            world: how many there are.
+            skip: how many regions from the start to leave out of the answer: an earlier part of
+                the same batch has them.
+
+        Raises:
+            DataError: none of the process's photos can be read.
+        """
+        taken: set[str] = set()
+        regions = []
+        for number in range(start, start + count):
+            key = self._choose(number, rank, world, taken)
+            taken.add(key)
+            if number >= start + skip:
+                regions.append(self._sampled(key, number, rank))
+        return regions
+
     def sample(self, number: int, rank: int = 0, world: int = 1) -> RealRegion:
         """Region number ``number`` of the endless shuffled sequence of one process.
 
         Raises:
             DataError: none of the process's photos can be read.
         """
+        return self._sampled(self._choose(number, rank, world, set()), number, rank)
+
+    def _choose(self, number: int, rank: int, world: int, taken: set[str]) -> str:
+        """The first region from the number's place in the order that is readable and not taken."""
         owned = self.owned(rank, world)
         epoch, position = divmod(number, len(owned))
         order = np.random.default_rng((self.seed, 3, epoch, rank)).permutation(len(owned))
-        flip = bool(np.random.default_rng((self.seed, 4, number, rank)).random() < 0.5)
+        repeated = None
         for offset in range(len(owned)):
             key = owned[int(order[(position + offset) % len(owned)])]
-            pixels = self._region(key)
-            if pixels is not None:
-                hazy = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
-                return RealRegion(hazy, key, self.path(key).name, flip and self.config.flip)
+            if key in taken:
+                repeated = repeated or key
+            elif self._is_readable(key):
+                return key
+        if repeated is not None:
+            return repeated
         raise DataError(f"{self.config.folder}: none of the photos can be read")
+
+    def _is_readable(self, key: str) -> bool:
+        content = key.split("-")[0]
+        return content in self._readable or self._region(key) is not None
+
+    def _sampled(self, key: str, number: int, rank: int) -> RealRegion:
+        pixels = self._region(key)
+        if pixels is None:
+            raise DataError(f"{self.path(key)}: changed while the run was going on")
+        flip = bool(np.random.default_rng((self.seed, 4, number, rank)).random() < 0.5)
+        hazy = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+        return RealRegion(hazy, key, self.path(key).name, flip and self.config.flip)
 
     def path(self, key: str) -> Path:
         """The file of a region."""
@@ -150,6 +203,7 @@ class RealPhotoFolder:
             self._unreadable.add(content)
             sys.stderr.write(f"skipped: {error}\n")
             return None
+        self._readable.add(content)
         pixels = (photo * 255).round().byte().permute(1, 2, 0).numpy()
         region = cut_region(pixels, content, int(window), self.config)
         if self.config.cache:

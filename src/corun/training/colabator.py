@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -24,17 +23,21 @@ from corun.colabator.label_pool import LabelPool
 from corun.colabator.pool_identity import PoolIdentity
 from corun.colabator.teacher import Teacher, TeacherConfig
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
-from corun.data.images import list_images, read_rgb
+from corun.data.images import list_images
 from corun.data.real_photos import RealPhotoFolder, RealPhotosConfig
 from corun.data.synthesis import SynthesisConfig, synthesize_haze
+from corun.errors import DataError
 from corun.networks.adapters import open_network, save_adapted
 from corun.networks.checkpoints import in_channels_last
+from corun.networks.fingerprint import file_fingerprint, fingerprint, values_fingerprint
 from corun.networks.outputs import read_output
 from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
-from corun.training.engine import LossTerms, Validation, train
+from corun.training.engine import train
+from corun.training.task import LossTerms, Validation
 from corun.training.validation import (
     ValidationConfig,
-    centre_crop,
+    real_crop,
+    require_validation_data,
     synthetic_scores,
     synthetic_sheet,
 )
@@ -79,10 +82,24 @@ class PoolConfig(Strict):
     keep: bool = False
 
 
+class ColabatorRunConfig(RunConfig):
+    """How an adaptation runs: DESIGN §5's 5 000 steps of 8, whatever else is given."""
+
+    steps: int = Field(5_000, ge=1)
+    batch: int = Field(8, ge=1)
+
+
+class ColabatorOptimizerConfig(OptimizerConfig):
+    """AdamW with DESIGN §5's rates, whatever else is given."""
+
+    learning_rate: float = Field(5e-5, gt=0)
+    final_learning_rate: float = Field(1e-6, ge=0)
+
+
 class ColabatorConfig(Strict):
     """Everything an adaptation needs; see ``configs/colabator-*.yaml``."""
 
-    run: RunConfig
+    run: ColabatorRunConfig
     network: NetworkChoice
     synthetic: CleanDepthConfig
     real: RealPhotosConfig
@@ -91,7 +108,7 @@ class ColabatorConfig(Strict):
     teacher: TeacherConfig = TeacherConfig()
     evaluators: EvaluatorsConfig = EvaluatorsConfig()
     pool: PoolConfig = PoolConfig()
-    optimizer: OptimizerConfig = OptimizerConfig(learning_rate=5e-5, final_learning_rate=1e-6)
+    optimizer: ColabatorOptimizerConfig = ColabatorOptimizerConfig()
     validation: ValidationConfig = ValidationConfig()
     validation_photos: int = Field(16, ge=1)
 
@@ -118,6 +135,7 @@ class ColabatorTraining:
 
     def __init__(self, config: ColabatorConfig) -> None:
         self.config = config
+        require_validation_data(config.validation)
         torch.manual_seed(config.run.seed)
         choice = config.network
         self.network: nn.Module = open_network(
@@ -153,10 +171,10 @@ class ColabatorTraining:
         if not step and not part:
             self.photos.require(run.batch, world)
         size = run.batch // run.accumulate
-        local = step * run.batch + part * size
         start = (step * world + rank) * run.batch + part * size
         samples = [self.synthetic.sample(number) for number in range(start, start + size)]
-        regions = [self.photos.sample(n, rank, world) for n in range(local, local + size)]
+        done = part * size
+        regions = self.photos.batch(step * run.batch, done + size, rank, world, skip=done)
         seed = run.seed * 1_000_003 + start
         return ColabatorBatch(
             torch.stack([s.clean for s in samples]),
@@ -195,15 +213,19 @@ class ColabatorTraining:
     def validate(self, network: nn.Module) -> Validation | None:
         """PSNR and SSIM on synthetic haze; mean Q and D of dehazed real photos.
 
-        The criterion is Q + 1 − D where there are real photos, else PSNR.
+        The criterion is Q + 1 − D where there are real photos that can be read, else PSNR.
         """
-        scores = synthetic_scores(network, self.config.validation) or {}
-        criterion = scores.get("PSNR")
-        folder = self.config.validation.real
-        if folder is not None:
-            scores |= self._real_scores(network, folder)
-            criterion = scores["quality"] + 1 - scores["density"]
-        return None if criterion is None else Validation(scores, criterion)
+        settings = self.config.validation
+        scores = synthetic_scores(network, settings) or {}
+        real = {} if settings.real is None else self._real_scores(network, settings.real)
+        scores |= real
+        if real:
+            judges = f"{self.quality.name}, {self.density.name}"
+            name = f"quality + 1 - density ({judges}) on {settings.real}"
+            return Validation(scores, real["quality"] + 1 - real["density"], name)
+        if "PSNR" in scores:
+            return Validation(scores, scores["PSNR"], f"PSNR on {settings.clean}")
+        return None
 
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> dict[str, Tensor]:
@@ -229,7 +251,14 @@ class ColabatorTraining:
     def state_dict(self) -> dict[str, Any]:
         """The teacher, and the name of the pool's state, which is committed here."""
         pool = self._on(next(self.network.parameters()).device).pool
-        return {"teacher": self.teacher.state_dict(), "pool": pool.commit(self._done)}
+        try:
+            committed = pool.commit(self._done)
+        except OSError as error:
+            raise DataError(
+                f"{pool.folder}: the label pool cannot be written ({error.strerror or error}); the "
+                "last checkpoint is intact: free some space and start the same command again"
+            ) from error
+        return {"teacher": self.teacher.state_dict(), "pool": committed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore teacher and pool; with an empty state begin anew, with an empty pool."""
@@ -257,7 +286,13 @@ class ColabatorTraining:
         if self._adaptation is None:
             config = self.config
             folder = config.pool.folder or config.run.folder / "pool"
-            pool = LabelPool(folder, self.identity, self.photos.keys)
+            try:
+                pool = LabelPool(folder, self.identity, self.photos.keys)
+            except OSError as error:
+                raise DataError(
+                    f"{folder}: cannot hold the label pool ({error.strerror or error}); choose "
+                    "another pool.folder"
+                ) from error
             self._adaptation = Adaptation(
                 config.adaptation, self.teacher, pool, self.density, self.quality
             )
@@ -275,22 +310,16 @@ class ColabatorTraining:
         step = max(1, len(paths) // self.config.validation_photos)
         totals: dict[str, list[float]] = {"quality": [], "density": [], "brightness": []}
         for path in paths[::step][: self.config.validation_photos]:
-            hazy = centre_crop(read_rgb(path), 320)[None].to(device)
+            crop = real_crop(path)
+            if crop is None:
+                continue
+            hazy = crop[None].to(device)
             scene = read_output(network(hazy), hazy).scene.float().clamp(0, 1)
             block = self.config.adaptation.block
             totals["quality"].append(float(self.quality.score(scene, block).overall))
             totals["density"].append(float(self.density.score(scene, block).overall))
             totals["brightness"].append(float(scene.mean()))
-        return {name: sum(values) / len(values) for name, values in totals.items()}
-
-
-def fingerprint(network: nn.Module) -> str:
-    """Twelve digits that stand for a network's weights."""
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:12]
+        return {name: sum(values) / len(values) for name, values in totals.items() if values}
 
 
 def run(config_path: Path, overrides: list[str] | None = None) -> None:
@@ -304,14 +333,27 @@ def run(config_path: Path, overrides: list[str] | None = None) -> None:
     task = ColabatorTraining(config)
     for notice in task.notices:
         sys.stderr.write(f"note: {notice}\n")
-    train(task, config.run, config.optimizer, identity_of(config))
+    train(task, config.run, config.optimizer, identity_of(task))
 
 
-def identity_of(config: ColabatorConfig) -> str:
-    """What must not change between a checkpoint and its continuation."""
+def identity_of(task: ColabatorTraining) -> str:
+    """What must not change between a checkpoint and its continuation.
+
+    Files and folders count by what they hold, not by where they lie: real photos by their bytes,
+    clean photos and depth maps by name and size, weights by their numbers.
+    """
+    config = task.config
     relevant = config.model_dump(mode="json", exclude={"run": {"folder", "device", "threads"}})
     for name in ("workers", "checkpoint_every", "validate_every", "picture_every", "compile"):
         relevant["run"].pop(name)
     for name in ("validation", "validation_photos", "pool"):
         relevant.pop(name)
+    relevant["network"] = task.identity.network
+    relevant["evaluators"] = {"density": task.density.name, "quality": task.quality.name}
+    relevant["real"]["folder"] = values_fingerprint(*task.photos.keys)
+    for kind, files in (("clean", task.synthetic.photos), ("depth", task.synthetic.depths)):
+        sizes = [(path.name, path.stat().st_size) for path in files]
+        relevant["synthetic"][kind] = values_fingerprint(*sizes)
+    if config.adaptation.vgg is not None:
+        relevant["adaptation"]["vgg"] = file_fingerprint(config.adaptation.vgg)
     return json.dumps(relevant, sort_keys=True)

@@ -27,7 +27,8 @@ from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import SynthesisConfig, synthesize_haze
 from corun.networks.density_net import STRIDE, DensityNet, save_density_net
 from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
-from corun.training.engine import LossTerms, Validation, train
+from corun.training.engine import train
+from corun.training.task import LossTerms, Validation
 
 
 class DensityConfig(Strict):
@@ -150,7 +151,8 @@ class DensityTraining:
             image, density = self._haze(batch, device)
             errors.append((network(image).overall - density.flatten(1).mean(1)).abs())
         error = float(torch.cat(errors).mean())
-        return Validation({"density error": error}, -error)
+        name = f"density error on {self.config.validation.clean}"
+        return Validation({"density error": error}, -error, name)
 
     def pictures(self, network: nn.Module) -> dict[str, Tensor]:
         """None."""

@@ -2,8 +2,9 @@
 
 The engine owns steps, precision, distribution, the optimiser, averaged weights, checkpoints and
 reports. What is trained, on what and by which loss is a :class:`Task`. Every random choice of a
-task is a function of (seed, step, process), never of what ran before: that is what makes a resumed
-run identical to an uninterrupted one.
+task is a function of (seed, step, part, process), never of what ran before: that is what makes a
+resumed run identical to an uninterrupted one. Networks that draw numbers of their own (dropout)
+draw them from torch's global generator, which is seeded anew before each part for that reason.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,78 +33,11 @@ from corun.networks.checkpoints import in_channels_last
 from corun.training.checkpoint import BEST, LAST, load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig, RunConfig
 from corun.training.reporting import Reporter
+from corun.training.task import Task
 
 
 class TrainingDivergedError(CorunError):
     """The loss or a gradient is not finite; no checkpoint was written since."""
-
-
-@dataclass(frozen=True)
-class LossTerms:
-    """The loss of one part of a batch.
-
-    Attributes:
-        total: what is minimised.
-        parts: its named terms and other numbers to show, detached.
-    """
-
-    total: Tensor
-    parts: dict[str, float | Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Scores of the averaged weights.
-
-    Attributes:
-        scores: by name.
-        criterion: the number that decides which checkpoint is the best; higher is better.
-    """
-
-    scores: dict[str, float]
-    criterion: float
-
-
-@runtime_checkable
-class Batch(Protocol):
-    """What a task prepares for a step."""
-
-    @property
-    def names(self) -> list[str]:
-        """The files it was made of, for error messages."""
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What is trained."""
-
-    @property
-    def network(self) -> nn.Module:
-        """The network whose parameters are optimised."""
-
-    def prepare(self, step: int, part: int, rank: int, world: int) -> Any:
-        """The data of one part of a step, on the CPU; called from a background thread."""
-
-    def loss(self, network: nn.Module, batch: Any, step: int, part: int, rank: int) -> LossTerms:
-        """The loss of one part, on the network's device. ``network`` is the wrapped one."""
-
-    def after_step(self, network: nn.Module) -> None:
-        """Called after each optimiser step."""
-
-    def validate(self, network: nn.Module) -> Validation | None:
-        """Score the averaged weights; None if there is nothing to validate on."""
-
-    def pictures(self, network: nn.Module) -> dict[str, Tensor]:
-        """Named contact sheets (3,H,W) of what the averaged weights do."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """What the task must remember besides the network; called for the last checkpoint."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it; called before the first step, with an empty state where a run begins."""
-
-    def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
-        """Write the final weights."""
 
 
 def learning_rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
@@ -127,7 +63,8 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     Raises:
         TrainingDivergedError: the loss is not finite; names the step, the files and what to try.
         ConfigurationError: ``batch`` is not a multiple of ``accumulate``, or the checkpoint in the
-            folder belongs to another configuration.
+            folder belongs to another configuration or number of processes, or the network has
+            nothing to train.
         DeviceError: CUDA was asked for and is not there.
         DataError: ``run.folder`` cannot be written, or its disk is full.
         MissingExtraError: lightning is not installed.
@@ -136,7 +73,13 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
         raise ConfigurationError(
             f"run.batch ({run.batch}) must be a multiple of run.accumulate ({run.accumulate})"
         )
+    if not any(parameter.requires_grad for parameter in task.network.parameters()):
+        raise ConfigurationError(
+            f"{type(task.network).__name__}: has no parameters to train; choose another network"
+        )
     fabric = _launch(run)
+    with writing(run.folder):
+        run.folder.mkdir(parents=True, exist_ok=True)
     network = in_channels_last(task.network)
     average = WeightAverage(network, run.ema_decay)
     optimizer = torch.optim.AdamW(
@@ -148,23 +91,25 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     average.network.to(fabric.device)
     compiled = torch.compile(network) if run.compile else network
     wrapped, optimizer = fabric.setup(compiled, optimizer)
-    first = _resume(task, network, average, optimizer, run.folder, identity)
+    first = _resume(task, network, average, optimizer, run.folder, identity, fabric.world_size)
+    best = _best_so_far(run.folder, identity)
     fabric.barrier()  # nobody takes a step while another still restores what they share
-    best = first.best
     reporter = Reporter(
         run.folder,
         run.steps,
-        first.step,
+        first,
         enabled=fabric.is_global_zero,
         headline=getattr(task, "headline", ()),
     )
     executor = ThreadPoolExecutor(max(1, run.workers))
 
-    def save(step: int, name: str, best_score: float) -> None:
+    def save(step: int, name: str, score: _Best) -> None:
         if fabric.is_global_zero:
             content = {
                 "step": step,
-                "best": best_score,
+                "best": score.criterion,
+                "criterion": score.name,
+                "world": fabric.world_size,
                 "identity": identity,
                 "network": network.state_dict(),
                 "average": average.state_dict(),
@@ -172,13 +117,14 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
                 # Only the last checkpoint can be continued; a task may keep files beside it.
                 "task": task.state_dict() if name == LAST else {},
             }
-            save_atomically(content, run.folder / name)
+            with writing(run.folder):
+                save_atomically(content, run.folder / name)
         fabric.barrier()
 
-    batches = _batches(task, run, fabric, executor, first.step)
+    batches = _batches(task, run, fabric, executor, first)
     try:
-        with reporter:
-            for step in range(first.step, run.steps):
+        with _reporting(reporter):
+            for step in range(first, run.steps):
                 rate = learning_rate_at(step, run.steps, optimizer_config)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
@@ -188,6 +134,7 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
                     batch = next(batches)
                     names += batch.names
                     last_part = part == run.accumulate - 1
+                    torch.manual_seed(_seed_of(run.seed, step, part, fabric.global_rank))
                     with fabric.no_backward_sync(wrapped, enabled=not last_part):
                         terms = task.loss(wrapped, batch, step, part, fabric.global_rank)
                         fabric.backward(terms.total / run.accumulate)
@@ -201,34 +148,92 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
                 _require_finite(shown["loss"], float(norm), step, names, fabric)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+                _share_buffers(network, fabric)
                 average.update(network)
                 task.after_step(network)
                 done = step + 1
-                reporter.step(done, {**shown, "gradient norm": float(norm), "rate": rate})
+                with writing(run.folder):
+                    reporter.step(done, {**shown, "gradient norm": float(norm), "rate": rate})
+                # First of all the work of these steps is made safe.
+                if done % run.checkpoint_every == 0 or done == run.steps:
+                    save(done, LAST, best)
                 if done % run.validate_every == 0 or done == run.steps:
                     best = _validate(task, average.network, reporter, done, best, save, fabric)
                 pictured = run.picture_every and done % run.picture_every == 0
                 if fabric.is_global_zero and (pictured or done == run.steps):
-                    reporter.pictures(done, task.pictures(average.network))
-                if done % run.checkpoint_every == 0 or done == run.steps:
-                    save(done, LAST, best)
-    except OSError as error:
-        raise DataError(
-            f"{run.folder}: cannot be written ({error.strerror or error}); the last checkpoint is "
-            "intact: free some space or choose another run.folder"
-        ) from error
+                    sheets = task.pictures(average.network)
+                    with writing(run.folder):
+                        reporter.pictures(done, sheets)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
     if fabric.is_global_zero:
-        facts = {"steps": run.steps, "best": best, "hardware": describe_hardware(fabric)}
-        task.finish(average.network, run.folder, facts)
+        _finish(task, average, run, fabric)
     fabric.barrier()
 
 
 @dataclass(frozen=True)
-class _Start:
-    step: int = 0
-    best: float = -math.inf
+class _Best:
+    """The best validation so far; the file best.ckpt holds its weights."""
+
+    criterion: float = -math.inf
+    name: str = ""
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a failure to write there into one line; a task's own work stays outside.
+
+    Raises:
+        DataError: names the file or the folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or folder}: cannot be written ({error.strerror or error}); the last "
+            "checkpoint, if there is one, is intact: free some space or choose another run.folder"
+        ) from error
+
+
+@contextmanager
+def _reporting(reporter: Reporter) -> Iterator[None]:
+    with writing(reporter.folder):
+        reporter.__enter__()
+    try:
+        yield
+    finally:
+        reporter.__exit__(None, None, None)
+
+
+def _seed_of(seed: int, step: int, part: int, rank: int) -> int:
+    """What torch's global generator starts from in one part of a step."""
+    return int(np.random.SeedSequence((seed, 6, step, part, rank)).generate_state(1)[0])
+
+
+def _share_buffers(network: nn.Module, fabric: Any) -> None:
+    """Give all processes the running statistics of the first, as the next forward pass would.
+
+    Each process has its own until then, and the average and the teacher would drift apart.
+    """
+    if fabric.world_size > 1:
+        for buffer in network.buffers():
+            torch.distributed.broadcast(buffer, src=0)
+
+
+def _finish(task: Task, average: WeightAverage, run: RunConfig, fabric: Any) -> None:
+    """Write the last weights, and the best ones where there was a validation."""
+    facts: dict[str, Any] = {"steps": run.steps, "hardware": describe_hardware(fabric)}
+    best = run.folder / BEST
+    content = load_checkpoint(best) if best.exists() else {}
+    if content:
+        facts |= {"best": content["best"], "best step": content["step"]}
+        facts["criterion"] = content.get("criterion", "")
+    with writing(run.folder):
+        task.finish(average.network, run.folder, facts)
+        if content:
+            (run.folder / "best").mkdir(exist_ok=True)
+            average.load_state_dict(content["average"])
+            task.finish(average.network, run.folder / "best", {**facts, "steps": content["step"]})
 
 
 def _launch(run: RunConfig) -> Any:
@@ -251,7 +256,8 @@ def _launch(run: RunConfig) -> Any:
         accelerator=accelerator,
         devices=local,
         num_nodes=max(1, world // local),
-        strategy="ddp" if world > 1 else "auto",
+        # A network may have parameters that no loss reaches (a transmission without a use).
+        strategy="ddp_find_unused_parameters_true" if world > 1 else "auto",
         precision="bf16-mixed" if run.precision == "bfloat16" else "32-true",
     )
     fabric.launch()
@@ -265,23 +271,39 @@ def _resume(
     optimizer: Any,
     folder: Path,
     identity: str,
-) -> _Start:
+    world: int,
+) -> int:
+    """Restore the last checkpoint, if there is one; how many steps were done."""
     for torn in folder.glob(f".{LAST}.*.partial"):
         torn.unlink(missing_ok=True)  # left by a process that was killed while it wrote
     path = folder / LAST
     if not path.exists():
         task.load_state_dict({})
-        return _Start()
+        return 0
     content = load_checkpoint(path)
     if content["identity"] != identity:
         raise ConfigurationError(
             f"{path}: belongs to another configuration; use another run.folder, or move it away"
         )
+    if content.get("world", world) != world:
+        raise ConfigurationError(
+            f"{path}: made by {content['world']} processes, not {world}; start as many again, or "
+            "use another run.folder"
+        )
     network.load_state_dict(content["network"])
     average.load_state_dict(content["average"])
     optimizer.load_state_dict(content["optimizer"])
     task.load_state_dict(content["task"])
-    return _Start(content["step"], content["best"])
+    return int(content["step"])
+
+
+def _best_so_far(folder: Path, identity: str) -> _Best:
+    """What best.ckpt is of; nothing where it is of another configuration or an older version."""
+    path = folder / BEST
+    content = load_checkpoint(path) if path.exists() else {}
+    if content.get("identity") != identity or "criterion" not in content:
+        return _Best()
+    return _Best(content["best"], content["criterion"])
 
 
 def _batches(
@@ -330,19 +352,24 @@ def _validate(
     network: nn.Module,
     reporter: Reporter,
     done: int,
-    best: float,
+    best: _Best,
     save: Any,
     fabric: Any,
-) -> float:
-    result = task.validate(network) if fabric.is_global_zero else None
-    criterion = torch.tensor(-math.inf if result is None else result.criterion)
-    criterion_value = float(fabric.broadcast(criterion))
-    if result is not None:
-        reporter.validation(done, result.scores)
-    if criterion_value > best:
-        best = criterion_value
-        save(done, BEST, best)
-    return best
+) -> _Best:
+    """Score the averaged weights; a number of another name than the best's replaces it."""
+    found = best
+    if fabric.is_global_zero:
+        result = task.validate(network)
+        if result is not None:
+            with writing(reporter.folder):
+                reporter.validation(done, result.scores)
+            comparable = result.criterion_name == best.name
+            if result.criterion > (best.criterion if comparable else -math.inf):
+                found = _Best(result.criterion, result.criterion_name)
+    agreed: _Best = fabric.broadcast(found)
+    if agreed != best:
+        save(done, BEST, agreed)
+    return agreed
 
 
 def describe_hardware(fabric: Any) -> str:

@@ -31,16 +31,14 @@ from corun.training.configuration import (
     Strict,
     load_configuration,
 )
-from corun.training.engine import LossTerms, Validation, train
+from corun.training.engine import train
+from corun.training.task import LossTerms, Validation
 from corun.training.validation import (
     ValidationConfig,
     require_validation_data,
     synthetic_scores,
     synthetic_sheet,
 )
-
-DENSITY_BLOCK = 32
-"""Side of the blocks of the density's map, pixels; the loss uses only the whole picture's."""
 
 
 class PretrainLossConfig(Strict):
@@ -162,7 +160,7 @@ class Pretraining:
             parts["contrastive"] = self._contrastive(scene, haze)
             total = total + weights.contrastive * parts["contrastive"]
         if self.density is not None:
-            D = self.density.to(scene.device).score(scene, DENSITY_BLOCK).overall
+            D = self.density.to(scene.device).overall(scene)
             parts["density"] = density_loss((D - weights.density_target).clamp(min=0))
             total = total + weights.density * parts["density"]
         return LossTerms(total, {name: value.detach() for name, value in parts.items()})
@@ -193,7 +191,8 @@ class Pretraining:
     def validate(self, network: nn.Module) -> Validation | None:
         """PSNR and SSIM on fixed synthetic haze over the validation photos."""
         scores = synthetic_scores(network, self.config.validation)
-        return None if scores is None else Validation(scores, scores["PSNR"])
+        name = f"PSNR on {self.config.validation.clean}"
+        return None if scores is None else Validation(scores, scores["PSNR"], name)
 
     def pictures(self, network: nn.Module) -> dict[str, Tensor]:
         """Hazy, dehazed, target of some validation photos; real photos before and after."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import sys
+from functools import cache, lru_cache
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.images import list_images, read_rgb
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
-from corun.errors import DataError
+from corun.errors import DataError, ImageFileError
 from corun.metrics.full_reference import psnr, ssim
 from corun.networks.outputs import read_output
 from corun.physics.transmission import DepthConvention
@@ -131,11 +132,27 @@ def synthetic_sheet(network: nn.Module, config: ValidationConfig) -> dict[str, T
         chosen = photos[:: max(1, len(photos) // config.shown)][: config.shown]
         pairs = []
         for path in chosen:
-            hazy = centre_crop(read_rgb(path), 320)
-            scene = dehazed(network, hazy[None])[0]
-            pairs.append(torch.cat((hazy, scene), 2))
-        sheets["real"] = torch.cat(pairs, 1)
+            hazy = real_crop(path)
+            if hazy is not None:
+                scene = dehazed(network, hazy[None])[0]
+                pairs.append(torch.cat((hazy, scene), 2))
+        if pairs:
+            sheets["real"] = torch.cat(pairs, 1)
     return sheets
+
+
+def real_crop(path: Path, side: int = 320) -> Float[Tensor, "3 s s"] | None:
+    """The middle of a real photo, RGB in [0,1]; None, said once, if the photo cannot be read."""
+    try:
+        return centre_crop(read_rgb(path), side)
+    except ImageFileError as error:
+        _say_once(f"skipped in validation: {error}")
+        return None
+
+
+@cache
+def _say_once(message: str) -> None:
+    sys.stderr.write(f"{message}\n")
 
 
 def dehazed(network: nn.Module, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
