@@ -34,6 +34,9 @@ class MeanDensity:
     name = "mean dark channel"
     differentiable = True
 
+    def overall(self, image: Tensor) -> Tensor:
+        return image.amin(1).flatten(1).mean(1)
+
     def score(self, image: Tensor, block: int) -> Scores:
         dark = image.amin(1, keepdim=True)
         return Scores(dark.flatten(1).mean(1), block_means(dark, block).clamp(0, 1))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -17,6 +20,7 @@ from corun.colabator.evaluators.choice import (
 )
 from corun.colabator.evaluators.clip import ClipDensity, DegradationController, prepare
 from corun.colabator.evaluators.embedded import embedded_density, embedded_quality
+from corun.colabator.evaluators.hazdesnet import HazDesNetDensity
 from corun.colabator.evaluators.natural_scene import (
     FEATURES,
     block_features,
@@ -29,6 +33,7 @@ from corun.colabator.evaluators.protocols import DensityEvaluator, QualityEvalua
 from corun.data.images import read_depth, read_rgb
 from corun.data.scenes import render_scene
 from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.networks.hazdesnet import HazDesNet, map_index
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import depth_to_transmission
 
@@ -165,10 +170,38 @@ def test_a_pristine_model_is_fitted_written_and_read(tmp_path: Path) -> None:
     (again,) = load_models(tmp_path / "q.json")
     torch.testing.assert_close(again.precision, models[0].precision, rtol=1e-4, atol=1e-4)
     chosen = build_quality(QualityChoice(weights=tmp_path / "q.json"))
-    assert chosen.name == "natural-scene q.json"
+    (tmp_path / "q.json").rename(tmp_path / "renamed.json")
+    assert build_quality(QualityChoice(weights=tmp_path / "renamed.json")).name == chosen.name
+    assert chosen.name != embedded_quality().name
     assert block_features(torch.rand(1, 3, 40, 64), 32).shape == (1, 4, FEATURES)
     with pytest.raises(DataError, match="too few"):
         fit_folder(tmp_path, side=64, block_sizes=(32,), photos=5)
+
+
+def test_fitting_leaves_out_what_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    for seed in range(21):
+        pixels = (render_scene(64, 64, seed).image * 255).byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / f"{seed:02d}.png")
+    (tmp_path / "00.png").write_bytes(b"not a picture")
+    (model,) = fit_folder(tmp_path, side=64, block_sizes=(32,))
+    assert capsys.readouterr().err.count("00.png") == 1
+    save_models(tmp_path / "q.json", [model], "rendered")
+    before = (tmp_path / "q.json").read_text()
+    original = Path.write_text
+
+    def torn(self: Path, data: str, *args: object, **kwargs: object) -> int:
+        original(self, data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", torn)
+    with pytest.raises(WeightsError, match=r"q\.json: cannot be written"):
+        save_models(tmp_path / "q.json", [model], "again")
+    assert (tmp_path / "q.json").read_text() == before
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_small_blocks_are_refused() -> None:
@@ -177,12 +210,124 @@ def test_small_blocks_are_refused() -> None:
 
 
 def test_pyiqa_is_optional() -> None:
-    pytest.importorskip("corun")
     try:
         import pyiqa  # noqa: F401
     except ImportError:
         with pytest.raises(ConfigurationError, match="pip install pyiqa"):
             build_quality(QualityChoice(kind="pyiqa"))
+
+
+class StandInMetric(nn.Module):
+    """The face of pyiqa's InferenceModel: a hundred times the mean brightness."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.lower_better = name in ("niqe", "brisque")
+        self.metric_mode = "FR" if name == "psnr" else "NR"
+        self.gain = nn.Parameter(torch.tensor(100.0))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.gain * image.flatten(1).mean(1, keepdim=True)
+
+
+@pytest.fixture
+def pyiqa(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = ModuleType("pyiqa")
+    stand_in.list_models = lambda: ["musiq", "niqe", "psnr", "brisque"]  # type: ignore[attr-defined]
+    stand_in.create_metric = StandInMetric  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "pyiqa", stand_in)
+
+
+def test_a_pyiqa_metric_as_quality(pyiqa: None) -> None:
+    pictures = torch.stack([torch.full((3, 64, 48), v) for v in (0.1, 0.9)])
+    musiq = build_quality(QualityChoice(kind="pyiqa"))
+    scores = musiq.score(pictures, 32)
+    torch.testing.assert_close(scores.overall, torch.tensor([0.1, 0.9]))
+    torch.testing.assert_close(scores.blocks[:, 0, 1, 1], torch.tensor([0.1, 0.9]))
+    niqe = build_quality(QualityChoice(kind="pyiqa", metric="niqe", range=(100.0, 0.0)))
+    torch.testing.assert_close(niqe.score(pictures, 32).overall, torch.tensor([0.9, 0.1]))
+    other = build_quality(QualityChoice(kind="pyiqa", metric="niqe", range=(50.0, 0.0)))
+    assert len({musiq.name, niqe.name, other.name}) == 3
+
+
+@pytest.mark.parametrize(
+    ("metric", "limits", "message"),
+    [
+        ("niqe", (0.0, 100.0), "niqe is better when lower"),
+        ("musiq", (100.0, 0.0), "musiq is better when higher"),
+        ("niqe", None, "give .worst, best. of niqe"),
+        ("psnr", (0.0, 50.0), "compares with a reference"),
+        ("musiq", (1.0, 1.0), "are the same"),
+        ("nothing", (0.0, 1.0), "no metric 'nothing'"),
+    ],
+)
+def test_pyiqa_metrics_that_cannot_be_a_quality(
+    pyiqa: None, metric: str, limits: tuple[float, float] | None, message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        build_quality(QualityChoice(kind="pyiqa", metric=metric, range=limits))
+
+
+def test_the_overall_density_alone_is_that_of_the_scores(density: DensityEvaluator) -> None:
+    image = torch.rand(2, 3, 40, 56, generator=torch.Generator().manual_seed(0))
+    fade = build_density(DensityChoice(kind="fade"))
+    torch.manual_seed(0)
+    for evaluator in (density, HazDesNetDensity(HazDesNet().eval()), fade):
+        assert torch.equal(evaluator.overall(image), evaluator.score(image, 32).overall)
+
+
+@pytest.mark.parametrize("size", [(304, 304), (72, 100)])
+def test_fades_blocks_lie_where_the_pictures_do(size: tuple[int, int]) -> None:
+    """Haze in the last, partial column of blocks only must be read there only."""
+    image = 0.9 * torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    edge = size[1] // 32 * 32
+    image[..., edge:] = 0.8 + 0.1 * image[..., edge:]
+    blocks = build_density(DensityChoice(kind="fade")).score(image, 32).blocks
+    assert blocks.shape[-1] == size[1] // 32 + 1
+    last, rest = blocks[..., :-1, -1], blocks[..., :-1, :-2]
+    assert float(last.min()) > 2 * float(rest.max())
+
+
+def test_hazdesnets_blocks_lie_where_the_pictures_do() -> None:
+    """A map that is the column of its receptive field's centre, block by block."""
+
+    class Columns(HazDesNet):
+        def forward(self, image: Tensor) -> Tensor:
+            rows, columns = ((side - 4) // 2 - 13 for side in image.shape[-2:])
+            centres = 2 * torch.arange(columns, dtype=torch.float32) + 15.5
+            return centres.expand(len(image), 1, rows, columns)
+
+    scores = HazDesNetDensity(Columns()).score(torch.rand(1, 3, 64, 144), 32)
+    assert scores.blocks.shape == (1, 1, 2, 5)
+    expected = [32 * i + 15.5 for i in range(1, 4)]
+    torch.testing.assert_close(scores.blocks[0, 0, 0, 1:4], torch.tensor(expected))
+    index = map_index(144, 57)
+    assert index[15] == index[16] == 0
+    assert index[17] == 1
+    assert index[143] == 56
+
+
+def test_evaluators_are_named_by_what_they_hold(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    one, other = HazDesNet().eval(), HazDesNet().eval()
+    assert HazDesNetDensity(one).name == HazDesNetDensity(copy.deepcopy(one)).name
+    assert HazDesNetDensity(one).name != HazDesNetDensity(other).name
+    assert len(embedded_density().name.split()[-1]) == 12
+
+
+def test_damaged_clip_weights_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("open_clip")
+    (tmp_path / "text.pt").write_text("hello")
+    (tmp_path / "empty.pt").touch()
+    for name in ("text.pt", "empty.pt"):
+        choice = DensityChoice(kind="clip", model="ViT-S-32-alt", pretrained=str(tmp_path / name))
+        with pytest.raises(WeightsError, match=rf"{name}: CLIP ViT-S-32-alt cannot be loaded"):
+            build_density(choice)
+
+
+def test_a_controller_needs_a_transformer() -> None:
+    with pytest.raises(ConfigurationError, match="image tower is a transformer"):
+        DegradationController(nn.Sequential(nn.Conv2d(3, 4, 3)))
 
 
 class TinyTower(nn.Module):

@@ -205,7 +205,7 @@ class Adaptation:
             if weight and self.density.differentiable:
                 if weigh.density_gradient == "contrast":
                     scene = with_fixed_colours(scene)
-                D = self.density.score(scene, weigh.block).overall
+                D = self.density.overall(scene)
                 parts[name] = density_loss((D - weigh.density_target).clamp(min=0))
                 total = total + weight * parts[name]
         shown = {name: value.detach() for name, value in parts.items()}

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from corun.errors import MissingExtraError, WeightsError
@@ -76,6 +76,14 @@ class HazDesNet(nn.Module):
         pooled = (F.max_pool2d(features, 5, 1), F.avg_pool2d(features, 5, 1))
         density: Tensor = torch.sigmoid(self.density(torch.cat(pooled, 1)))
         return density
+
+
+def map_index(side: int, count: int) -> Int64[Tensor, " s"]:
+    """Which of a map's ``count`` values along one side is centred nearest to each pixel.
+
+    Value k sees the pixels 2k … 2k+31, so its centre lies between the pixels 2k+15 and 2k+16.
+    """
+    return ((torch.arange(side) - 15) // 2).clamp(0, count - 1)
 
 
 def load_hazdesnet(path: Path | str) -> HazDesNet:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from corun.colabator.evaluators.protocols import DensityEvaluator, QualityEvaluator
 from corun.errors import ConfigurationError
@@ -44,7 +44,8 @@ class QualityChoice(BaseModel):
         kind: ``embedded``: natural-scene statistics; ``pyiqa``: a no-reference metric of pyiqa.
         weights: embedded: a pristine model of your own.
         metric: pyiqa: the metric's name there, for example ``musiq``.
-        range: pyiqa: the metric's values that become 0 and 1, worst first.
+        range: pyiqa: the metric's values that become 0 and 1, worst first; known for musiq and
+            clipiqa.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +53,7 @@ class QualityChoice(BaseModel):
     kind: Literal["embedded", "pyiqa"] = "embedded"
     weights: Path | None = None
     metric: str = "musiq"
-    range: tuple[float, float] = Field((0.0, 100.0))
+    range: tuple[float, float] | None = None
 
 
 def build_density(choice: DensityChoice) -> DensityEvaluator:

@@ -13,8 +13,8 @@ under ``visual_control.transformer.transformer.``, the projections under
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +26,8 @@ from corun.colabator.evaluators.choice import DensityChoice
 from corun.colabator.evaluators.protocols import Scores, block_count, cut_blocks
 from corun.errors import ConfigurationError, MissingExtraError, WeightsError
 from corun.networks.adapters import read_state
+from corun.networks.checkpoints import DAMAGE
+from corun.networks.fingerprint import fingerprint, values_fingerprint
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
@@ -50,14 +52,18 @@ class DegradationController(nn.Module):
 
     Args:
         visual: CLIP's image tower, with its blocks in ``visual.transformer.resblocks``.
+
+    Raises:
+        ConfigurationError: the image tower is not a transformer.
     """
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
         self.visual = visual
         self.control = copy.deepcopy(visual)
+        blocks = _blocks(visual)
         width = int(self.visual.transformer.width)  # type: ignore[union-attr,arg-type]
-        self.projections = nn.ModuleList(nn.Linear(width, width) for _ in _blocks(visual))
+        self.projections = nn.ModuleList(nn.Linear(width, width) for _ in blocks)
         for parameter in self.projections.parameters():
             nn.init.zeros_(parameter)
 
@@ -145,6 +151,10 @@ class ClipDensity:
         self._size, self._towers = size, towers
         self.name = name
 
+    def overall(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        """D of pictures."""
+        return self._density(image)
+
     def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
         """D of pictures, and of their blocks as pictures of their own (without a gradient)."""
         with torch.no_grad():
@@ -163,7 +173,9 @@ class ClipDensity:
     def _density(self, image: Tensor) -> Tensor:
         with torch.autocast(image.device.type, enabled=False):
             features = F.normalize(self._encode(prepare(image.float(), self._size)), dim=-1)
-            return torch.softmax(self._scale * features @ self._texts.T, -1)[:, self._hazy]
+            shares = torch.softmax(self._scale * features @ self._texts.T, -1)
+            density: Tensor = shares[:, self._hazy]
+            return density
 
 
 def prepare(image: Float[Tensor, "b 3 h w"], size: int) -> Float[Tensor, "b 3 s s"]:
@@ -196,18 +208,24 @@ def open_clip_density(choice: DensityChoice) -> ClipDensity:
         raise MissingExtraError(f"open_clip ({error})", "clip") from error
     try:
         model = open_clip.create_model(choice.model, pretrained=choice.pretrained)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, pickle.UnpicklingError, *DAMAGE) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(
-            f"{choice.pretrained}: CLIP {choice.model} cannot be loaded "
-            f"({str(error).splitlines()[0]}); give a local weights file of this model"
+            f"{choice.pretrained}: CLIP {choice.model} cannot be loaded ({reason}); give a local "
+            "weights file of this model"
         ) from error
     model = model.eval().requires_grad_(False)
     prompts = choice.degradations or (choice.hazy_prompt, choice.clear_prompt)
     hazy = prompts.index("hazy") if choice.degradations else 0
     texts = encode_texts(model, open_clip.get_tokenizer(choice.model), prompts)
     scale = float(model.logit_scale.exp())
-    name = f"clip {choice.model} {Path(choice.pretrained).name}"
+
+    def named(kind: str, towers: nn.Module) -> str:
+        digits = values_fingerprint(fingerprint(towers), texts, hazy, scale)
+        return f"{kind} {choice.model} {digits}"
+
     if choice.weights is None:
+        name = named("clip", model.visual)
         return ClipDensity(model.encode_image, texts, hazy, scale, name, towers=model)
     controller = DegradationController(model.visual)
     controller.load_published(read_state(choice.weights), str(choice.weights))
@@ -217,7 +235,7 @@ def open_clip_density(choice: DensityChoice) -> ClipDensity:
         texts,
         hazy,
         scale,
-        f"da-{name} {choice.weights.name}",
+        named("da-clip", controller),
         towers=controller,
     )
 
@@ -231,8 +249,12 @@ def encode_texts(
 
 
 def _blocks(visual: nn.Module) -> nn.ModuleList:
-    blocks = visual.transformer.resblocks  # type: ignore[union-attr]
-    assert isinstance(blocks, nn.ModuleList)
+    blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
+    if not isinstance(blocks, nn.ModuleList):
+        raise ConfigurationError(
+            "evaluators.density.model: DA-CLIP's controller needs a CLIP whose image tower is a "
+            "transformer (the published one: ViT-B-32)"
+        )
     return blocks
 
 

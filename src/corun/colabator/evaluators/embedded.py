@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from torch import Tensor
 from corun.colabator.evaluators.natural_scene import NaturalSceneQuality, load_models
 from corun.colabator.evaluators.protocols import Scores, block_means
 from corun.networks.density_net import STRIDE, DensityNet, load_density_net
+from corun.networks.fingerprint import fingerprint, values_fingerprint
 
 DENSITY_FILE = "density.safetensors"
 QUALITY_FILE = "quality.json"
@@ -31,12 +34,20 @@ class EmbeddedDensity:
     def __init__(self, network: DensityNet, name: str = "density-net") -> None:
         self.network, self.name = network, name
 
+    def overall(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        """D of pictures, [0,1]."""
+        overall: Tensor = self._read(image).overall
+        return overall
+
+    def _read(self, image: Tensor) -> Any:
+        # The hand-made layer needs more digits than bfloat16 has.
+        with torch.autocast(image.device.type, enabled=False):
+            return self.network(image.float())
+
     def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
         """D of pictures and of their blocks, [0,1]."""
         height, width = image.shape[-2:]
-        # The hand-made layer needs more digits than bfloat16 has.
-        with torch.autocast(image.device.type, enabled=False):
-            density = self.network(image.float())
+        density = self._read(image)
         full = F.interpolate(density.map, scale_factor=STRIDE, mode="nearest")
         return Scores(density.overall, block_means(full[..., :height, :width], block))
 
@@ -52,9 +63,8 @@ def embedded_density(path: Path | None = None) -> EmbeddedDensity:
     Raises:
         WeightsError: the file is missing or of another layout.
     """
-    if path is None:
-        return EmbeddedDensity(load_density_net(shipped(DENSITY_FILE)))
-    return EmbeddedDensity(load_density_net(path), f"density-net {path.name}")
+    network = load_density_net(shipped(DENSITY_FILE) if path is None else path)
+    return EmbeddedDensity(network, f"density-net {fingerprint(network)}")
 
 
 def embedded_quality(path: Path | None = None) -> NaturalSceneQuality:
@@ -63,9 +73,9 @@ def embedded_quality(path: Path | None = None) -> NaturalSceneQuality:
     Raises:
         WeightsError: the file is missing or of another layout.
     """
-    if path is None:
-        return NaturalSceneQuality(load_models(shipped(QUALITY_FILE)))
-    return NaturalSceneQuality(load_models(path), f"natural-scene {path.name}")
+    models = load_models(shipped(QUALITY_FILE) if path is None else path)
+    numbers = [value for model in models for value in astuple(model)]
+    return NaturalSceneQuality(models, f"natural-scene {values_fingerprint(*numbers)}")
 
 
 def shipped(name: str) -> Path:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
+import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
-from corun.colabator.evaluators.protocols import Scores, block_count
+from corun.colabator.evaluators.protocols import Scores, pixel_block_means
 from corun.errors import MissingExtraError
 
 PATCH = 8
@@ -23,7 +26,6 @@ class FadeDensity:
         MissingExtraError: fade-python is not installed.
     """
 
-    name = "fade"
     differentiable = False
 
     def __init__(self) -> None:
@@ -32,19 +34,31 @@ class FadeDensity:
         except ImportError as error:
             raise MissingExtraError("fade-python", "metrics") from error
         self._fade = fade_array
+        self.name = f"fade {version('fade-python')}"
+
+    @torch.no_grad()
+    def overall(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        """D of pictures."""
+        found = torch.tensor([float(self._fade(_levels(picture))) for picture in image])
+        return (found / (1 + found)).to(image.device)
 
     @torch.no_grad()
     def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
-        """D of pictures and, from FADE's density map of 8×8 patches, of their blocks."""
+        """D of pictures and, from FADE's density map of 8×8 patches, of their blocks.
+
+        Pixels beyond the last whole patch count as part of it.
+        """
         height, width = image.shape[-2:]
-        rows, columns = block_count(height, block), block_count(width, block)
         overall, blocks = [], []
         for picture in image:
-            levels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-            value, density_map = self._fade(levels, return_map=True)
+            value, density_map = self._fade(_levels(picture), return_map=True)
             overall.append(float(value))
             density = torch.from_numpy(density_map.astype("float32"))[None, None]
-            blocks.append(F.adaptive_avg_pool2d(density, (rows, columns)))
+            rows, columns = (
+                (torch.arange(side) // PATCH).clamp(max=count - 1)
+                for side, count in zip((height, width), density.shape[-2:], strict=True)
+            )
+            blocks.append(pixel_block_means(density, rows, columns, block))
         F_overall = torch.tensor(overall).to(image.device)
         F_blocks = torch.cat(blocks).to(image.device).clamp(min=0)
         return Scores(F_overall / (1 + F_overall), F_blocks / (1 + F_blocks))
@@ -52,3 +66,11 @@ class FadeDensity:
     def to(self, device: torch.device) -> FadeDensity:
         """Nothing to move."""
         return self
+
+
+def _levels(picture: Float[Tensor, "3 h w"]) -> NDArray[np.uint8]:
+    """As FADE wants it: 8-bit RGB, (h,w,3)."""
+    levels: NDArray[np.uint8] = (
+        (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    )
+    return levels

@@ -22,6 +22,8 @@ photo has Q = ½.
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +36,7 @@ from torch import Tensor
 
 from corun.colabator.evaluators.protocols import Scores, block_count
 from corun.data.images import list_images, read_rgb
-from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.errors import ConfigurationError, DataError, ImageFileError, WeightsError
 from corun.statistics.natural_scene import (
     NEIGHBOURS,
     SignedMoments,
@@ -207,6 +209,8 @@ def fit_folder(
 ) -> list[PristineModel]:
     """Fit models to the central squares of a folder of clear photos.
 
+    A photo that cannot be read is named on standard error and left out.
+
     Args:
         folder: clear photos.
         side: of the squares, pixels; a smaller photo is used whole.
@@ -214,13 +218,17 @@ def fit_folder(
         photos: how many are used, evenly spread; 0 for all.
 
     Raises:
-        DataError: the folder is missing or holds too few photos.
+        DataError: the folder is missing or holds too few photos that can be read.
     """
     paths = list_images(folder)
     step = max(1, len(paths) // photos) if photos else 1
     features: dict[int, list[Tensor]] = {block: [] for block in block_sizes}
     for path in paths[::step]:
-        photo = read_rgb(path)
+        try:
+            photo = read_rgb(path)
+        except ImageFileError as error:
+            sys.stderr.write(f"skipped: {error}\n")
+            continue
         top, left = (max(0, (length - side) // 2) for length in photo.shape[-2:])
         square = photo[None, :, top : top + side, left : left + side]
         for block in block_sizes:
@@ -229,7 +237,11 @@ def fit_folder(
 
 
 def save_models(path: Path, models: Sequence[PristineModel], about: str) -> None:
-    """Write models as numbers: JSON, six digits."""
+    """Write models as numbers: JSON, six digits; the file is whole or not there.
+
+    Raises:
+        WeightsError: it cannot be written.
+    """
 
     def digits(values: Tensor) -> list[float]:
         return [float(f"{v:.6g}") for v in values.flatten().tolist()]
@@ -249,8 +261,16 @@ def save_models(path: Path, models: Sequence[PristineModel], about: str) -> None
             for m in models
         ],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if partial.parent.is_dir():
+            partial.unlink(missing_ok=True)
 
 
 def load_models(path: Path) -> list[PristineModel]:

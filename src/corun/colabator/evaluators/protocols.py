@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 
@@ -32,11 +32,14 @@ class DensityEvaluator(Protocol):
 
     @property
     def name(self) -> str:
-        """What stands behind it, in a few words; pools of different names do not mix."""
+        """What stands behind it, with digits of its weights; pools of other names do not mix."""
 
     @property
     def differentiable(self) -> bool:
-        """Whether ``overall`` has a gradient, so that it can be a loss."""
+        """Whether :meth:`overall` has a gradient, so that it can be a loss."""
+
+    def overall(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        """D of whole RGB pictures in [0,1], on their device; the same as of :meth:`score`."""
 
     def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
         """Score RGB pictures in [0,1], on their device, with blocks of ``block`` pixels."""
@@ -51,7 +54,7 @@ class QualityEvaluator(Protocol):
 
     @property
     def name(self) -> str:
-        """What stands behind it, in a few words; pools of different names do not mix."""
+        """What stands behind it, with digits of its weights; pools of other names do not mix."""
 
     def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
         """Score RGB pictures in [0,1], on their device, with blocks of ``block`` pixels."""
@@ -68,6 +71,23 @@ def block_count(side: int, block: int) -> int:
 def block_means(values: Float[Tensor, "b 1 h w"], block: int) -> Float[Tensor, "b 1 m n"]:
     """Mean of each block of a map; partial blocks average what is there of them."""
     return F.avg_pool2d(values, block, ceil_mode=True, count_include_pad=False)
+
+
+def pixel_block_means(
+    values: Float[Tensor, "b 1 r c"],
+    rows: Int64[Tensor, " h"],
+    columns: Int64[Tensor, " w"],
+    block: int,
+) -> Float[Tensor, "b 1 m n"]:
+    """Mean over the pixels of each block, where every pixel takes its value from a coarser map.
+
+    Args:
+        values: the map.
+        rows: which row of the map each row of pixels reads.
+        columns: which column of the map each column of pixels reads.
+        block: side of the blocks, pixels.
+    """
+    return block_means(values[:, :, rows][..., columns], block)
 
 
 def cut_blocks(

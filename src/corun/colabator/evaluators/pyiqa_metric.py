@@ -10,6 +10,10 @@ from torch import Tensor
 
 from corun.colabator.evaluators.protocols import Scores, cut_blocks
 from corun.errors import ConfigurationError, WeightsError
+from corun.networks.fingerprint import fingerprint, values_fingerprint
+
+KNOWN_RANGES = {"musiq": (0.0, 100.0), "clipiqa": (0.0, 1.0)}
+"""(worst, best) of metrics whose scale is fixed by what they were trained on."""
 
 
 class PyiqaQuality:
@@ -17,14 +21,16 @@ class PyiqaQuality:
 
     Args:
         metric: its name in pyiqa; the paper uses ``musiq``.
-        value_range: (worst, best): the values that become 0 and 1.
+        value_range: (worst, best): the values that become 0 and 1; without, the one of
+            :data:`KNOWN_RANGES`.
 
     Raises:
-        ConfigurationError: pyiqa is not installed, or knows no such metric.
+        ConfigurationError: pyiqa is not installed, knows no such metric, the metric needs a
+            reference, its range is not known, or the range is upside down.
         WeightsError: the metric's own weights cannot be loaded.
     """
 
-    def __init__(self, metric: str, value_range: tuple[float, float]) -> None:
+    def __init__(self, metric: str, value_range: tuple[float, float] | None = None) -> None:
         try:
             import pyiqa
         except ImportError as error:
@@ -32,6 +38,11 @@ class PyiqaQuality:
                 "evaluators.quality: pyiqa is not installed; it is not part of any extra because "
                 "of its licence: pip install pyiqa, or set kind: embedded"
             ) from error
+        value_range = value_range or KNOWN_RANGES.get(metric)
+        if value_range is None:
+            raise ConfigurationError(
+                f"evaluators.quality.range: give [worst, best] of {metric}; it is not known here"
+            )
         if value_range[0] == value_range[1]:
             raise ConfigurationError("evaluators.quality.range: worst and best are the same")
         if metric not in pyiqa.list_models():
@@ -43,7 +54,19 @@ class PyiqaQuality:
                 f"pyiqa's {metric}: its weights cannot be loaded ({error}); fetch them once where "
                 "there is a network, pyiqa keeps them in its cache"
             ) from error
-        self.name = f"pyiqa {metric}"
+        mode, lower = self._metric.metric_mode, bool(self._metric.lower_better)
+        if mode != "NR":
+            raise ConfigurationError(
+                f"evaluators.quality.metric: {metric} compares with a reference; real photos have "
+                "none, so choose a no-reference metric"
+            )
+        if lower != (value_range[1] < value_range[0]):
+            direction = "lower" if lower else "higher"
+            raise ConfigurationError(
+                f"evaluators.quality.range: {metric} is better when {direction}"
+                f", but {list(value_range)} says the opposite; give the worst value first"
+            )
+        self.name = f"pyiqa {metric} {values_fingerprint(fingerprint(self._metric), value_range)}"
         self._range = value_range
 
     @torch.no_grad()
