@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, WeightsError
 from corun.networks.adapters import SceneOnly, open_network, read_state, save_adapted
+from corun.networks.averaging import WeightAverage
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.dgun import Dgun
 from corun.networks.outputs import NetworkOutputError, read_output
@@ -26,6 +27,14 @@ class Brightener(nn.Module):
 
     def forward(self, hazy: Tensor) -> Tensor:
         return hazy * self.gain
+
+
+class Picky(Brightener):
+    """Takes sides that are multiples of 8 and at least 16 only."""
+
+    def forward(self, hazy: Tensor) -> Tensor:
+        assert all(side % 8 == 0 and side >= 16 for side in hazy.shape[-2:])
+        return super().forward(hazy)
 
 
 @pytest.fixture
@@ -104,13 +113,18 @@ def test_spandrel_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             scale = 4 if "4x" in path.name else 1
             if "unknown" in path.name:
                 raise ValueError("unsupported\nmany lines")
-            return ImageModelDescriptor(model=Brightener(1.5), scale=scale)
+            picky = "eights" in path.name
+            needs = SimpleNamespace(
+                multiple_of=8 if picky else 1, minimum=16 if picky else 0, square=False
+            )
+            model = Picky(1.5) if picky else Brightener(1.5)
+            return ImageModelDescriptor(model=model, scale=scale, size_requirements=needs)
 
     stand_in = ModuleType("spandrel")
     stand_in.ImageModelDescriptor = ImageModelDescriptor  # type: ignore[attr-defined]
     stand_in.ModelLoader = ModelLoader  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "spandrel", stand_in)
-    for name in ("restormer.pth", "4x.pth", "unknown.pth"):
+    for name in ("restormer.pth", "4x.pth", "unknown.pth", "eights.pth"):
         (tmp_path / name).touch()
     network = open_network(f"spandrel:{tmp_path / 'restormer.pth'}")
     assert isinstance(network, Brightener)
@@ -120,6 +134,18 @@ def test_spandrel_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         open_network(f"spandrel:{tmp_path / 'unknown.pth'}")
     with pytest.raises(WeightsError, match="no such file"):
         open_network(f"spandrel:{tmp_path / 'absent.pth'}")
+
+    padded = open_network(f"spandrel:{tmp_path / 'eights.pth'}")
+    for size in ((16, 24), (17, 30), (3, 5), (1, 1)):
+        hazy = torch.rand(2, 3, *size)
+        torch.testing.assert_close(padded(hazy).scene, 1.5 * hazy)
+    teacher = WeightAverage(padded, 0.5, warmup=False)
+    teacher.update(padded)
+    assert teacher.state_dict().keys() == {"gain", "__updates__"}
+    save_adapted(tmp_path / "w.safetensors", padded, {}, "spandrel:eights.pth")
+    assert read_state(tmp_path / "w.safetensors").keys() == {"gain"}
+    again = open_network(f"spandrel:{tmp_path / 'eights.pth'}", weights=tmp_path / "w.safetensors")
+    assert [name for name, _ in again.named_parameters()] == ["network.gain"]
 
 
 HAZY = torch.rand(2, 3, 4, 5)
@@ -149,6 +175,17 @@ def test_outputs_that_are_understood(output: object, has_transmission: bool) -> 
 def test_outputs_that_are_not_say_what_was_got(output: object, got: str) -> None:
     with pytest.raises(NetworkOutputError, match=rf"\(2, 3, 4, 5\).*returned {got}"):
         read_output(output, HAZY)
+
+
+def test_a_transmission_of_another_shape_is_not_dropped_silently() -> None:
+    for wrong in (T.expand(-1, 3, -1, -1), T[..., :2]):
+        with pytest.raises(NetworkOutputError, match=r"transmission must have the shape \(2, 1, 4"):
+            read_output((HAZY, wrong), HAZY)
+
+
+def test_a_network_without_parameters_cannot_be_trained() -> None:
+    with pytest.raises(ConfigurationError, match="dcp: has no parameters to train"):
+        open_network("dcp")
 
 
 def test_scene_only_normalises_what_a_network_returns() -> None:

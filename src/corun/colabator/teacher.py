@@ -30,8 +30,9 @@ class TeacherConfig(BaseModel):
 class Teacher:
     """f̄, the smoothed student: it starts as the student and follows it after each update.
 
-    Every process of a distributed run holds the same student after an update, and the average is
-    a function of the students it has seen, so the teachers of all processes are equal to the bit.
+    Every process of a distributed run holds the same student after an update (the engine gives
+    all the running statistics of the first), and the average is a function of the students it has
+    seen, so the teachers of all processes are equal to the bit.
 
     Args:
         student: copied, not kept.
@@ -68,7 +69,7 @@ class Teacher:
         return config.initial_decay + share * (config.decay - config.initial_decay)
 
     def follow(self, student: nn.Module) -> None:
-        """θ̄ ← d·θ̄ + (1 − d)·θ; whole-number buffers are copied."""
+        """θ̄ ← d·θ̄ + (1 − d)·θ, running statistics included; whole-number buffers are copied."""
         self._average.decay = self.decay_at(self.updates)
         self._average.update(student)
 

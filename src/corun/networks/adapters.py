@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -48,6 +49,47 @@ class SceneOnly(nn.Module):
         return read_output(self.network(hazy), hazy)
 
 
+class PaddedNetwork(nn.Module):
+    """A network called only at sizes it can take: padded by mirroring, cropped back.
+
+    Its weights keep their names, so that a file of them fits the network without this too.
+
+    Args:
+        network: maps a picture to one of the same size.
+        multiple: both sides are made multiples of this.
+        minimum: both sides are made at least this, pixels.
+        square: whether both sides must be equal.
+    """
+
+    def __init__(
+        self, network: nn.Module, multiple: int = 1, minimum: int = 0, *, square: bool = False
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.multiple, self.minimum, self.square = multiple, minimum, square
+
+    def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> NetworkOutput:
+        """Scene and transmission, as :class:`SceneOnly` gives them, at any size."""
+        sides = list(hazy.shape[-2:])
+        sizes = [-(-max(s, self.minimum) // self.multiple) * self.multiple for s in sides]
+        if self.square:
+            sizes = [max(sizes)] * 2
+        bottom, right = (size - side for size, side in zip(sizes, sides, strict=True))
+        mode = "reflect" if bottom < sides[0] and right < sides[1] else "replicate"
+        padded = F.pad(hazy, (0, right, 0, bottom), mode=mode)
+        scene, transmission = read_output(self.network(padded), padded)
+        crop = (..., slice(sides[0]), slice(sides[1]))
+        return NetworkOutput(scene[crop], None if transmission is None else transmission[crop])
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """The network's own."""
+        return self.network.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Into the network itself."""
+        return self.network.load_state_dict(*args, **kwargs)
+
+
 def open_network(
     specification: str,
     *,
@@ -62,7 +104,8 @@ def open_network(
         arguments: for the constructor of a built-in network or a class of the user's own.
 
     Raises:
-        ConfigurationError: the specification leads nowhere, or the arguments do not fit.
+        ConfigurationError: the specification leads nowhere, the arguments do not fit, or there is
+            nothing to train.
         WeightsError: the weights are missing, unreadable or of another network.
         MissingExtraError: spandrel is asked for and not installed.
     """
@@ -74,6 +117,10 @@ def open_network(
         network = _construct(_imported(specification), specification, arguments)
     else:
         network = load_network(specification).network
+    if not any(True for _ in network.parameters()):
+        raise ConfigurationError(
+            f"{specification}: has no parameters to train; choose another network"
+        )
     if weights is not None:
         _fill(network, read_state(weights), weights)
     return network.train().requires_grad_(True)
@@ -198,4 +245,8 @@ def _from_spandrel(path: Path) -> nn.Module:
         ) from error
     if not isinstance(descriptor, ImageModelDescriptor) or descriptor.scale != 1:
         raise WeightsError(f"{path}: not a network that maps a picture to one of the same size")
+    needs = descriptor.size_requirements
+    multiple, minimum, square = needs.multiple_of, needs.minimum, needs.square
+    if multiple > 1 or minimum > 1 or square:
+        return PaddedNetwork(descriptor.model, multiple, minimum, square=square)
     return descriptor.model  # type: ignore[no-any-return]

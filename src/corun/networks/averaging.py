@@ -33,7 +33,11 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Take one step towards ``network``; buffers and whole numbers are copied."""
+        """Take one step towards ``network``.
+
+        Parameters and floating-point buffers (running statistics) are averaged, whole numbers
+        and truth values copied.
+        """
         decay = self.current_decay()
         source = network.state_dict()
         for name, average in self.network.state_dict().items():

@@ -29,8 +29,9 @@ class NetworkOutput(NamedTuple):
 def read_output(output: object, hazy: Float[Tensor, "b 3 h w"]) -> NetworkOutput:
     """The scene and, if there is one, the transmission in what a network returned.
 
-    Understood are a tensor (B,3,H,W), a tuple or list whose first entry is one and whose second
-    may be a transmission (B,1,H,W), and a mapping with ``scene`` and perhaps ``transmission``.
+    Understood are a tensor (B,3,H,W), a tuple or list whose first entry is one and whose second,
+    if it is a tensor, is a transmission (B,1,H,W), and a mapping with ``scene`` and perhaps
+    ``transmission``.
 
     Args:
         output: what the network returned.
@@ -53,9 +54,12 @@ def read_output(output: object, hazy: Float[Tensor, "b 3 h w"]) -> NetworkOutput
             f"the network must return a clear batch of shape {wanted}, or (scene, transmission); "
             f"for a hazy batch of {tuple(hazy.shape)} it returned {got}"
         )
-    fits = isinstance(transmission, Tensor) and tuple(transmission.shape) == (
-        wanted[0],
-        1,
-        *wanted[2:],
-    )
-    return NetworkOutput(scene, transmission if fits else None)  # type: ignore[arg-type]
+    if not isinstance(transmission, Tensor):
+        return NetworkOutput(scene, None)
+    single = (wanted[0], 1, *wanted[2:])
+    if tuple(transmission.shape) != single:
+        raise NetworkOutputError(
+            f"the transmission must have the shape {single}, or be None; for a hazy batch of "
+            f"{tuple(hazy.shape)} the network returned {tuple(transmission.shape)} beside the scene"
+        )
+    return NetworkOutput(scene, transmission)
