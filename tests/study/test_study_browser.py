@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from corun.study import server as study_server
 from corun.study.server import StudyServer
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
@@ -63,8 +67,13 @@ def begin(browser: Any, server: StudyServer, code: str) -> None:
     wait(browser, lambda b: element(b, "trial").is_displayed())
 
 
+def open_for_answers(browser: Any) -> None:
+    wait(browser, lambda b: element(b, "answers").get_attribute("aria-busy") == "false")
+
+
 def answered(browser: Any, count: int) -> None:
     wait(browser, lambda b: element(b, "count").text.startswith(f"{count} of"))
+    open_for_answers(browser)
 
 
 def pictures_loaded(browser: Any) -> bool:
@@ -78,6 +87,7 @@ def test_scores_by_mouse_and_keys_and_coming_back(browser: Any, serve: Serve) ->
     server = serve("score")
     begin(browser, server, "ann")
     wait(browser, pictures_loaded)
+    open_for_answers(browser)
     browser.find_element(By.CSS_SELECTOR, "button[data-value='7']").click()
     answered(browser, 1)
     browser.find_element(By.TAG_NAME, "body").send_keys("0")  # ten
@@ -102,6 +112,7 @@ def test_pairs_by_arrow_keys(browser: Any, serve: Serve) -> None:
     server = serve("pairs")
     begin(browser, server, "bob")
     wait(browser, pictures_loaded)
+    open_for_answers(browser)
     body = browser.find_element(By.TAG_NAME, "body")
     shown = server.study.trials(server.votes.enrol("bob")[0])
     for count, key in enumerate((Keys.ARROW_LEFT, Keys.ARROW_RIGHT), 1):
@@ -117,11 +128,64 @@ def test_pairs_by_arrow_keys(browser: Any, serve: Serve) -> None:
 def test_a_double_click_is_one_vote(browser: Any, serve: Serve) -> None:
     server = serve("score")
     begin(browser, server, "eve")
+    open_for_answers(browser)
     browser.execute_script(
         "const b = document.querySelector(\"button[data-value='4']\"); b.click(); b.click();"
     )
     answered(browser, 1)
     assert len(server.votes.votes()) == 1
+
+
+SECOND_CLICK = """
+const done = arguments[0];
+const click = () => document.querySelector("button[data-value='4']").click();
+new MutationObserver((_, observer) => {
+  observer.disconnect();
+  setTimeout(() => { click(); setTimeout(done, 1500); }, 200);
+}).observe(document.getElementById("trial"), {attributes: true, attributeFilter: ["data-trial"]});
+click();
+"""
+
+
+def test_the_second_click_of_a_slow_double_click_answers_nothing(
+    browser: Any, serve: Serve
+) -> None:
+    """The next question is drawn between the two; its button lies where the other lay."""
+    server = serve("score")
+    begin(browser, server, "sam")
+    open_for_answers(browser)
+    browser.set_script_timeout(PATIENCE)
+    browser.execute_async_script(SECOND_CLICK)
+    assert len(server.votes.votes()) == 1
+    open_for_answers(browser)
+
+
+def test_nothing_is_answered_before_all_pictures_are_there(
+    browser: Any, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived = threading.Event()
+    encode = study_server.shown_png
+
+    def late(path: Path) -> bytes:
+        arrived.wait(PATIENCE)
+        return encode(path)
+
+    monkeypatch.setattr(study_server, "shown_png", late)
+    study_server._kept_png.cache_clear()
+    server = serve("pairs")
+    try:
+        begin(browser, server, "tom")
+        time.sleep(1)
+        button = browser.find_element(By.CSS_SELECTOR, "button[data-value='1']")
+        assert not button.is_enabled()
+        browser.find_element(By.TAG_NAME, "body").send_keys(Keys.ARROW_LEFT)
+        time.sleep(0.5)
+        assert server.votes.votes() == []
+    finally:
+        arrived.set()
+    open_for_answers(browser)
+    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.ARROW_LEFT)
+    answered(browser, 1)
 
 
 def test_no_request_leaves_the_server(browser: Any, serve: Serve) -> None:
@@ -145,6 +209,7 @@ def test_no_request_leaves_the_server(browser: Any, serve: Serve) -> None:
 def test_it_says_when_the_server_is_gone(browser: Any, serve: Serve) -> None:
     server = serve("score")
     begin(browser, server, "kim")
+    open_for_answers(browser)
     browser.execute_script("window.fetch = () => Promise.reject(new Error('gone'));")
     browser.find_element(By.TAG_NAME, "body").send_keys("5")
     wait(browser, lambda b: "Not stored" in element(b, "trouble").text)

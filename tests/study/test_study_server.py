@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -135,6 +136,43 @@ def test_impossible_answers_are_refused(serve: Serve, content: object, status: i
     client.state("/api/start", {"code": "ann"})
     assert client.ask("/api/vote", content)[0].status == status
     assert server.votes.votes() == []
+    client.close()
+
+
+def test_odd_requests_are_answered_plainly(serve: Serve) -> None:
+    server = serve("pairs")
+    client = Client(server)
+    client.state("/api/start", {"code": "ann"})
+    assert client.ask("/api/vote", b"[" * 4000)[0].status == 400
+    address = urlsplit(server.url)
+    for path, status in (
+        ("/picture/\xb2/0", 400),
+        ("/picture/0/\xb2", 404),
+        ("/picture/" + "9" * 5000 + "/0", 400),
+        ("http://[x", 400),
+    ):
+        with socket.create_connection((str(address.hostname), address.port)) as connection:
+            request = f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: {client.cookie}\r\n\r\n"
+            connection.sendall(request.encode("latin-1"))
+            assert connection.recv(4096).split()[1] == str(status).encode()
+    client.close()
+
+
+def test_a_picture_that_breaks_later_names_no_method(
+    serve: Serve, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server = serve("pairs")
+    client = Client(server)
+    trial = client.state("/api/start", {"code": "ann"})["trial"]
+    for own in server.study.pictures.values():
+        for path in own.values():
+            path.write_bytes(b"no picture")
+    reply, data = client.ask(f"/picture/{trial}/0")
+    assert reply.status == 500
+    assert b"ours" not in data
+    assert b"theirs" not in data
+    assert "p" in json.loads(data)["error"]
+    assert ".png: " in capfd.readouterr().err
     client.close()
 
 

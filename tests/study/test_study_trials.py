@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import sqlite3
 import threading
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,12 +21,15 @@ from corun.errors import DataError
 from corun.study.opinions import (
     bradley_terry,
     fit_strengths,
+    groups_of,
     mean_opinion_scores,
     results_csv,
     results_json,
     votes_csv,
     win_rates,
+    win_rates_csv,
 )
+from corun.study.shown_pictures import shown_pixels, shown_png
 from corun.study.trials import Trial, open_study
 from corun.study.votes import Vote, VoteStore
 
@@ -52,6 +59,40 @@ def test_photos_that_a_method_lacks_are_left_out_and_named(results: list[Path]) 
     study = open_study(results, "pairs")
     assert list(study.pictures) == ["p0", "p1"]
     assert study.left_out == ("p2: missing in theirs",)
+
+
+def test_pictures_that_cannot_be_shown_are_left_out_and_named(results: list[Path]) -> None:
+    broken = results[1] / "p1.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    Image.new("RGBA", (4, 4), (1, 2, 3, 4)).save(results[0] / "p2.png")
+    study = open_study(results, "pairs")
+    assert list(study.pictures) == ["p0"]
+    assert [line.partition(":")[0] for line in study.left_out] == ["p1", "p2"]
+    assert str(broken) in study.left_out[0]
+    assert "partly transparent" in study.left_out[1]
+    assert list(open_study(results, "score", limit=1).pictures) == ["p0"]
+    (results[0] / "p0.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"no photo can be shown; .*p0\.png"):
+        open_study(results, "pairs")
+
+
+def test_pictures_are_shown_upright_and_in_eight_bits(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3)).astype(np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # a quarter turn to the right
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=turned)
+    assert np.array_equal(shown_pixels(tmp_path / "turned.png"), np.rot90(pixels, -1))
+    deep = np.random.default_rng(1).integers(0, 65536, (6, 8, 3)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])
+    assert np.array_equal(shown_pixels(tmp_path / "deep.png"), np.round(deep / 257))
+    Image.fromarray(deep[..., 0]).save(tmp_path / "grey.png")
+    grey = np.round(deep[..., :1] / 257).repeat(3, axis=2)
+    assert np.array_equal(shown_pixels(tmp_path / "grey.png"), grey)
+    opaque = np.dstack([pixels, np.full((6, 8), 255, np.uint8)])
+    Image.fromarray(opaque).save(tmp_path / "alpha.png")
+    assert np.array_equal(shown_pixels(tmp_path / "alpha.png"), pixels)
+    with Image.open(io.BytesIO(shown_png(tmp_path / "turned.png"))) as image:
+        assert (image.mode, image.size, image.info) == ("RGB", (6, 8), {})
 
 
 def test_folders_that_do_not_make_a_study(results: list[Path], tmp_path: Path) -> None:
@@ -114,6 +155,69 @@ def test_a_file_of_another_study_is_refused(results: list[Path], tmp_path: Path)
     (tmp_path / "text").write_text("this is no database, it is a text that somebody wrote")
     with pytest.raises(DataError, match="not a file of votes"):
         VoteStore(tmp_path / "text")
+
+
+def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    import typer
+
+    from corun.apps.study_commands import study_results
+
+    foreign = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(foreign)) as connection, connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    before = foreign.read_bytes()
+    app = typer.Typer()
+    app.command()(study_results)
+    done = CliRunner().invoke(app, [str(foreign)])
+    assert isinstance(done.exception, DataError)
+    assert "not a file of votes (it holds songs)" in str(done.exception)
+    with pytest.raises(DataError, match="it holds songs"):
+        VoteStore(foreign)
+    assert foreign.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["other.sqlite"]
+    (tmp_path / "empty").touch()
+    with pytest.raises(DataError, match="it is empty"):
+        VoteStore(tmp_path / "empty", make=False)
+    with pytest.raises(DataError, match="cannot be used for votes"):
+        VoteStore(foreign / "below" / "v.sqlite")
+
+
+def test_methods_that_never_met_have_no_common_scale() -> None:
+    """Two chains: a–b–c with more votes, d–e; f met nobody."""
+    methods = ["a", "b", "c", "d", "e", "f"]
+    votes = [vote(f"v{k}", f"p{k}", "a", "b", 1.0) for k in range(3)]
+    votes += [vote(f"v{k}", f"p{k}", "b", "c", 1.0) for k in range(3)]
+    votes += [vote(f"v{k}", f"p{k}", "d", "e", 1.0) for k in range(2)]
+    assert groups_of(votes, methods) == [["a", "b", "c"], ["d", "e"], ["f"]]
+    opinions = bradley_terry(votes, methods)
+    values = [opinion.value for opinion in opinions]
+    assert np.isnan(values).tolist() == [False, False, False, True, True, True]
+    assert sum(values[:3]) == pytest.approx(0)
+    assert values[0] > values[1] > values[2]
+    content = json.loads(results_json(votes, methods, "pairs"))
+    assert content["groups"] == [["a", "b", "c"], ["d", "e"], ["f"]]
+    assert content["bradley_terry"][3]["value"] is None
+
+
+def test_draws_that_lack_a_method_keep_the_centre() -> None:
+    """c was compared by one person of three: a draw without them must not move a and b."""
+    votes = [vote(f"v{k}", "p", "a", "b", 0.5) for k in range(3)]
+    votes += [vote("v0", f"q{k}", "b", "c", 1.0) for k in range(8)]
+    a, b, c = bradley_terry(votes, ["a", "b", "c"])
+    assert a.value == pytest.approx(b.value)
+    assert (a.low, a.high) == pytest.approx((b.low, b.high))
+    # without their votes the pair keeps its tie alone: all three equal
+    assert a.low == pytest.approx(0, abs=1e-8)
+    assert c.high == pytest.approx(0, abs=1e-8)
+
+
+def test_win_rates_as_rows() -> None:
+    votes = [vote("v1", "p", "a", "b", 1.0), vote("v2", "p", "b", "a", 0.5)]
+    assert win_rates_csv(votes, ["a", "b", "c"]).splitlines() == [
+        "first,second,win_rate,comparisons",
+        "a,b,0.75,2",
+        "b,a,0.25,2",
+    ]
 
 
 def test_bradley_terry_of_two_is_the_odds() -> None:

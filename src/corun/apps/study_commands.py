@@ -59,22 +59,31 @@ def study_results(
     every_vote: Annotated[
         bool, typer.Option("--every-vote", help="Each vote as a CSV row instead.")
     ] = False,
+    rates: Annotated[
+        bool, typer.Option("--win-rates", help="Of a study in pairs: each pair as a CSV row.")
+    ] = False,
 ) -> None:
     """Print or write what a study found: opinion scores or win rates, with intervals."""
+    from corun.apps.command_group import complain
     from corun.errors import ConfigurationError, DataError
-    from corun.study.opinions import results_csv, results_json, votes_csv
+    from corun.study.opinions import groups_of, results_csv, results_json, votes_csv, win_rates_csv
     from corun.study.votes import VoteStore
 
-    if not votes.is_file():
-        raise DataError(f"{votes}: no such file; it is made by corun study")
     if output is not None and output.suffix not in (".json", ".csv"):
         raise ConfigurationError(f"{output}: results are written as .json or .csv")
-    store = VoteStore(votes)
+    store = VoteStore(votes, make=False)
     facts, cast = store.facts(), store.votes()
     methods, mode = facts["methods"], str(facts["mode"])
     assert isinstance(methods, list)
+    if mode == "pairs" and len(groups := groups_of(cast, methods)) > 1:
+        told = "; ".join(", ".join(group) for group in groups)
+        complain(f"methods that never met, not even through others, have no common scale: {told}")
     if every_vote:
         text = votes_csv(cast)
+    elif rates:
+        if mode != "pairs":
+            raise ConfigurationError(f"{votes}: holds scores; --win-rates is of studies in pairs")
+        text = win_rates_csv(cast, methods)
     elif output is not None and output.suffix == ".csv":
         text = results_csv(cast, methods, mode)
     else:
@@ -82,4 +91,8 @@ def study_results(
     if output is None:
         print(text, end="")
     else:
-        output.write_text(text, encoding="utf-8")
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataError(f"{output}: cannot be written ({reason}); name another file") from error

@@ -22,7 +22,8 @@ class Opinion(NamedTuple):
 
     Attributes:
         method: its label.
-        value: the mean score (1 to 10), or the Bradley–Terry log strength (mean over methods 0).
+        value: the mean score (1 to 10), or the Bradley–Terry log strength (mean over methods 0;
+            NaN for methods that no chain of comparisons ties to the largest group).
         low: of the 95 % interval; NaN with one participant.
         high: of the same.
         votes: how many.
@@ -64,24 +65,34 @@ def bradley_terry(votes: Sequence[Vote], methods: Sequence[str]) -> list[Opinion
     Maximum likelihood (Bradley and Terry 1952) by Hunter's minorisation (Annals of Statistics
     2004); a tie is half a win for each. Every pair that met gets one tie more than it has: without
     it a method that won all its comparisons would be infinitely strong.
+
+    The same pairs get their tie in every bootstrap draw, whether or not the draw holds one of
+    their votes: so each draw ties the same methods together, and 0 is the mean of the same ones.
     """
+    wins = _wins(votes, methods)
+    ties = 0.5 * ((wins + wins.T) > 0)
 
     def strengths(chosen: Sequence[Vote]) -> Float[np.ndarray, "m"]:
-        wins = _wins(chosen, methods)
-        return fit_strengths(wins + 0.5 * ((wins + wins.T) > 0))
+        return fit_strengths(_wins(chosen, methods) + ties)
 
     return _opinions([vote for vote in votes if vote.second is not None], methods, strengths)
 
 
 def fit_strengths(wins: Float[np.ndarray, "m m"]) -> Float[np.ndarray, "m"]:
-    """log pᵢ from wins[i, j], how often i beat j; NaN for methods that met nobody.
+    """log pᵢ from wins[i, j], how often i beat j; mean 0.
 
-    Iterates pᵢ ← Wᵢ / Σⱼ nᵢⱼ/(pᵢ + pⱼ) until nothing moves.
+    Iterates pᵢ ← Wᵢ / Σⱼ nᵢⱼ/(pᵢ + pⱼ) until nothing moves. Strengths of methods that no chain of
+    comparisons connects have no common scale: only the group with the most comparisons gets
+    values, the others NaN (see `connected_groups`).
     """
     met = wins + wins.T
+    known = np.zeros(len(wins), dtype=bool)
+    groups = [group for group in connected_groups(met) if len(group) > 1]
+    if groups:
+        known[max(groups, key=lambda group: float(met[group].sum()))] = True
+    met = np.where(known[:, None] & known[None], met, 0.0)
     strength = np.ones(len(wins))
     won = wins.sum(axis=1)
-    known = met.sum(axis=1) > 0
     for _ in range(10_000):
         expected = (met / (strength[:, None] + strength[None])).sum(axis=1)
         updated = np.where(known, won / np.where(expected > 0, expected, 1), 1.0)
@@ -91,6 +102,44 @@ def fit_strengths(wins: Float[np.ndarray, "m m"]) -> Float[np.ndarray, "m"]:
         if moved < 1e-10:
             break
     return np.where(known, np.log(strength), np.nan)
+
+
+def connected_groups(met: Float[np.ndarray, "m m"]) -> list[list[int]]:
+    """The methods that comparisons tie together, directly or through others, as indices.
+
+    Args:
+        met: how often i and j were compared, symmetric.
+    """
+    left = set(range(len(met)))
+    groups = []
+    while left:
+        group, border = set(), {min(left)}
+        while border:
+            group |= border
+            border = {int(j) for i in border for j in np.flatnonzero(met[i] > 0)} - group
+        groups.append(sorted(group))
+        left -= group
+    return groups
+
+
+def groups_of(votes: Sequence[Vote], methods: Sequence[str]) -> list[list[str]]:
+    """The labels of `connected_groups`; several where strengths cannot be compared."""
+    wins = _wins(votes, methods)
+    return [[methods[index] for index in group] for group in connected_groups(wins + wins.T)]
+
+
+def win_rates_csv(votes: Sequence[Vote], methods: Sequence[str]) -> str:
+    """One row per ordered pair that met: how often the first won of the second, ties half."""
+    wins = _wins(votes, methods)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["first", "second", "win_rate", "comparisons"])
+    for i, first in enumerate(methods):
+        for j, second in enumerate(methods):
+            met = wins[i, j] + wins[j, i]
+            if i != j and met > 0:
+                writer.writerow([first, second, float(wins[i, j] / met), int(met)])
+    return text.getvalue()
 
 
 def results_json(votes: Sequence[Vote], methods: Sequence[str], mode: str) -> str:
@@ -106,6 +155,7 @@ def results_json(votes: Sequence[Vote], methods: Sequence[str], mode: str) -> st
         {key: _plain(value) for key, value in opinion._asdict().items()} for opinion in opinions
     ]
     if mode == "pairs":
+        content["groups"] = groups_of(votes, methods)
         rates = win_rates(votes, methods)
         content["win_rates"] = {
             first: {

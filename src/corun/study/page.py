@@ -54,7 +54,9 @@ progress { width: 20rem; max-width: 60vw; }
 SCRIPT = """
 "use strict";
 const byId = id => document.getElementById(id);
-let current = null, busy = false;
+/* ms: the second click of a double click must not answer the next question */
+const PAUSE = 400;
+let current = null, busy = false, ready = false;
 
 async function ask(path, body) {
   const request = body === undefined ? {} : {
@@ -85,13 +87,35 @@ function answer(label, value) {
   const button = document.createElement("button");
   button.type = "button";
   button.textContent = label;
+  button.disabled = true;
   button.dataset.value = value;
   button.addEventListener("click", () => vote(value));
   return button;
 }
 
+function setReady(value) {
+  ready = value;
+  byId("answers").setAttribute("aria-busy", String(!value));
+  for (const button of byId("answers").children) button.disabled = !value;
+}
+
+/* answers count only once every picture is there, and not in the first moment */
+async function openAnswers(state) {
+  try {
+    await Promise.all([
+      new Promise(done => setTimeout(done, PAUSE)),
+      ...[...document.querySelectorAll("#pictures img")].map(image => image.decode())]);
+    if (current === state) setReady(true);
+  } catch (error) {
+    if (current === state)
+      byId("trouble").textContent = "A picture did not arrive: please reload this page.";
+  }
+}
+
 function draw(state) {
   current = state;
+  ready = false;
+  byId("trouble").textContent = "";
   if (state.finished) { show("end"); return; }
   show("trial");
   byId("bar").value = state.done / state.total;
@@ -113,14 +137,15 @@ function draw(state) {
   }
   byId("pictures").replaceChildren(...pictures);
   byId("trial").dataset.trial = state.trial;
+  setReady(false);
+  openAnswers(state);
 }
 
 async function vote(value) {
-  if (busy || current === null || current.finished) return;
+  if (busy || !ready || current === null || current.finished) return;
   busy = true;
   try {
     draw(await ask("api/vote", {trial: current.trial, value}));
-    byId("trouble").textContent = "";
   } catch (error) {
     byId("trouble").textContent = `Not stored, please try again: ${error.message}`;
   } finally {

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
+import sqlite3
+import sys
 from functools import lru_cache
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
@@ -12,10 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from PIL import Image
-
 from corun.errors import CorunError, DeviceError
 from corun.study.page import PAGE, POLICY, SCRIPT, STYLE
+from corun.study.shown_pictures import shown_png
 from corun.study.trials import HIGHEST, LOWEST, Study, Trial
 from corun.study.votes import VoteStore
 
@@ -103,11 +103,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, method: Any) -> None:
         try:
-            method(urlsplit(self.path).path)
+            method(self._path())
         except _RefusedError as error:
             self._json({"error": str(error)}, error.status)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
+        except (CorunError, OSError, sqlite3.Error) as error:
+            # whoever runs the study is told; the participant is not, since paths name methods
+            print(f"corun: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+            message = "the server cannot answer this now; please tell who runs the study"
+            self._json({"error": message}, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _path(self) -> str:
+        try:
+            return urlsplit(self.path).path
+        except ValueError as error:
+            raise _RefusedError(HTTPStatus.BAD_REQUEST, "that is no address") from error
 
     def _get(self, path: str) -> None:
         fixed = {
@@ -124,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
             token = self._token()
             self._json({"known": False} if token is None else self.server.state(token))
         elif path.startswith("/picture/"):
-            self._send(_png(self._picture(path)), "image/png")
+            self._send(_kept_png(self._picture(path)), "image/png")
         else:
             raise _RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
 
@@ -146,12 +157,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _picture(self, path: str) -> Path:
         parts = path.split("/")
         token = self._participant()
-        trial = self._trial(token, int(parts[2]) if parts[2].isdigit() else None)
+        trial = self._trial(token, _number(parts[2]))
         study = self.server.study
         if parts[3:] == ["original"] and trial.photo in study.originals:
             return study.originals[trial.photo]
-        if len(parts) == 4 and parts[3].isdigit() and int(parts[3]) < len(trial.methods):
-            return study.pictures[trial.photo][trial.methods[int(parts[3])]]
+        side = _number(parts[3]) if len(parts) == 4 else None
+        if side is not None and side < len(trial.methods):
+            return study.pictures[trial.photo][trial.methods[side]]
         raise _RefusedError(HTTPStatus.NOT_FOUND, "there is no such picture")
 
     def _token(self) -> str | None:
@@ -184,15 +196,15 @@ class _Handler(BaseHTTPRequestHandler):
         return float(value)
 
     def _body(self) -> dict[str, Any]:
-        length = self.headers.get("Content-Length", "")
+        length = _number(self.headers.get("Content-Length", ""))
         kind = self.headers.get("Content-Type", "").partition(";")[0]
         # another site's form cannot send JSON without asking first
-        if kind != "application/json" or not length.isdigit() or int(length) > MOST_BYTES:
+        if kind != "application/json" or length is None or length > MOST_BYTES:
             self.close_connection = True
             raise _RefusedError(HTTPStatus.BAD_REQUEST, "send a small JSON object")
         try:
-            content = json.loads(self.rfile.read(int(length)))
-        except ValueError as error:
+            content = json.loads(self.rfile.read(length))
+        except (ValueError, RecursionError) as error:  # brackets in brackets in brackets …
             raise _RefusedError(HTTPStatus.BAD_REQUEST, "that is no JSON") from error
         if not isinstance(content, dict):
             raise _RefusedError(HTTPStatus.BAD_REQUEST, "send a JSON object")
@@ -220,10 +232,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
 
+def _number(text: str) -> int | None:
+    """A short decimal number; `str.isdigit` alone also takes ², which is none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
 @lru_cache(maxsize=64)
-def _png(path: Path) -> bytes:
-    """The pixels alone: a file's name, format or metadata could tell the method."""
-    with Image.open(path) as image:
-        buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+def _kept_png(path: Path) -> bytes:
+    return shown_png(path)

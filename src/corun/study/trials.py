@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from corun.data.images import list_images
-from corun.errors import DataError
+from corun.errors import DataError, ImageFileError
+from corun.study.shown_pictures import shown_pixels
 
 StudyMode = Literal["score", "pairs"]
 """One picture, 1 to 10; or two pictures of one photo, which is better."""
@@ -47,7 +48,7 @@ class Study:
         methods: label → its folder.
         pictures: photo → method → file.
         originals: photo → the hazy picture shown for comparison; empty for none.
-        left_out: photos that some method lacks, one line each.
+        left_out: photos that some method lacks or that cannot be shown, one line each.
         seed: of the orders.
     """
 
@@ -90,6 +91,9 @@ def open_study(
 ) -> Study:
     """A study of folders of results; each folder is a method, pictures belong by stem.
 
+    Every picture that will be shown is decoded once: a participant must not be the first to find
+    a broken file.
+
     Args:
         folders: one for each method; named by their last part, or by more of the path where two
             end alike.
@@ -99,7 +103,8 @@ def open_study(
         seed: of the choice and the orders.
 
     Raises:
-        DataError: too few folders, an empty one, two pictures of one stem, or no common photo.
+        DataError: too few folders, an empty one, two pictures of one stem, no common photo, or
+            none that can be shown.
     """
     needed = 2 if mode == "pairs" else 1
     if len(folders) < needed:
@@ -107,27 +112,58 @@ def open_study(
     methods = dict(zip(_labels(folders), folders, strict=True))
     files = {label: _by_stem(folder) for label, folder in methods.items()}
     every = sorted(set().union(*files.values()))
-    left_out = tuple(
+    left_out = [
         f"{photo}: missing in {', '.join(label for label in methods if photo not in files[label])}"
         for photo in every
         if any(photo not in own for own in files.values())
-    )
+    ]
     common = [photo for photo in every if all(photo in own for own in files.values())]
     if not common:
         raise DataError(
             f"{', '.join(str(folder) for folder in folders)}: no photo that all of them have"
         )
-    if limit is not None and limit < len(common):
-        common = sorted(random.Random(seed).sample(common, limit))
     shown = _by_stem(originals) if originals is not None else {}
+
+    def pictures_of(photo: str) -> list[Path]:
+        beside = [shown[photo]] if photo in shown else []
+        return [own[photo] for own in files.values()] + beside
+
+    problems: dict[str, str] = {}
+    checked: set[str] = set()
+    while True:
+        usable = [photo for photo in common if photo not in problems]
+        chosen = usable
+        if limit is not None and limit < len(usable):
+            chosen = sorted(random.Random(seed).sample(usable, limit))
+        for photo in chosen:
+            if photo not in checked:
+                checked.add(photo)
+                problem = _why_not_shown(pictures_of(photo))
+                if problem:
+                    problems[photo] = problem
+        if not any(photo in problems for photo in chosen):
+            break  # else others are chosen in place of those that cannot be shown
+    if not chosen:
+        raise DataError(f"no photo can be shown; {next(iter(problems.values()))}")
+    left_out += [f"{photo}: {problem}" for photo, problem in sorted(problems.items())]
     return Study(
         mode,
         methods,
-        {photo: {label: files[label][photo] for label in methods} for photo in common},
-        {photo: shown[photo] for photo in common if photo in shown},
-        left_out,
+        {photo: {label: files[label][photo] for label in methods} for photo in chosen},
+        {photo: shown[photo] for photo in chosen if photo in shown},
+        tuple(left_out),
         seed,
     )
+
+
+def _why_not_shown(paths: list[Path]) -> str:
+    """What is wrong with the first of them that cannot be shown; "" if all can."""
+    for path in paths:
+        try:
+            shown_pixels(path)
+        except ImageFileError as error:
+            return str(error)
+    return ""
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

@@ -34,6 +34,25 @@ CREATE TABLE IF NOT EXISTS votes (
 """
 
 
+_TABLES = {
+    "participants": ["token", "code", "since"],
+    "study": ["id", "facts"],
+    "votes": ["participant", "question", "photo", "first", "second", "value", "at"],
+}
+
+
+def _tables(connection: sqlite3.Connection) -> dict[str, list[str]]:
+    """The tables of a file and their columns."""
+    names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    return {
+        str(name): [
+            str(row[0])
+            for row in connection.execute("SELECT name FROM pragma_table_info(?)", (name,))
+        ]
+        for (name,) in names.fetchall()
+    }
+
+
 class Vote(NamedTuple):
     """One answer.
 
@@ -61,20 +80,32 @@ class VoteStore:
     decides which of two answers to one question counts: the first.
 
     Args:
-        path: the SQLite file; made if it is not there.
+        path: the SQLite file; made if it is not there and may be.
+        make: make it, or its tables in an empty file; else it must hold votes already.
 
     Raises:
-        DataError: the file is no SQLite file.
+        DataError: the file is no SQLite file, holds other tables, or cannot be made there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, make: bool = True) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not make and not path.is_file():
+            raise DataError(f"{path}: no such file; it is made by corun study")
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with self._connected() as connection:
-                connection.executescript(_SCHEMA)
+                found = _tables(connection)
+                if make and not found:
+                    connection.executescript(_SCHEMA)
+                    found = _TABLES
+        except (OSError, sqlite3.OperationalError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise DataError(f"{path}: cannot be used for votes ({reason}); name another") from error
         except sqlite3.DatabaseError as error:
             raise DataError(f"{path}: not a file of votes ({error}); name another") from error
+        if found != _TABLES:
+            held = f"it holds {', '.join(found)}" if found else "it is empty"
+            raise DataError(f"{path}: not a file of votes ({held}); name another")
 
     def bind(self, study: Study) -> None:
         """Ties the file to a study.
