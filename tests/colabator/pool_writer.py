@@ -1,10 +1,12 @@
 """A process of its own that offers labels: `pool_writer.py FOLDER RANK WORLD COUNT`.
 
-With COUNT 0 it never stops, so that a test can kill it in the middle of a write.
+With COUNT 0 it never stops, so that a test can kill it in the middle of a write. The environment's
+OWNER, if set, is the folder of the run it belongs to.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -32,7 +34,8 @@ def put(pool: LabelPool, key: str, step: int) -> None:
 
 
 def main(folder: Path, rank: int, world: int, count: int) -> None:
-    pool = LabelPool(folder, IDENTITY, KEYS)
+    owner = os.environ.get("OWNER")
+    pool = LabelPool(folder, IDENTITY, KEYS, owner=Path(owner) if owner else None)
     step = 0
     while not count or step < count:
         for key in KEYS[rank::world]:
