@@ -188,7 +188,7 @@ def test_fitting_leaves_out_what_cannot_be_read(
         Image.fromarray(pixels).save(tmp_path / f"{seed:02d}.png")
     (tmp_path / "00.png").write_bytes(b"not a picture")
     (model,) = fit_folder(tmp_path, side=64, block_sizes=(32,))
-    assert capsys.readouterr().err.count("00.png") == 1
+    assert capsys.readouterr().err.count("skipped:") == 1
     save_models(tmp_path / "q.json", [model], "rendered")
     before = (tmp_path / "q.json").read_text()
     original = Path.write_text
@@ -276,7 +276,7 @@ def test_the_overall_density_alone_is_that_of_the_scores(density: DensityEvaluat
         assert torch.equal(evaluator.overall(image), evaluator.score(image, 32).overall)
 
 
-@pytest.mark.parametrize("size", [(304, 304), (72, 100)])
+@pytest.mark.parametrize("size", [(304, 304), (72, 104)])
 def test_fades_blocks_lie_where_the_pictures_do(size: tuple[int, int]) -> None:
     """Haze in the last, partial column of blocks only must be read there only."""
     image = 0.9 * torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))

@@ -189,6 +189,15 @@ def test_shipped_recipes_are_valid() -> None:
             load_configuration(ColabatorConfig, recipe)
 
 
+def test_the_documented_recipe_is_valid_and_short_enough_to_be_typed(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "adapt-your-own-network.md").read_text()
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(page.split("```yaml\n")[1].split("```")[0])
+    config = load_configuration(ColabatorConfig, recipe)
+    assert config.network.arguments == {"width": 32}
+    assert config.validation.real is not None
+
+
 def test_an_unknown_key_is_named(toy: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(toy_settings(toy, tmp_path, adaptation__blok=3)))
