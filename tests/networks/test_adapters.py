@@ -181,6 +181,7 @@ def test_a_transmission_of_another_shape_is_not_dropped_silently() -> None:
     for wrong in (T.expand(-1, 3, -1, -1), T[..., :2]):
         with pytest.raises(NetworkOutputError, match=r"transmission must have the shape \(2, 1, 4"):
             read_output((HAZY, wrong), HAZY)
+        assert read_output((HAZY, wrong), HAZY, strict=False).transmission is None
 
 
 def test_a_network_without_parameters_cannot_be_trained() -> None:

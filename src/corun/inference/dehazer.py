@@ -156,7 +156,7 @@ class Dehazer:
             with torch.no_grad(), self._precision():
                 padded = pad_to_multiple(working, self.size_multiple)
                 output = self.network(padded)
-            scene, transmission = read_output(output, padded)
+            scene, transmission = read_output(output, padded, strict=False)
             airlight = _airlight(output)
             scene = scene[..., :height, :width].float()
             if not torch.isfinite(scene).all():

@@ -26,7 +26,9 @@ class NetworkOutput(NamedTuple):
     transmission: Float[Tensor, "b 1 h w"] | None
 
 
-def read_output(output: object, hazy: Float[Tensor, "b 3 h w"]) -> NetworkOutput:
+def read_output(
+    output: object, hazy: Float[Tensor, "b 3 h w"], *, strict: bool = True
+) -> NetworkOutput:
     """The scene and, if there is one, the transmission in what a network returned.
 
     Understood are a tensor (B,3,H,W), a tuple or list whose first entry is one and whose second,
@@ -36,6 +38,8 @@ def read_output(output: object, hazy: Float[Tensor, "b 3 h w"]) -> NetworkOutput
     Args:
         output: what the network returned.
         hazy: what it was given.
+        strict: whether a second tensor must be a transmission. A loss would silently lack it; who
+            only wants the scene may pass over a network's features.
 
     Raises:
         NetworkOutputError: it is none of these; the message says what was got.
@@ -58,6 +62,8 @@ def read_output(output: object, hazy: Float[Tensor, "b 3 h w"]) -> NetworkOutput
         return NetworkOutput(scene, None)
     single = (wanted[0], 1, *wanted[2:])
     if tuple(transmission.shape) != single:
+        if not strict:
+            return NetworkOutput(scene, None)
         raise NetworkOutputError(
             f"the transmission must have the shape {single}, or be None; for a hazy batch of "
             f"{tuple(hazy.shape)} the network returned {tuple(transmission.shape)} beside the scene"
