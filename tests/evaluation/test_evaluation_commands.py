@@ -10,6 +10,7 @@ from evaluation_pictures import save_levels
 from typer.testing import CliRunner
 
 from corun.apps.cli import app
+from corun.evaluation import scoring
 
 RUNNER = CliRunner()
 
@@ -60,7 +61,25 @@ def test_metrics_are_listed_with_what_they_need() -> None:
     assert status == 0
     assert "brisque: BRISQUE" in text
     assert "needs brisque_model, brisque_range" in text
-    assert "map-coco: needs --detector" in text
+    assert "map-coco: mAP over IoU 0.50 to 0.95, 101 points (COCO) (Lin et al., ECCV 2014)" in text
+    assert "higher is better; needs --detector" in text
+
+
+def test_nothing_is_downloaded_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(scoring, "pyiqa_installed", lambda: True)
+    real = scoring.load_metric
+
+    def load(name: str, files: object) -> object:
+        asked.append(name)
+        return real(name, files)
+
+    monkeypatch.setattr(scoring, "load_metric", load)
+    scoring._loaded.cache_clear()
+    names, lacking = scoring.default_metrics({}, detector=False)
+    assert "brightness" in names
+    assert not {"nima", "musiq", "paq2piq", "clipiqa", "brisque"} & {*names, *asked}
+    assert any(line.startswith("nima is left out: pyiqa may have to download") for line in lacking)
 
 
 @pytest.mark.parametrize(

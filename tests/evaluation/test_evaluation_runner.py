@@ -70,10 +70,11 @@ def test_values_are_those_of_the_saved_pictures(pairs: Path, tmp_path: Path) -> 
     assert value(report, "hazy input", "brightness") == pytest.approx(
         np.mean([h.mean() for h in hazy]), abs=1e-6
     )
-    # the truth against itself has no finite PSNR: reported as failed, with the picture's name
+    # the truth against itself is perfect: it wins, and nothing has failed
     cell = report.table("pairs")["clear"]["psnr"]
-    assert (cell.scored, cell.failed) == (0, 3)
-    assert any("p1.png: PSNR (dB) is inf" in problem for problem in report.problems)
+    assert (cell.value, cell.scored, cell.failed, cell.place) == (np.inf, 3, 0, 1)
+    assert report.problems == ()
+    assert evaluate(plan) == report  # from the kept scores
 
 
 def test_a_second_run_does_nothing_and_says_the_same(
@@ -301,7 +302,13 @@ def test_detection_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         long_side=40,
         detector="test_evaluation_runner:BrightDetector",
     )
-    table = evaluate(plan).table("folder")
+    save_levels(tmp_path / "streets" / "empty.png", np.zeros((40, 80, 3), np.uint8))
+    save_levels(tmp_path / "dim" / "empty.png", np.zeros((20, 40, 3), np.uint8))
+    report = evaluate(plan)
+    table = report.table("folder")
+    # the street without an annotation counts nowhere
+    assert [table[m]["map-voc"].failed for m in report.methods] == [0, 0]
+    assert report.comparisons("folder", "map-voc")["hazy input", "dim"].difference == 0.5
     assert table["hazy input"]["map-voc"].value == 1
     assert table["hazy input"]["map-coco"].value > 0.6
     assert table["dim"]["map-voc"].value == 0.5
@@ -311,6 +318,44 @@ def test_detection_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_boxes_follow_their_picture() -> None:
     truth = TrueBoxes(np.array([[10.0, 20, 30, 40]]), ("car",), np.array([False]), (100, 50))
     assert scaled_boxes(truth, (50, 25), (1, 1)).boxes.tolist() == [[5, 10, 15, 20]]
+
+
+def streets(count: int) -> tuple[dict[str, TrueBoxes], dict[str, Detections]]:
+    """Each street has one car; a detector finds it on even streets only."""
+    box = np.array([[0.0, 0, 10, 10]])
+    truth = {f"s{i}": TrueBoxes(box, ("car",), np.zeros(1, bool)) for i in range(count)}
+    off = box + 50
+    found = {
+        f"s{i}": Detections(box if i % 2 == 0 else off, np.array([0.9]), ("car",))
+        for i in range(count)
+    }
+    return truth, found
+
+
+def test_pairs_share_their_draws() -> None:
+    truth, found = streets(12)
+    better = dict(found) | {"s1": found["s0"]}
+    scores, (comparison,) = set_scores("d", truth, {"a": found, "b": better}, ["map-voc"])
+    alone = scores[0].interval.high - scores[0].interval.low
+    kept = comparison.comparison
+    assert kept.difference == pytest.approx(scores[0].value - scores[1].value)
+    assert kept.interval.high <= 0  # in no draw is finding one car more a loss
+    assert kept.interval.high - kept.interval.low < alone
+    _, (equal,) = set_scores("d", truth, {"a": found, "b": dict(found)}, ["map-voc"])
+    assert equal.comparison[:3] == (0, (0, 0), 1)
+
+
+def test_failures_of_ap_are_of_annotated_photos() -> None:
+    truth, found = streets(4)
+    del found["s3"]
+    (score,), _ = set_scores("d", truth, {"a": found}, ["map-voc"], annotated=[*truth, "broken"])
+    assert (score.photos, score.missing) == (3, ("s3", "broken"))
+    only = {"s0": found["s0"]}
+    _, (comparison,) = set_scores("d", truth, {"a": found, "b": only}, ["map-voc"])
+    assert comparison.comparison.photos == 1
+    scores, none = set_scores("d", truth, {"a": found, "b": {}}, ["map-voc"])
+    assert none == []
+    assert np.isnan(scores[1].value)
 
 
 def test_weighted_precision_is_the_plain_one_for_equal_weights() -> None:
@@ -323,7 +368,7 @@ def test_weighted_precision_is_the_plain_one_for_equal_weights() -> None:
         shaken = boxes + rng.normal(0, 3, boxes.shape)
         found[f"{index}"] = Detections(shaken, rng.random(3), ("car", "bus", "bus"))
     for metric, style in (("map-voc07", "voc07"), ("map-voc", "voc"), ("map-coco", "coco")):
-        (score,) = set_scores("d", "m", truth, found, [metric])
+        ((score,), _) = set_scores("d", truth, {"m": found}, [metric])
         mean, per_class = mean_average_precision(truth, found, style)
         assert score.value == pytest.approx(mean)
         assert score.parts == pytest.approx(per_class)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corun.evaluation.resampling import bootstrap, bootstrap_mean, compare, holm
+from corun.evaluation import resampling
+from corun.evaluation.resampling import bootstrap_mean, compare, holm
 
 
 def test_interval_of_the_mean_is_near_the_normal_one() -> None:
@@ -24,10 +27,33 @@ def test_no_values_no_interval() -> None:
     assert bootstrap_mean(np.array([2.0])) == (2, 2)
 
 
-def test_bootstrap_of_any_statistic() -> None:
-    values = np.arange(10.0)
-    low, high = bootstrap(lambda rows: float(values[rows].max()), 10, resamples=200)
-    assert 5 <= low <= high == 9
+def test_draws_in_parts_are_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).normal(0, 1, 301)
+    whole = bootstrap_mean(values)
+    monkeypatch.setattr(resampling, "DRAWN_AT_ONCE", 1000)
+    assert bootstrap_mean(values) == whole
+
+
+def test_thousands_of_photos_do_not_fill_the_memory() -> None:
+    values = np.random.default_rng(0).normal(0, 1, 20_000)
+    tracemalloc.start()
+    bootstrap_mean(values)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6  # all draws at once are 640 MB
+
+
+def test_infinite_scores_are_compared() -> None:
+    infinite = np.full(8, np.inf)
+    finite = np.arange(8.0)
+    better = compare(infinite, finite)
+    assert (better.difference, better.interval) == (np.inf, (np.inf, np.inf))
+    assert better.p_value == 2 / 2**8
+    same = compare(infinite, infinite)
+    assert (same.difference, same.interval, same.p_value) == (0, (0, 0), 1)
+    mixed = compare(np.array([np.inf, 1.0]), np.array([1.0, np.inf]))
+    assert np.isnan(mixed.difference)
+    assert mixed.p_value == 1
 
 
 def test_exact_p_value_of_four_equal_signs() -> None:

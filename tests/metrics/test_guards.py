@@ -59,7 +59,10 @@ def test_a_turned_hue_is_measured() -> None:
 
 def test_grey_has_no_hue() -> None:
     grey, red = _picture((90, 90, 90)), _picture((200, 60, 60))
-    assert float(hue_shift(grey, red)) == 0
+    assert math.isnan(hue_shift(grey, red))  # all its colour is lost, which is no kept hue
+    assert float(hue_shift(red, grey)) == 0  # nothing there that could turn
+    both = hue_shift(torch.cat((grey, red)), torch.cat((red, red)))
+    assert both.isnan().tolist() == [True, False]
     half = torch.cat((grey, red), -1)
     other = torch.cat((red, _picture((60, 200, 60))), -1)
     assert float(hue_shift(half, other)) == pytest.approx(
@@ -91,4 +94,4 @@ def test_ranges_and_batches(seed: int, batch: int, height: int, width: int) -> N
         assert ((scores >= 0) & (scores <= highest)).all()
         torch.testing.assert_close(scores[-1:], guard(pictures[-1:]))
     turned = hue_shift(pictures, pictures.flip(1))
-    assert ((turned >= 0) & (turned <= 180)).all()
+    assert (((turned >= 0) & (turned <= 180)) | turned.isnan()).all()

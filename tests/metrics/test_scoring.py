@@ -120,10 +120,15 @@ def test_read_only_arrays_are_scored(tmp_path: Path) -> None:
     assert load_metric("brightness").score(pixels, None) > 0
 
 
-def test_an_infinite_score_is_a_failure(tmp_path: Path) -> None:
+def test_infinity_is_a_score_where_the_table_says_so(tmp_path: Path) -> None:
     result = _save(tmp_path / "r.png")
-    row = score_picture(result, [load_metric("psnr")], result)
-    assert "is inf" in row.failures["psnr"]
+    psnr = load_metric("psnr")
+    row = score_picture(result, [psnr], result)
+    assert (row.scores["psnr"], row.failures) == (math.inf, {})
+    other = replace(psnr, metric=replace(psnr.metric, infinite_is_best=False))
+    assert "is inf" in score_picture(result, [other], result).failures["psnr"]
+    negative = replace(psnr, score=lambda picture, reference: -math.inf)
+    assert "is -inf" in score_picture(result, [negative], result).failures["psnr"]
 
 
 def test_unknown_metrics_and_absent_files_are_explained(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def evaluate(
     from rich.console import Console
 
     from corun.evaluation.report_files import write_report
-    from corun.evaluation.report_text import rich_table
+    from corun.evaluation.report_text import rich_class_tables, rich_table
     from corun.evaluation.runner import evaluate as run
 
     plan = _plan(
@@ -104,10 +104,10 @@ def evaluate(
         report = run(plan, command="corun " + shlex.join(sys.argv[1:]), progress=bar)
     files = write_report(report, output, published=published, pictures=pictures)
     for dataset in report.datasets:
-        table = rich_table(report, dataset)
-        # a table cut to a narrow terminal would hide digits; the terminal may wrap it instead
-        width = max(Console().width, Console(width=1000).measure(table).maximum)
-        Console(highlight=False, width=width).print(table)
+        for table in (rich_table(report, dataset), *rich_class_tables(report, dataset)):
+            # a table cut to a narrow terminal would hide digits; the terminal may wrap it instead
+            width = max(Console().width, Console(width=1000).measure(table).maximum)
+            Console(highlight=False, width=width).print(table)
     for problem in report.problems:
         complain(problem)
     print("\n".join(str(path) for path in files))

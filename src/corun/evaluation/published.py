@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -43,6 +43,17 @@ def published_scores() -> tuple[PublishedScore, ...]:
         for method, scores in table["scores"].items()
         for metric, value in scores.items()
     )
+
+
+def sources_of(scores: Mapping[str, PublishedScore]) -> str:
+    """Where the numbers of one row are printed: metrics of one source together."""
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for metric, score in scores.items():
+        metrics.setdefault((score.source, score.setting), []).append(metric)
+    texts = {key: f"{key[0]} ({key[1]})" for key in metrics}
+    if len(metrics) == 1:
+        return next(iter(texts.values()))
+    return "; ".join(f"{', '.join(names)}: {texts[key]}" for key, names in metrics.items())
 
 
 def published_for(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -56,7 +54,18 @@ class Score:
 
 @dataclass(frozen=True)
 class SetScore:
-    """One metric of a method over a whole data set, such as mAP."""
+    """One metric of a method over a whole data set, such as mAP.
+
+    Attributes:
+        dataset: its label.
+        method: its label.
+        metric: its name.
+        value: over the photos the method has a result for.
+        interval: its 95 % bootstrap interval.
+        photos: how many those are.
+        parts: class → AP.
+        missing: photos that should have counted and failed.
+    """
 
     dataset: str
     method: str
@@ -65,6 +74,18 @@ class SetScore:
     interval: Interval
     photos: int
     parts: dict[str, float] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SetComparison:
+    """Two methods by a metric of whole data sets, on the photos both have."""
+
+    dataset: str
+    metric: str
+    first: str
+    second: str
+    comparison: Comparison
 
 
 @dataclass(frozen=True)
@@ -72,11 +93,15 @@ class Cell:
     """What a table shows for a method and a metric.
 
     Attributes:
-        value: the mean over the photos that have a score; NaN without any.
+        value: the mean over the photos that have a score; NaN without any, ∞ where one is ∞.
         interval: its 95 % bootstrap interval.
         scored: photos that have a score.
         failed: photos that have none.
-        place: 1 for the best of the column, 2 for the second best, else 0.
+        place: 1 for the best of the column, 2 for the second best, else 0. Only methods that have
+            a score for every photo that any method has one for are placed: a mean over fewer
+            photos, perhaps the easy ones, is no rival.
+        infinite: photos whose score is ∞.
+        finite_mean: the mean over the others; NaN without any.
     """
 
     value: float
@@ -84,6 +109,8 @@ class Cell:
     scored: int
     failed: int
     place: int = 0
+    infinite: int = 0
+    finite_mean: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -101,6 +128,7 @@ class Report:
         pictures: data set → method → photo → the file that was scored.
         provenance: versions, checksums and the command.
         sources: data set → its name in the catalogue.
+        set_comparisons: of every pair of methods by metrics of whole data sets.
     """
 
     methods: tuple[str, ...]
@@ -113,6 +141,7 @@ class Report:
     pictures: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
+    set_comparisons: tuple[SetComparison, ...] = ()
 
     def values(self, dataset: str, method: str, metric: str) -> Float[np.ndarray, "n"]:
         """A method's scores in the order of the set's photos, NaN where there is none."""
@@ -145,20 +174,37 @@ class Report:
         whole = {(s.method, s.metric): s for s in self.set_scores if s.dataset == dataset}
         table: dict[str, dict[str, Cell]] = {method: {} for method in self.methods}
         for facts in self.columns(dataset):
-            cells = {}
+            cells, failed = {}, {}
             for method in self.methods:
                 of_set = whole.get((method, facts.name))
                 if of_set is not None:
-                    failed = len(self.datasets[dataset]) - of_set.photos
-                    cells[method] = Cell(of_set.value, of_set.interval, of_set.photos, failed)
+                    failed[method] = frozenset(of_set.missing)
+                    lacking = len(of_set.missing)
+                    cells[method] = Cell(of_set.value, of_set.interval, of_set.photos, lacking)
                     continue
                 values = self.values(dataset, method, facts.name)
-                good = values[~np.isnan(values)]
-                mean = float(good.mean()) if len(good) else math.nan
-                cells[method] = Cell(mean, bootstrap_mean(good), len(good), len(values) - len(good))
-            for method, cell in _placed(cells, facts.direction).items():
+                photos = self.datasets[dataset]
+                failed[method] = frozenset(photos[i] for i in np.flatnonzero(np.isnan(values)))
+                cells[method] = _cell(values)
+            nobody = frozenset[str].intersection(*failed.values())
+            complete = {method for method, own in failed.items() if own == nobody}
+            for method, cell in _placed(cells, facts.direction, complete).items():
                 table[method][facts.name] = cell
         return table
+
+    def class_tables(
+        self, dataset: str
+    ) -> Iterator[tuple[MetricFacts, tuple[str, ...], dict[str, dict[str, float]]]]:
+        """For each metric that has classes: its facts, the classes, and method → class → AP."""
+        for facts in self.metrics:
+            parts = {
+                s.method: s.parts
+                for s in self.set_scores
+                if s.dataset == dataset and s.metric == facts.name
+            }
+            classes = tuple(sorted({label for own in parts.values() for label in own}))
+            if classes:
+                yield facts, classes, parts
 
     def comparisons(self, dataset: str, metric: str) -> dict[tuple[str, str], Comparison]:
         """Every pair of methods on the photos both have, p-values corrected by Holm."""
@@ -172,8 +218,17 @@ class Report:
             for index, first in enumerate(self.methods)
             for second in self.methods[index + 1 :]
         ]
-        values = {method: self.values(dataset, method, metric) for method in self.methods}
-        raw = [compare(values[first], values[second]) for first, second in pairs]
+        whole = {
+            (c.first, c.second): c.comparison
+            for c in self.set_comparisons
+            if (c.dataset, c.metric) == (dataset, metric)
+        }
+        if whole:
+            pairs = list(whole)
+            raw = list(whole.values())
+        else:
+            values = {method: self.values(dataset, method, metric) for method in self.methods}
+            raw = [compare(values[first], values[second]) for first, second in pairs]
         corrected = holm([comparison.p_value for comparison in raw])
         return {
             pair: comparison._replace(p_value=p_value)
@@ -189,45 +244,15 @@ class Report:
                         "dataset": dataset,
                         "method": method,
                         "metric": metric,
-                        "mean": _plain(cell.value),
-                        "low": _plain(cell.interval.low),
-                        "high": _plain(cell.interval.high),
+                        "mean": plain(cell.value),
+                        "low": plain(cell.interval.low),
+                        "high": plain(cell.interval.high),
                         "scored": cell.scored,
                         "failed": cell.failed,
+                        "infinite": cell.infinite,
+                        "finite_mean": plain(cell.finite_mean),
                         "place": cell.place,
                     }
-
-    def to_json(self) -> str:
-        """The whole report as JSON text; missing values are null."""
-        content = asdict(self)
-        content["set_scores"] = [
-            {
-                **asdict(s),
-                "value": _plain(s.value),
-                "interval": [_plain(v) for v in s.interval],
-                "parts": {key: _plain(value) for key, value in s.parts.items()},
-            }
-            for s in self.set_scores
-        ]
-        content["table"] = list(self.rows())
-        content["significance"] = [
-            {
-                "dataset": dataset,
-                "metric": facts.name,
-                "first": first,
-                "second": second,
-                "difference": _plain(c.difference),
-                "low": _plain(c.interval.low),
-                "high": _plain(c.interval.high),
-                "p_value": _plain(c.p_value),
-                "photos": c.photos,
-            }
-            for dataset in self.datasets
-            for facts in self.columns(dataset)
-            for (first, second), c in self.comparisons(dataset, facts.name).items()
-            if c.photos
-        ]
-        return json.dumps(content, indent=1, ensure_ascii=False)
 
     @cached_property
     def _tables(self) -> dict[str, dict[str, dict[str, Cell]]]:
@@ -247,51 +272,46 @@ class Report:
         }
 
 
-def read_report(path: Path) -> Report:
-    """Reads what `Report.to_json` wrote."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Report(
-        methods=tuple(content["methods"]),
-        datasets={name: tuple(photos) for name, photos in content["datasets"].items()},
-        metrics=tuple(MetricFacts(**facts) for facts in content["metrics"]),
-        scores=tuple(Score(**score) for score in content["scores"]),
-        set_scores=tuple(
-            SetScore(
-                **{
-                    **score,
-                    "value": _number(score["value"]),
-                    "interval": Interval(*(_number(v) for v in score["interval"])),
-                    "parts": {key: _number(value) for key, value in score["parts"].items()},
-                }
-            )
-            for score in content["set_scores"]
-        ),
-        problems=tuple(content["problems"]),
-        notes=tuple(content["notes"]),
-        pictures=content["pictures"],
-        provenance=content["provenance"],
-        sources=content["sources"],
+def _cell(values: Float[np.ndarray, "n"]) -> Cell:
+    """The mean of a method's scores, NaN where a photo failed."""
+    good = values[~np.isnan(values)]
+    finite = good[np.isfinite(good)]
+    return Cell(
+        value=float(good.mean()) if len(good) else math.nan,
+        interval=bootstrap_mean(good),
+        scored=len(good),
+        failed=len(values) - len(good),
+        infinite=len(good) - len(finite),
+        finite_mean=float(finite.mean()) if len(finite) else math.nan,
     )
 
 
-def _placed(cells: dict[str, Cell], direction: Direction) -> dict[str, Cell]:
-    """Marks the best and the second best; equal values share a place."""
+def _placed(
+    cells: dict[str, Cell], direction: Direction, complete: Collection[str]
+) -> dict[str, Cell]:
+    """Marks the best and the second best of the complete ones; equal values share a place.
+
+    Of infinite means the one with more infinite photos is better, then the one whose other photos
+    are.
+    """
     if direction == "neither":
         return cells
     sign = 1 if direction == "lower" else -1
-    levels = sorted({sign * cell.value for cell in cells.values() if not math.isnan(cell.value)})
-    places = {level: rank + 1 for rank, level in enumerate(levels[:2])}
+
+    def level(cell: Cell) -> tuple[float, int, float]:
+        rest = 0.0 if math.isnan(cell.finite_mean) else sign * cell.finite_mean
+        return sign * cell.value, -cell.infinite, rest
+
+    rivals = {m: level(c) for m, c in cells.items() if m in complete and not math.isnan(c.value)}
+    places = {key: rank + 1 for rank, key in enumerate(sorted(set(rivals.values()))[:2])}
     return {
-        method: Cell(
-            cell.value, cell.interval, cell.scored, cell.failed, places.get(sign * cell.value, 0)
-        )
+        method: replace(cell, place=places.get(rivals[method], 0) if method in rivals else 0)
         for method, cell in cells.items()
     }
 
 
-def _plain(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
+def plain(value: float) -> float | str | None:
+    """For JSON, which knows neither NaN nor infinity."""
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)

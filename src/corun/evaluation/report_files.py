@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from corun.errors import ConfigurationError, DataError
-from corun.evaluation.report import Report, read_report
+from corun.evaluation.report import Report
 from corun.evaluation.report_html import html_report
-from corun.evaluation.report_text import latex, markdown, scores_csv, table_csv
+from corun.evaluation.report_json import read_report, report_json
+from corun.evaluation.report_text import classes_csv, latex, markdown, scores_csv, table_csv
 
 JSON_NAME = "report.json"
 
@@ -15,7 +16,7 @@ JSON_NAME = "report.json"
 def write_report(
     report: Report, folder: Path, *, published: bool = False, pictures: int = 24
 ) -> list[Path]:
-    """Writes report.json, report.md, report.tex, report.html, table.csv and scores.csv.
+    """Writes report.json, report.md, report.tex, report.html, table.csv, scores.csv, classes.csv.
 
     Args:
         report: what to write.
@@ -30,12 +31,13 @@ def write_report(
         DataError: the folder cannot be written to.
     """
     contents = {
-        JSON_NAME: report.to_json() + "\n",
+        JSON_NAME: report_json(report, folder) + "\n",
         "report.md": markdown(report, published=published),
         "report.tex": latex(report),
         "report.html": html_report(report, published=published, pictures=pictures),
         "table.csv": table_csv(report),
         "scores.csv": scores_csv(report),
+        "classes.csv": classes_csv(report),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)

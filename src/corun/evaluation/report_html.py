@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from corun.evaluation.published import published_for
+from corun.evaluation.published import published_for, sources_of
 from corun.evaluation.report import Cell, MetricFacts, Report
-from corun.evaluation.report_text import number
+from corun.evaluation.report_text import PAIRED, PLACES, number, remarks
 
 THUMBNAIL = 320
 """Longer side of the embedded pictures, pixels."""
@@ -71,6 +71,7 @@ def html_report(report: Report, *, published: bool = False, pictures: int = 24) 
         columns = report.columns(dataset)
         parts.append(f"<h2>{_text(dataset)} ({len(photos)} photos)</h2>")
         parts.append(_summary(report, dataset, columns))
+        parts += _classes(report, dataset)
         if published:
             parts.append(_published(report, dataset, columns))
         parts.append(_significance(report, dataset, columns))
@@ -107,7 +108,7 @@ def _summary(report: Report, dataset: str, columns: list[MetricFacts]) -> str:
     return (
         f"<table><thead><tr><th>method</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
         "</table><p>Mean over the photos and its 95 % bootstrap interval. Bold is best, underlined "
-        "second best.</p>"
+        f"second best, {PLACES}.</p>"
     )
 
 
@@ -119,9 +120,28 @@ def _cell(cell: Cell | None, facts: MetricFacts) -> str:
     if not math.isnan(cell.interval.low):
         low, high = (number(value, facts.decimals) for value in cell.interval)
         text += f'<br><span class="interval">{low} … {high}</span>'
-    if cell.failed:
-        text += f'<br><span class="failed">{cell.failed} failed</span>'
+    remark = remarks(cell, facts.decimals)
+    if remark:
+        text += f'<br><span class="failed">{_text(remark)}</span>'
     return f"<td>{text}</td>"
+
+
+def _classes(report: Report, dataset: str) -> list[str]:
+    """A table of AP by class for each metric that has classes."""
+    tables = []
+    for facts, classes, parts in report.class_tables(dataset):
+        head = "".join(f"<th>{_text(label)}</th>" for label in classes)
+        rows = []
+        for method, own in parts.items():
+            shown = "".join(
+                f"<td>{number(own.get(label, math.nan), facts.decimals)}</td>" for label in classes
+            )
+            rows.append(f"<tr><td>{_text(method)}</td>{shown}</tr>")
+        tables.append(
+            f"<h3>AP of each class, {_text(facts.heading)}</h3><table><thead><tr><th>method</th>"
+            f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        )
+    return tables
 
 
 def _published(report: Report, dataset: str, columns: list[MetricFacts]) -> str:
@@ -135,11 +155,8 @@ def _published(report: Report, dataset: str, columns: list[MetricFacts]) -> str:
             f"<td>{scores[f.name].value:g}</td>" if f.name in scores else "<td>–</td>"
             for f in columns
         )
-        first = next(iter(scores.values()))
-        rows.append(
-            f"<tr><td>{_text(method)}</td>{shown}<td>{_text(first.source)} "
-            f"({_text(first.setting)})</td></tr>"
-        )
+        source = _text(sources_of(scores))
+        rows.append(f"<tr><td>{_text(method)}</td>{shown}<td>{source}</td></tr>")
     return (
         "<h3>Published, not measured here</h3><table><thead><tr><th>method</th>"
         f"{head}<th>source</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -161,7 +178,7 @@ def _significance(report: Report, dataset: str, columns: list[MetricFacts]) -> s
         return ""
     heads = ("metric", "methods", "difference", "95 %", "p", "photos")
     return (
-        "<details><summary>Paired differences (sign flips, p corrected by Holm)</summary><table>"
+        f"<details><summary>{PAIRED} (p corrected by Holm)</summary><table>"
         f"<thead><tr>{''.join(f'<th>{h}</th>' for h in heads)}</tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></details>"
     )
@@ -185,9 +202,9 @@ def _per_photo(report: Report, dataset: str) -> str:
                     why = "" if score is None else f' title="{_text(score.problem)}"'
                     cells.append(f'<td data-value=""{why}>–</td>')
                 else:
+                    sortable = "Infinity" if math.isinf(score.value) else repr(score.value)
                     cells.append(
-                        f'<td data-value="{score.value!r}">'
-                        f"{number(score.value, facts.decimals)}</td>"
+                        f'<td data-value="{sortable}">{number(score.value, facts.decimals)}</td>'
                     )
             rows.append(f"<tr><td>{_text(photo)}</td><td>{_text(method)}</td>{''.join(cells)}</tr>")
     return (

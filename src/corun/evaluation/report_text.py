@@ -7,13 +7,31 @@ import io
 import math
 from typing import Any
 
-from corun.evaluation.published import published_for
+from corun.evaluation.published import published_for, sources_of
 from corun.evaluation.report import Cell, MetricFacts, Report
+
+PAIRED = "Paired differences by sign flips, of AP by bootstrap draws shared by both"
+"""How methods are compared."""
+PLACES = "among methods with a score for every photo that any of them has one for"
+"""Who is ranked."""
+PLACES_MARKDOWN = f"**best** and *second best* {PLACES}"
 
 
 def number(value: float, decimals: int) -> str:
     """A value as tables show it; a dash for none."""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     return "–" if math.isnan(value) else f"{value:.{decimals}f}"
+
+
+def remarks(cell: Cell, decimals: int) -> str:
+    """What one has to know of a mean: which photos made it infinite, which it lacks; or ""."""
+    parts = []
+    if 0 < cell.infinite < cell.scored:
+        parts.append(f"{cell.infinite} ∞, the others {number(cell.finite_mean, decimals)}")
+    if cell.failed:
+        parts.append(f"{cell.failed} failed")
+    return "; ".join(parts)
 
 
 def scores_csv(report: Report) -> str:
@@ -42,6 +60,18 @@ def table_csv(report: Report) -> str:
     return _csv(list(rows[0]), [["" if v is None else v for v in row.values()] for row in rows])
 
 
+def classes_csv(report: Report) -> str:
+    """One row per data set, method, metric and class: AP; only a head without detection."""
+    return _csv(
+        ["dataset", "method", "metric", "class", "value"],
+        [
+            [s.dataset, s.method, s.metric, label, "" if math.isnan(value) else repr(value)]
+            for s in report.set_scores
+            for label, value in s.parts.items()
+        ],
+    )
+
+
 def markdown(report: Report, *, published: bool = False) -> str:
     """The tables, their significance, the failures and where it all comes from."""
     lines: list[str] = []
@@ -53,7 +83,8 @@ def markdown(report: Report, *, published: bool = False) -> str:
         for method, cells in report.table(dataset).items():
             shown = [_markdown_cell(cells.get(f.name), f) for f in columns]
             lines.append(f"| {_escaped(method)} | " + " | ".join(shown) + " |")
-        lines += ["", "Mean over the photos and 95 % bootstrap interval; **best**, *second best*."]
+        lines += ["", f"Mean over the photos and 95 % bootstrap interval; {PLACES_MARKDOWN}."]
+        lines += _class_lines(report, dataset)
         if published:
             lines += _published_lines(report, dataset, columns)
         lines += _significance_lines(report, dataset, columns)
@@ -77,24 +108,24 @@ def latex(report: Report) -> str:
         for method, cells in report.table(dataset).items():
             shown = [_latex_cell(cells.get(f.name), f) for f in columns]
             body.append(" & ".join([_latex_escaped(method), *shown]) + r" \\")
-        blocks.append(
-            "\n".join(
-                [
-                    r"\begin{table}",
-                    r"\centering",
-                    rf"\caption{{{_latex_escaped(dataset)}, {len(photos)} photos. "
-                    r"Best in bold, second best underlined.}",
-                    rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
-                    r"\toprule",
-                    " & ".join(["method", *heads]) + r" \\",
-                    r"\midrule",
-                    *body,
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    r"\end{table}",
-                ]
-            )
+        caption = (
+            f"{_latex_escaped(dataset)}, {len(photos)} photos: means and 95\\,\\% bootstrap "
+            f"intervals. Best in bold, second best underlined, {PLACES}."
         )
+        blocks.append(_latex_table(caption, heads, body))
+        for facts, classes, parts in report.class_tables(dataset):
+            body = [
+                " & ".join(
+                    [
+                        _latex_escaped(method),
+                        *(_latex_number(own.get(c, math.nan), facts.decimals) for c in classes),
+                    ]
+                )
+                + r" \\"
+                for method, own in parts.items()
+            ]
+            caption = f"{_latex_escaped(dataset)}: AP of each class, {_latex_escaped(facts.name)}."
+            blocks.append(_latex_table(caption, [_latex_escaped(c) for c in classes], body))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -115,12 +146,30 @@ def rich_table(report: Report, dataset: str) -> Any:
         for facts in columns:
             cell = cells.get(facts.name)
             text = "–" if cell is None else number(cell.value, facts.decimals)
-            if cell is not None and cell.failed:
-                text += f" ({cell.failed} failed)"
+            if cell is not None and (remark := remarks(cell, facts.decimals)):
+                text += f" ({remark})"
             style = {1: "bold green", 2: "underline"}.get(0 if cell is None else cell.place, "")
             row.append(Text(text, style=style))
         table.add_row(*row)
     return table
+
+
+def rich_class_tables(report: Report, dataset: str) -> list[Any]:
+    """A `rich.table.Table` for each metric that has classes."""
+    from rich.table import Table
+    from rich.text import Text
+
+    tables = []
+    for facts, classes, parts in report.class_tables(dataset):
+        table = Table(title=Text(f"{dataset}: {facts.name} of each class"), box=None)
+        table.add_column("method", no_wrap=True)
+        for label in classes:
+            table.add_column(Text(label), justify="right", no_wrap=True)
+        for method, own in parts.items():
+            shown = [Text(number(own.get(c, math.nan), facts.decimals)) for c in classes]
+            table.add_row(Text(method), *shown)
+        tables.append(table)
+    return tables
 
 
 def _markdown_cell(cell: Cell | None, facts: MetricFacts) -> str:
@@ -131,14 +180,55 @@ def _markdown_cell(cell: Cell | None, facts: MetricFacts) -> str:
     if not math.isnan(cell.interval.low):
         low, high = (number(v, facts.decimals) for v in cell.interval)
         text += f" [{low}, {high}]"
-    return text + (f" ({cell.failed} failed)" if cell.failed else "")
+    remark = remarks(cell, facts.decimals)
+    return text + (f" ({remark})" if remark else "")
 
 
 def _latex_cell(cell: Cell | None, facts: MetricFacts) -> str:
-    if cell is None or math.isnan(cell.value):
+    if cell is None:
         return "--"
-    text = number(cell.value, facts.decimals)
-    return {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(cell.place, text)
+    text = _latex_number(cell.value, facts.decimals)
+    text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(cell.place, text)
+    if not math.isnan(cell.interval.low):
+        low, high = (_latex_number(v, facts.decimals) for v in cell.interval)
+        text += rf" {{\scriptsize [{low}, {high}]}}"
+    remark = remarks(cell, facts.decimals).replace("∞", r"$\infty$")
+    return text + (rf" {{\scriptsize ({remark})}}" if remark else "")
+
+
+def _latex_number(value: float, decimals: int) -> str:
+    text = number(value, decimals)
+    return {"–": "--", "∞": r"$\infty$", "−∞": r"$-\infty$"}.get(text, text)
+
+
+def _latex_table(caption: str, heads: list[str], body: list[str]) -> str:
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
+            r"\toprule",
+            " & ".join(["method", *heads]) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _class_lines(report: Report, dataset: str) -> list[str]:
+    lines = []
+    for facts, classes, parts in report.class_tables(dataset):
+        lines += ["", f"AP of each class, {facts.heading}:", ""]
+        lines.append("| method | " + " | ".join(_escaped(label) for label in classes) + " |")
+        lines.append("|---|" + "---|" * len(classes))
+        for method, own in parts.items():
+            shown = [number(own.get(label, math.nan), facts.decimals) for label in classes]
+            lines.append(f"| {_escaped(method)} | " + " | ".join(shown) + " |")
+    return lines
 
 
 def _published_lines(report: Report, dataset: str, columns: list[MetricFacts]) -> list[str]:
@@ -150,8 +240,7 @@ def _published_lines(report: Report, dataset: str, columns: list[MetricFacts]) -
     lines.append("|---|" + "---|" * (len(columns) + 1))
     for method, scores in known.items():
         shown = [f"{scores[f.name].value:g}" if f.name in scores else "–" for f in columns]
-        first = next(iter(scores.values()))
-        source = _escaped(f"{first.source} ({first.setting})")
+        source = _escaped(sources_of(scores))
         lines.append(f"| {_escaped(method)} | " + " | ".join(shown) + f" | {source} |")
     return lines
 
@@ -170,7 +259,7 @@ def _significance_lines(report: Report, dataset: str, columns: list[MetricFacts]
             )
     if not lines:
         return []
-    head = ["", "Paired differences (sign flips, p corrected by Holm within a metric):", ""]
+    head = ["", f"{PAIRED} (p corrected by Holm within a metric):", ""]
     head += ["| metric | methods | difference | 95 % | p | photos |", "|---|---|---|---|---|---|"]
     return head + lines
 
@@ -201,6 +290,12 @@ def _escaped(text: str) -> str:
 
 
 def _latex_escaped(text: str) -> str:
-    for plain in "&%$#_{}":
-        text = text.replace(plain, "\\" + plain)
-    return text
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+_LATEX = {
+    **{letter: "\\" + letter for letter in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+}

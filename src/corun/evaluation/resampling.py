@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 RESAMPLES = 2000
 FLIPS = 10_000
 FLIPS_AT_ONCE = 500
+DRAWN_AT_ONCE = 2_000_000
+"""Photos drawn in one go: all draws of a set of thousands would not fit in memory at once."""
+_BEYOND = 1e9
+"""What stands for ∞ among the finite differences when signs are flipped, in their own units."""
 
 
 class Interval(NamedTuple):
@@ -40,29 +44,19 @@ class Comparison(NamedTuple):
 def bootstrap_mean(values: Float[np.ndarray, "n"], *, seed: int = 0) -> Interval:
     """The 2.5 % and 97.5 % percentiles of the mean of n photos drawn with replacement.
 
-    (Efron and Tibshirani 1993, chapter 13.) NaN without values; a point for one.
+    (Efron and Tibshirani 1993, chapter 13.) NaN without values; a point for one. Values may hold
+    infinities of one sign; a mean with one of them is infinite.
     """
     count = len(values)
     if count == 0:
         return Interval(float("nan"), float("nan"))
-    draws = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
-    return _percentiles(np.array([values[row].mean() for row in draws]))
-
-
-def bootstrap(
-    statistic: Callable[[Int[np.ndarray, "n"]], float], count: int, *, resamples: int, seed: int = 0
-) -> Interval:
-    """As `bootstrap_mean` for a statistic of the whole set, such as AP.
-
-    Args:
-        statistic: indices of photos, with repetition → value.
-        count: photos there are.
-        resamples: how often; each costs one call.
-        seed: the same seed gives the same interval.
-    """
-    draws = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    values = np.array([statistic(row) for row in draws])
-    return _percentiles(values[~np.isnan(values)])
+    rng = np.random.default_rng(seed)
+    step = max(1, DRAWN_AT_ONCE // count)
+    means = [
+        values[rng.integers(0, count, (min(step, RESAMPLES - start), count))].mean(axis=1)
+        for start in range(0, RESAMPLES, step)
+    ]
+    return percentiles(np.concatenate(means))
 
 
 def compare(
@@ -74,17 +68,25 @@ def compare(
     p-value is the share of random signs under which the mean difference is at least as large as
     the one seen, (k + 1)/(N + 1), exact over all 2ⁿ signs where those are fewer than N.
 
+    An infinite difference outweighs every finite one; where there are some of both signs, there is
+    no mean difference (NaN), but still a p-value.
+
     Args:
         first: scores of one method, NaN where there is none.
         second: of the other, for the same photos.
         seed: the same seed gives the same answer.
     """
     both = ~(np.isnan(first) | np.isnan(second))
-    differences = first[both] - second[both]
-    count = len(differences)
+    ones, others = first[both], second[both]
+    equal = ones == others  # two infinities are equal, which their difference does not say
+    whole = np.subtract(ones, others, out=np.zeros(len(ones)), where=~equal)
+    count = len(whole)
+    nothing = float("nan")
     if count == 0:
-        nothing = float("nan")
         return Comparison(nothing, Interval(nothing, nothing), nothing, 0)
+    finite = np.isfinite(whole)
+    most = float(np.abs(whole[finite]).max(initial=1.0))
+    differences = np.where(finite, whole, np.sign(whole) * most * _BEYOND)
     # a hair's breadth, lest rounding calls the observed arrangement smaller than itself
     seen = abs(float(differences.sum())) * (1 - 1e-12)
     if count < 60 and 2**count <= FLIPS:
@@ -97,9 +99,9 @@ def compare(
             signs = 1.0 - 2.0 * rng.integers(0, 2, (FLIPS_AT_ONCE, count), dtype=np.int8)
             extreme += int((np.abs(signs @ differences) >= seen).sum())
         p_value = (extreme + 1) / (FLIPS + 1)
-    return Comparison(
-        float(differences.mean()), bootstrap_mean(differences, seed=seed), p_value, count
-    )
+    if (whole == np.inf).any() and (whole == -np.inf).any():
+        return Comparison(nothing, Interval(nothing, nothing), p_value, count)
+    return Comparison(float(whole.mean()), bootstrap_mean(whole, seed=seed), p_value, count)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -113,8 +115,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def _percentiles(values: Float[np.ndarray, "n"]) -> Interval:
+def percentiles(values: Float[np.ndarray, "n"]) -> Interval:
+    """The 2.5 % and the 97.5 % percentile; NaN without values."""
     if len(values) == 0:
         return Interval(float("nan"), float("nan"))
-    low, high = np.percentile(values, [2.5, 97.5])
+    if np.isfinite(values).all():
+        low, high = np.percentile(values, [2.5, 97.5])
+    else:  # nothing lies between a number and infinity: take the outer neighbours
+        low = np.percentile(values, 2.5, method="lower")
+        high = np.percentile(values, 97.5, method="higher")
     return Interval(float(low), float(high))

@@ -35,7 +35,7 @@ from corun.evaluation.picture_tasks import (
 from corun.evaluation.plan import DatasetChoice, Plan
 from corun.evaluation.prepared_pictures import index_results
 from corun.evaluation.provenance import provenance_of
-from corun.evaluation.report import MetricFacts, Report, Score, SetScore
+from corun.evaluation.report import MetricFacts, Report, Score, SetComparison, SetScore
 from corun.evaluation.score_cache import ScoreCache
 from corun.evaluation.scoring import Companion, facts_of, needs_of
 from corun.evaluation.work_pool import WorkPool
@@ -66,6 +66,7 @@ class _Run:
     results: dict[tuple[str, str, str], Made] = field(default_factory=dict)
     scores: list[Score] = field(default_factory=list)
     set_scores: list[SetScore] = field(default_factory=list)
+    set_comparisons: list[SetComparison] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -108,6 +109,7 @@ def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> 
         metrics=tuple(facts[name] for name in plan.metrics if name in facts),
         scores=tuple(run.scores),
         set_scores=tuple(run.set_scores),
+        set_comparisons=tuple(run.set_comparisons),
         problems=tuple(dict.fromkeys(run.problems)),
         notes=tuple(dict.fromkeys(run.notes)),
         pictures=_pictures(run),
@@ -265,7 +267,9 @@ def _detect(run: _Run, metrics: list[str]) -> dict[str, MetricFacts]:
     plan = run.plan
     assert plan.detector is not None
     version = load_detector(plan.detector, plan.layout).version
-    truth = {choice.label: _truth(run, choice) for choice in plan.datasets}
+    truth, annotated = {}, {}
+    for choice in plan.datasets:
+        truth[choice.label], annotated[choice.label] = _truth(run, choice)
     found: dict[tuple[str, str], dict[str, Detections]] = defaultdict(dict)
     tasks = []
     for (method, dataset, photo), made in run.results.items():
@@ -286,29 +290,37 @@ def _detect(run: _Run, metrics: list[str]) -> dict[str, MetricFacts]:
             run.cache.put("detections", version, [checksum], content)
             found[task.method, task.dataset][task.photo] = detections_from_json(content)
         run.progress("detections", count, len(tasks))
-    for entry in plan.methods:
-        for label, boxes in truth.items():
-            if boxes:
-                run.set_scores += set_scores(
-                    label, entry.label, boxes, found[entry.label, label], metrics
-                )
+    for label, boxes in truth.items():
+        if annotated[label]:
+            of_methods = {entry.label: found[entry.label, label] for entry in plan.methods}
+            scores, comparisons = set_scores(
+                label, boxes, of_methods, metrics, annotated=annotated[label]
+            )
+            run.set_scores += scores
+            run.set_comparisons += comparisons
     return {name: detection_facts(name, version) for name in metrics}
 
 
-def _truth(run: _Run, choice: DatasetChoice) -> dict[str, TrueBoxes]:
-    """The boxes of a data set in the pixels of its prepared inputs; empty without any."""
+def _truth(run: _Run, choice: DatasetChoice) -> tuple[dict[str, TrueBoxes], list[str]]:
+    """The boxes of a data set in the pixels of its prepared inputs, empty without any.
+
+    Also every photo that has boxes, whether or not its input could be prepared.
+    """
     coco = read_coco(choice.truth) if choice.truth is not None else {}
-    truth = {}
+    truth, annotated = {}, []
     for name, photo in run.photos[choice.label].items():
         made = run.inputs[choice.label, name]
         boxes = coco.get(photo.image.stem)
         if boxes is None and photo.annotation is not None:
             boxes = read_voc(photo.annotation)
-        if boxes is None or made.problem:
+        if boxes is None:
+            continue
+        annotated.append(name)
+        if made.problem:
             continue
         with Image.open(photo.image) as original, Image.open(made.path) as prepared:
             truth[name] = scaled_boxes(boxes, prepared.size, original.size)
-    return truth
+    return truth, annotated
 
 
 def _pictures(run: _Run) -> dict[str, dict[str, dict[str, str]]]:

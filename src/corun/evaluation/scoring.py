@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from corun.errors import CorunError
-from corun.evaluation.detection_scores import DETECTION_METRICS
+from corun.evaluation.detection_scores import DETECTION_METRICS, DETECTION_SUMMARIES
 from corun.evaluation.report import MetricFacts
+from corun.metrics.pyiqa_metrics import pyiqa_installed
 from corun.metrics.registry import LoadedMetric, all_metrics, load_metric, metric_named
 
 Companion = Literal["input", "reference"]
@@ -36,19 +37,32 @@ def known_metrics() -> list[str]:
         for metric in all_metrics().values()
     ]
     lines.append("pyiqa:NAME: any metric of pyiqa, where that is installed")
-    return lines + [f"{name}: needs --detector" for name in DETECTION_METRICS]
+    return lines + [
+        f"{name}: {summary} ({source}), 0 to 1, higher is better; needs --detector"
+        for name, (summary, source) in DETECTION_SUMMARIES.items()
+    ]
 
 
 def default_metrics(
     files: Mapping[str, Path], *, detector: bool
 ) -> tuple[tuple[str, ...], list[str]]:
-    """What is scored when nobody says what: all that can be.
+    """What is scored when nobody says what: all that can be, without asking the network.
 
     Returns:
         Names, and a line for each metric that is left out, which says what it lacks.
     """
     names, lacking = [], []
-    for name in all_metrics():
+    for name, metric in all_metrics().items():
+        # BRISQUE without its files is pyiqa's
+        through_pyiqa = metric.downloads or (
+            name == "brisque" and not any(file.key in files for file in metric.files)
+        )
+        if through_pyiqa and pyiqa_installed():
+            lacking.append(
+                f"{name} is left out: pyiqa may have to download its weights; name it in --metrics "
+                "to allow that"
+            )
+            continue
         try:
             ready(name, files)
             names.append(name)

@@ -65,7 +65,8 @@ def hue_shift(
     The mean over the pixels of |Δh|, the angle between the CIELAB (a, b) of result and input,
     weighted by √(C_result·C_input) so that nearly grey pixels, whose hue is noise, do not count;
     pixels with less than 5 units of chroma in either count nothing. Haze removal scales chroma and
-    should keep hue. 0 if no pixel has colour in both.
+    should keep hue. 0 if the input has no colour that could turn; NaN if it has and the result has
+    none where it had: a picture turned to grey has not kept its hues.
 
     Raises:
         ValueError: the two are of different sizes.
@@ -80,7 +81,10 @@ def hue_shift(
     angle = torch.atan2(cross, (result * before).sum(1)).abs() * (180 / torch.pi)
     coloured = (chroma >= GREY_CHROMA) & (chroma_before >= GREY_CHROMA)
     weight = torch.where(coloured, (chroma * chroma_before).sqrt(), 0.0)
-    return (weight * angle).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-12)
+    shift = (weight * angle).sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-12)
+    had_colour = (chroma_before >= GREY_CHROMA).any(2).any(1)
+    lost = had_colour & ~coloured.any(2).any(1)
+    return torch.where(lost, torch.nan, shift)
 
 
 def _share(mask: Tensor) -> Tensor:

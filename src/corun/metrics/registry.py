@@ -49,6 +49,10 @@ class Metric:
     """From local files to the function and the name of the implementation that was chosen."""
     needs: Needs = "nothing"
     """What the score compares with: the hazy input, or the true clear scene."""
+    infinite_is_best: bool = False
+    """Whether +∞ is a score (PSNR of equal pictures) and no failure."""
+    downloads: bool = False
+    """Whether its package may fetch weights from the network when it is first used."""
     files: tuple[NeededFile, ...] = ()
     """Files without which it cannot be computed (see ``build`` for substitutes)."""
 

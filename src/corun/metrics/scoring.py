@@ -20,7 +20,7 @@ class PictureScores:
 
     path: Path
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Finite numbers by metric."""
+    """Numbers by metric; finite but for metrics whose entry says that ∞ is a score."""
     failures: Mapping[str, str] = field(default_factory=dict)
     """Why a metric has no number, by metric; one line that names the file."""
 
@@ -141,7 +141,8 @@ def _one_score(
     except Exception as error:  # metrics are others' code: one that breaks must not hide the rest
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return f"{path}: {metric.metric.title} failed ({reason})"
-    if not math.isfinite(value):
+    best = metric.metric.infinite_is_best and value == math.inf
+    if not math.isfinite(value) and not best:
         return f"{path}: {metric.metric.title} is {value}, which is no score; look at the picture"
     return value
 

@@ -194,6 +194,7 @@ METRICS: tuple[Metric, ...] = (
         source="Talebi and Milanfar, TIP 2018, through pyiqa",
         version="1",
         build=pyiqa_builder("nima"),
+        downloads=True,
     ),
     Metric(
         name="musiq",
@@ -204,6 +205,7 @@ METRICS: tuple[Metric, ...] = (
         source="Ke et al., ICCV 2021, through pyiqa",
         version="1",
         build=pyiqa_builder("musiq"),
+        downloads=True,
     ),
     Metric(
         name="paq2piq",
@@ -214,6 +216,7 @@ METRICS: tuple[Metric, ...] = (
         source="Ying et al., CVPR 2020, through pyiqa",
         version="1",
         build=pyiqa_builder("paq2piq"),
+        downloads=True,
     ),
     Metric(
         name="clipiqa",
@@ -224,6 +227,7 @@ METRICS: tuple[Metric, ...] = (
         source="Wang, Chan and Loy, AAAI 2023, through pyiqa",
         version="1",
         build=pyiqa_builder("clipiqa"),
+        downloads=True,
     ),
     Metric(
         name="brightness",
@@ -282,7 +286,7 @@ METRICS: tuple[Metric, ...] = (
         better="lower",
         score_range="0 to 180 degrees",
         source="chroma-weighted mean CIELAB hue angle to the input",
-        version="1",
+        version="2",
         build=_plain_pair(guards.hue_shift),
         needs="input",
     ),
@@ -296,6 +300,7 @@ METRICS: tuple[Metric, ...] = (
         version="1",
         build=_plain_pair(full_reference.psnr),
         needs="target",
+        infinite_is_best=True,
     ),
     Metric(
         name="ssim",

@@ -11,7 +11,6 @@ from typing import Literal
 from corun.data.images import DEPTH_SUFFIXES, list_images
 from corun.errors import DataError
 
-
 ReferenceCrop = Literal["none", "centre"]
 """Whether clear views are published larger than the hazy photos, which are their middle."""
 

@@ -34,7 +34,7 @@ def score_scatter(report: Report, dataset: str, x: str, y: str) -> Any:
     for index, method in enumerate(report.methods):
         across = report.values(dataset, method, x)
         along = report.values(dataset, method, y)
-        both = ~(np.isnan(across) | np.isnan(along))
+        both = np.isfinite(across) & np.isfinite(along)  # an infinite PSNR has no place
         if not both.any():
             continue
         colour = f"C{index % 10}"
