@@ -24,7 +24,7 @@ from corun.errors import ConfigurationError, DataError
 from corun.training.checkpoint import load_checkpoint
 from corun.training.colabator import ColabatorConfig, ColabatorTraining, identity_of
 from corun.training.engine import train
-from corun.training.task import LossTerms
+from corun.training.task import LossTerms, Validation
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore::FutureWarning")
 ENVIRONMENT = {
@@ -155,7 +155,7 @@ def test_renamed_folders_do_not_stop_a_run(toy: Path, tmp_path: Path) -> None:
     adapt(short(tmp_path / "elsewhere", tmp_path / "run"))
     assert load_checkpoint(tmp_path / "run" / "last.ckpt")["step"] == 4
     (tmp_path / "elsewhere" / "real" / "00.png").unlink()
-    with pytest.raises(ConfigurationError, match="another configuration"):
+    with pytest.raises(ConfigurationError, match=r"another configuration \(real\.folder\)"):
         adapt(short(tmp_path / "elsewhere", tmp_path / "run"))
 
 
@@ -180,6 +180,22 @@ def test_the_best_is_replaced_when_the_criterion_changes(toy: Path, tmp_path: Pa
     assert best["step"] == 4
     weights = load_file(tmp_path / "best" / "weights.safetensors")
     assert torch.equal(weights["convolution.weight"], best["average"]["convolution.weight"])
+
+
+def test_a_run_that_starts_anew_forgets_the_best_of_the_one_before(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scored(value: float) -> Any:
+        def validate(self: ColabatorTraining, network: nn.Module) -> Validation:
+            return Validation({"score": value}, value, "score")
+
+        return validate
+
+    for value in (2.0, 1.0):
+        monkeypatch.setattr(ColabatorTraining, "validate", scored(value))
+        adapt(short(toy, tmp_path, run__steps=2))
+        assert load_checkpoint(tmp_path / "best.ckpt")["best"] == value
+        (tmp_path / "last.ckpt").unlink()
 
 
 def test_a_network_without_parameters_is_refused(toy: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -45,3 +46,24 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "step" not in content:
         raise WeightsError(f"{path}: not a training checkpoint; move it away to start again")
     return content
+
+
+def differing_keys(identity: str, other: str) -> list[str]:
+    """The dotted keys in which two runs' identities (JSON texts) differ, sorted."""
+
+    def flat(text: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+
+        def visit(value: Any, key: str) -> None:
+            if isinstance(value, dict):
+                for name, inner in value.items():
+                    visit(inner, f"{key}.{name}" if key else name)
+            else:
+                found[key] = value
+
+        visit(json.loads(text), "")
+        return found
+
+    mine, theirs = flat(identity), flat(other)
+    absent = object()
+    return sorted(k for k in mine | theirs if mine.get(k, absent) != theirs.get(k, absent))

@@ -30,7 +30,13 @@ from corun.errors import (
 )
 from corun.networks.averaging import WeightAverage
 from corun.networks.checkpoints import in_channels_last
-from corun.training.checkpoint import BEST, LAST, load_checkpoint, save_atomically
+from corun.training.checkpoint import (
+    BEST,
+    LAST,
+    differing_keys,
+    load_checkpoint,
+    save_atomically,
+)
 from corun.training.configuration import OptimizerConfig, RunConfig
 from corun.training.reporting import Reporter
 from corun.training.task import Task
@@ -92,7 +98,7 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     compiled = torch.compile(network) if run.compile else network
     wrapped, optimizer = fabric.setup(compiled, optimizer)
     first = _resume(task, network, average, optimizer, run.folder, identity, fabric.world_size)
-    best = _best_so_far(run.folder, identity)
+    best = _best_so_far(run.folder, identity) if first else _Best()
     fabric.barrier()  # nobody takes a step while another still restores what they share
     reporter = Reporter(
         run.folder,
@@ -167,7 +173,7 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
     if fabric.is_global_zero:
-        _finish(task, average, run, fabric)
+        _finish(task, average, run, best, fabric)
     fabric.barrier()
 
 
@@ -220,20 +226,19 @@ def _share_buffers(network: nn.Module, fabric: Any) -> None:
             torch.distributed.broadcast(buffer, src=0)
 
 
-def _finish(task: Task, average: WeightAverage, run: RunConfig, fabric: Any) -> None:
+def _finish(task: Task, average: WeightAverage, run: RunConfig, best: _Best, fabric: Any) -> None:
     """Write the last weights, and the best ones where there was a validation."""
     facts: dict[str, Any] = {"steps": run.steps, "hardware": describe_hardware(fabric)}
-    best = run.folder / BEST
-    content = load_checkpoint(best) if best.exists() else {}
-    if content:
-        facts |= {"best": content["best"], "best step": content["step"]}
-        facts["criterion"] = content.get("criterion", "")
-    with writing(run.folder):
+    if not best.name:
         task.finish(average.network, run.folder, facts)
-        if content:
-            (run.folder / "best").mkdir(exist_ok=True)
-            average.load_state_dict(content["average"])
-            task.finish(average.network, run.folder / "best", {**facts, "steps": content["step"]})
+        return
+    content = load_checkpoint(run.folder / BEST)
+    facts |= {"best": best.criterion, "best step": content["step"], "criterion": best.name}
+    task.finish(average.network, run.folder, facts)
+    with writing(run.folder):
+        (run.folder / "best").mkdir(exist_ok=True)
+    average.load_state_dict(content["average"])
+    task.finish(average.network, run.folder / "best", {**facts, "steps": content["step"]})
 
 
 def _launch(run: RunConfig) -> Any:
@@ -282,8 +287,10 @@ def _resume(
         return 0
     content = load_checkpoint(path)
     if content["identity"] != identity:
+        keys = ", ".join(differing_keys(identity, content["identity"]))
         raise ConfigurationError(
-            f"{path}: belongs to another configuration; use another run.folder, or move it away"
+            f"{path}: belongs to another configuration ({keys}); use another run.folder, or move "
+            "it away"
         )
     if content.get("world", world) != world:
         raise ConfigurationError(
