@@ -154,6 +154,34 @@ def test_the_pool_of_another_network_is_refused(toy: Path, tmp_path: Path) -> No
         adapt(settings)
 
 
+def test_a_run_that_keeps_anothers_labels_resumes_and_does_not_delete_them(
+    toy: Path, tmp_path: Path
+) -> None:
+    """The run before is at step 8 when the one that keeps its labels is at 4 and fails at 6."""
+    pool = str(tmp_path / "pool")
+    adapt(toy_settings(toy, tmp_path / "one", pool__folder=pool))
+    with pytest.raises(DataError, match=r"12 labels of the run in .*/one.*pool\.keep=true"):
+        adapt(toy_settings(toy, tmp_path / "two", pool__folder=pool))
+    assert len(open_existing(Path(pool))) == 12
+    settings = toy_settings(toy, tmp_path / "two", pool__folder=pool, pool__keep=True)
+    with pytest.raises(StoppedError):
+        adapt(settings, FailingTask)
+    adapt(settings)
+    assert load_checkpoint(tmp_path / "two" / "last.ckpt")["step"] == 8
+    assert {entry["run"] for entry in open_existing(Path(pool)).history()} == {1, 2}
+
+
+def test_labels_of_another_region_are_refused(toy: Path, tmp_path: Path) -> None:
+    settings = toy_settings(toy, tmp_path / "one", pool__folder=str(tmp_path / "pool"))
+    adapt(settings | {"run": settings["run"] | {"steps": 1}})
+    changed = toy_settings(
+        toy, tmp_path / "two", pool__folder=str(tmp_path / "pool"), pool__keep=True,
+        real__region="whole",
+    )  # fmt: skip
+    with pytest.raises(DataError, match="region is 'crop', not 'whole'"):
+        adapt(changed)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [

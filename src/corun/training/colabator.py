@@ -261,12 +261,18 @@ class ColabatorTraining:
         return {"teacher": self.teacher.state_dict(), "pool": committed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore teacher and pool; with an empty state begin anew, with an empty pool."""
+        """Restore teacher and pool; with an empty state begin anew, with an empty pool.
+
+        Raises:
+            DataError: the pool is not the checkpoint's, or to be emptied though another run's.
+        """
         pool = self._on(next(self.network.parameters()).device).pool
         if state:
             self.teacher.load_state_dict(state["teacher"])
             pool.rollback(str(state["pool"]))
-        elif not self.config.pool.keep:
+        elif self.config.pool.keep:
+            pool.keep()
+        else:
             pool.rollback(None)
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
@@ -287,7 +293,7 @@ class ColabatorTraining:
             config = self.config
             folder = config.pool.folder or config.run.folder / "pool"
             try:
-                pool = LabelPool(folder, self.identity, self.photos.keys)
+                pool = LabelPool(folder, self.identity, self.photos.keys, owner=config.run.folder)
             except OSError as error:
                 raise DataError(
                     f"{folder}: cannot hold the label pool ({error.strerror or error}); choose "
