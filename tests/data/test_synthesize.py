@@ -63,6 +63,17 @@ def test_an_interrupted_run_is_continued(tmp_path: Path) -> None:
     assert kept.stat().st_mtime_ns == stamp
 
 
+def test_fewer_versions_keep_the_truth_of_those_already_there(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 2)
+    out = make(tmp_path)
+    whole = content(out)
+    make(tmp_path, count=1)
+    assert content(out) == whole
+    (out / "hazy" / "1_01.png").unlink()
+    make(tmp_path, count=1)
+    assert "1_01" not in (out / "truth.csv").read_text()
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [({"seed": 1}, "seed"), ({"more": ("haze.beta=[0.5,0.6]",)}, r"haze\.beta"),

@@ -267,11 +267,30 @@ def _save(pixels: np.ndarray, path: Path) -> None:
 
 
 def _write_truth(path: Path, rows: list[dict[str, object]]) -> None:
+    """The rows, and those of pictures that an earlier run with a larger count left there."""
+    written = {row["hazy"] for row in rows}
+    kept: list[dict[str, object]] = [
+        {**row}
+        for row in _read_truth(path)
+        if row["hazy"] not in written and (path.parent / row["hazy"]).is_file()
+    ]
+    rows = sorted([*kept, *rows], key=lambda row: str(row["hazy"]))
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, TRUTH_COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
     _write_text(path, table.getvalue())
+
+
+def _read_truth(path: Path) -> list[dict[str, str]]:
+    """The rows of a table of ours; none where there is no table or another one."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace", newline="") as stream:
+        reader = csv.DictReader(stream)
+        if tuple(reader.fieldnames or ()) != TRUTH_COLUMNS:
+            return []
+        return [row for row in reader if None not in row.values() and None not in row]
 
 
 def _write_text(path: Path, text: str) -> None:
