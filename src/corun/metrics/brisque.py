@@ -24,9 +24,11 @@ from corun.statistics.natural_scene import (
     halve_grey,
     luminance,
     mean_of,
+    moments_of,
     neighbour_products,
     normalise,
-    signed_moments,
+    signed_sums,
+    unsigned_sums,
 )
 
 FEATURES = 36
@@ -61,25 +63,32 @@ def brisque_features(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 36"
         raise ValueError(
             f"BRISQUE needs pictures of at least {MIN_SIDE}×{MIN_SIDE} pixels, got {width}×{height}"
         )
-    return torch.cat([_features(part) for part in cache_sized(pictures)])
+    own, products, flat = map(torch.cat, zip(*map(_sums, cache_sized(pictures)), strict=True))
+    halved = (height + 1) // 2 * ((width + 1) // 2)
+    counts = torch.tensor([[height * width], [halved]], device=pictures.device)
+    absolute, square = own[..., :1].double() / counts, own[..., 1:].double() ** 2 / counts
+    fit = fit_asymmetric(moments_of(products, counts))
+    of_products = torch.stack((fit.shape, mean_of(fit), fit.left**2, fit.right**2), -1)
+    features = torch.cat((fit_symmetric(absolute, square), square, of_products.flatten(2)), -1)
+    return torch.where(flat[:, None], torch.nan, features.flatten(1))
 
 
-def _features(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 36"]:
+def _sums(pictures: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Of both scales, the sums of the coefficients, (b, 2, 2), and of their products, (b, 2, 4, 6).
+
+    And which pictures are flat: the zeros around one make a frame, whose statistics say nothing
+    of the picture.
+    """
     grey = luminance(pictures)
-    features = torch.stack(_scale_features(grey) + _scale_features(halve_grey(grey)), -1)
-    # the zeros around a flat picture make a frame, whose statistics say nothing of the picture
-    flat = grey.flatten(1).amin(1) == grey.flatten(1).amax(1)
-    return torch.where(flat[:, None], torch.nan, features)
-
-
-def _scale_features(grey: Float[Tensor, "b h w"]) -> list[Tensor]:
-    coefficients = normalise(grey, border="zero").coefficients
-    moments = signed_moments(coefficients)
-    features = [fit_symmetric(moments), moments.square]
-    for product in neighbour_products(coefficients):
-        fit = fit_asymmetric(signed_moments(product))
-        features += [fit.shape, mean_of(fit), fit.left**2, fit.right**2]
-    return features
+    darkest, lightest = torch.aminmax(grey.flatten(1), dim=1)
+    flat = darkest == lightest
+    own, products = [], []
+    for scale in (grey, halve_grey(grey)):
+        coefficients = normalise(scale, border="zero").coefficients
+        own.append(unsigned_sums(coefficients))
+        found = [signed_sums(product) for product in neighbour_products(coefficients)]
+        products.append(torch.stack(found, 1))
+    return torch.stack(own, 1), torch.stack(products, 1), flat
 
 
 @dataclass(frozen=True)

@@ -142,8 +142,9 @@ def shifted_product(
 def neighbour_products(coefficients: Float[Tensor, "*k h w"]) -> list[Float[Tensor, "*k h w"]]:
     """The four products of :data:`NEIGHBOURS`, from one wrapped copy instead of four."""
     height, width = coefficients.shape[-2:]
-    below = torch.cat((coefficients[..., -1:, :], coefficients, coefficients[..., :1, :]), -2)
-    around = torch.cat((below[..., -1:], below, below[..., :1]), -1)
+    maps = coefficients.reshape(-1, 1, height, width)
+    around = F.pad(maps, (1, 1, 1, 1), mode="circular")
+    around = around.view(*coefficients.shape[:-2], height + 2, width + 2)
     return [
         coefficients * around[..., 1 - down : 1 - down + height, 1 - right : 1 - right + width]
         for down, right in NEIGHBOURS
@@ -151,32 +152,52 @@ def neighbour_products(coefficients: Float[Tensor, "*k h w"]) -> list[Float[Tens
 
 
 def signed_moments(samples: Float[Tensor, "*k h w"]) -> SignedMoments:
-    """The moments of each map, in double precision (shape *k).
+    """The moments of each map, in double precision (shape *k)."""
+    return moments_of(signed_sums(samples), samples.shape[-2] * samples.shape[-1])
 
-    From the sums and norms of x, of its positive part and of its sign, one pass each.
+
+def unsigned_sums(samples: Float[Tensor, "*k h w"]) -> Float[Tensor, "*k 2"]:
+    """Σ|x| and ‖x‖₂ of each map, in its dtype: all that a symmetric fit needs."""
+    flat = samples.flatten(-2)
+    return torch.stack((flat.abs().sum(-1), torch.linalg.vector_norm(flat, dim=-1)), -1)
+
+
+def signed_sums(samples: Float[Tensor, "*k h w"]) -> Float[Tensor, "*k 6"]:
+    """Sums and norms of each map x, of max(x, 0) and of the sign of x, one pass each.
+
+    In the dtype of the samples. What follows from them costs as many short operations for one map
+    as for all, so callers gather the sums of many maps and ask :func:`moments_of` once.
     """
     flat = samples.flatten(-2)
-    positive, sign = flat.clamp(min=0), flat.sign()
-    total, right_total = flat.sum(-1).double(), positive.sum(-1).double()
-    square, right_square = _sum_of_squares(flat), _sum_of_squares(positive)
-    signs, balance = _sum_of_squares(sign).round(), sign.sum(-1).double()
+    parts = (flat, flat.clamp(min=0), flat.sign())
+    # a norm is the one reduction of products that needs no map of products
+    norms = [torch.linalg.vector_norm(part, dim=-1) for part in parts]
+    return torch.stack([*(part.sum(-1) for part in parts), *norms], -1)
+
+
+def moments_of(sums: Float[Tensor, "*k 6"], count: int | Tensor) -> SignedMoments:
+    """The moments, in double precision, from :func:`signed_sums` of maps of ``count`` samples."""
+    total, right_total, balance, norm, right_norm, sign_norm = sums.double().unbind(-1)
+    square, right_square, signs = norm**2, right_norm**2, (sign_norm**2).round()
     left, right = (signs - balance) / 2, (signs + balance) / 2
     return SignedMoments(
-        (2 * right_total - total) / flat.shape[-1],
-        square / flat.shape[-1],
+        (2 * right_total - total) / count,
+        square / count,
         # where there are none the difference of the sums is rounding
         torch.where(left > 0, (square - right_square).clamp(min=0) / left, 0.0),
         torch.where(right > 0, right_square / right, 0.0),
     )
 
 
-def fit_symmetric(moments: SignedMoments) -> Float[Tensor, "*k"]:
+def fit_symmetric(
+    absolute: Float[Tensor, "*k"], square: Float[Tensor, "*k"]
+) -> Float[Tensor, "*k"]:
     """The shape α of a generalised Gaussian of mean 0, by matching moments.
 
     ρ(α) = Γ(1/α)Γ(3/α)/Γ(2/α)² = E[x²]/E[|x|]² (Sharifi and Leon-Garcia 1995), on the published
     grid α = 0.2, 0.201 … 10. Where all samples are 0 there is no shape: NaN.
     """
-    return _invert(_tables()[0], moments.square / moments.absolute**2)
+    return _invert(_tables()[0], square / absolute**2)
 
 
 def fit_asymmetric(moments: SignedMoments) -> AsymmetricFit:
@@ -202,12 +223,6 @@ def mean_of(fit: AsymmetricFit) -> Float[Tensor, "*k"]:
 def scale_of(shape: Float[Tensor, "*k"]) -> Float[Tensor, "*k"]:
     """√(Γ(1/α)/Γ(3/α)): what turns a standard deviation into a scale β."""
     return torch.exp((torch.lgamma(1 / shape) - torch.lgamma(3 / shape)) / 2)
-
-
-def _sum_of_squares(maps: Tensor) -> Tensor:
-    # a norm is the one reduction of products that needs no map of products
-    norm: Tensor = torch.linalg.vector_norm(maps, dim=-1)
-    return norm.double() ** 2
 
 
 @lru_cache(maxsize=1)

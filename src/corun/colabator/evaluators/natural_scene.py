@@ -91,7 +91,7 @@ def block_features(image: Float[Tensor, "b 3 h w"], block: int) -> Float[Tensor,
         moments = signed_moments(_cut(torch.stack(maps, 1), block // scale))
         products = SignedMoments(*(values[..., 1:] for values in moments))
         own = SignedMoments(*(values[..., :1] for values in moments))
-        columns += [fit_symmetric(own), _log(own.square)]
+        columns += [fit_symmetric(own.absolute, own.square), _log(own.square)]
         fit = fit_asymmetric(products)
         columns += [fit.shape, _log(fit.left.square()), _log(fit.right.square())]
         columns.append(_log(_cut(found.deviation[:, None], block // scale).mean((-1, -2))))
