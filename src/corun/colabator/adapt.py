@@ -56,6 +56,9 @@ class AdaptationConfig(BaseModel):
         density_target: D of a clear enough picture, in [0,1): only what is above it counts. 0 is
             the paper's; clear photos of open places, with their far air and sky, have about 0.25
             under the embedded D, and a network driven below that overshoots.
+        density_gradient: ``full``, the paper's, or ``contrast``: D may ask for lighter here and
+            darker there, but not for other colours nor for a darker picture. The cheapest ways to
+            a low D are to paint skies blue and to darken, and both look clear to any judge.
         vgg: local VGG-19 weights; without a file both perceptual terms are off.
         strong_changes: photometric changes of the student's real photo.
         block: side of the blocks that are scored, pixels.
