@@ -113,5 +113,11 @@ class LiteralCORUN(nn.Module):
             J_hat = scene_step(P, J, T_hat, stage.gamma)
             J = literal_prior(stage.scene_prior, J_hat, T_hat, self.exact_sums)
         if config.affine_cell:
-            J = local_affine_scene(P, J, cell=config.affine_cell, epsilon=config.affine_epsilon)
+            J = local_affine_scene(
+                P,
+                J,
+                cell=config.affine_cell,
+                epsilon=config.affine_epsilon,
+                trust=config.affine_trust,
+            )
         return CorunOutput(J[..., :height, :width], T_hat[..., :height, :width])

@@ -1,5 +1,6 @@
 """CORUN as a whole."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from corun.errors import ConfigurationError
 from corun.networks import prior_unet
 from corun.networks.corun import CORUN, CorunConfig, pad_to_multiple
+from corun.networks.local_affine import local_affine_scene
 from corun.networks.published_layout import load_published
 from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
 from literal_formulation import LiteralCORUN
@@ -80,6 +82,19 @@ def test_forward_is_the_last_stage() -> None:
     assert stages[-1].transmission is stages[-1].transmission_hat or torch.equal(
         stages[-1].transmission, stages[-1].transmission_hat
     )
+
+
+@torch.no_grad()
+def test_only_the_last_stage_is_fitted() -> None:
+    torch.manual_seed(0)
+    hazy = torch.rand(1, 3, 24, 32)
+    plain = CORUN(TINY).eval()
+    fitted = CORUN(replace(TINY, affine_cell=4)).eval()
+    fitted.load_state_dict(plain.state_dict())
+    for stage, same in zip(plain.stages(hazy), fitted.stages(hazy), strict=True):
+        assert torch.equal(stage.scene, stage.scene_unfitted)
+        torch.testing.assert_close(same.scene_unfitted, stage.scene)
+    assert torch.equal(same.scene, local_affine_scene(hazy, same.scene_unfitted, cell=4))
 
 
 @pytest.mark.parametrize("affine_cell", [0, 4])

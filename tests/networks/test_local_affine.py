@@ -7,19 +7,24 @@ from corun.data.scenes import render_scene
 from corun.networks.local_affine import local_affine_scene, window_mean
 from corun.physics.scattering import add_haze
 
+LIGHTNESS_AND_COLOUR = (
+    torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1, 0, -1], [-1, 2, -1]], dtype=torch.float32)
+    / torch.tensor([1, 6**0.5, 18**0.5])[:, None]
+)
+
 
 def test_one_window_is_a_ridge_regression() -> None:
-    """Where every window is the whole picture, a and b are one regression's."""
+    """Where every window is the whole picture, a and b are one regression's per channel."""
     torch.manual_seed(0)
     P = torch.rand(2, 3, 8, 8)
     J = 0.7 * P.square() + 0.1 * torch.rand_like(P)
     out = local_affine_scene(P, J, cell=8, epsilon=1e-3)
-    p, j = P.flatten(2), J.flatten(2)
-    mean_p, mean_j = p.mean(-1, keepdim=True), j.mean(-1, keepdim=True)
-    covariance = ((p - mean_p) * (j - mean_j)).mean(-1, keepdim=True)
-    a = covariance / ((p - mean_p).square().mean(-1, keepdim=True) + 1e-3)
-    expected = (mean_j + a * (p - mean_p)).view_as(P)
-    torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
+    for channel, ridge in zip(LIGHTNESS_AND_COLOUR, (1e-3, 1.25e-4, 1.25e-4), strict=True):
+        p, j, o = (torch.einsum("bcn,c->bn", x.flatten(2), channel) for x in (P, J, out))
+        mean_p, mean_j = p.mean(-1, keepdim=True), j.mean(-1, keepdim=True)
+        covariance = ((p - mean_p) * (j - mean_j)).mean(-1, keepdim=True)
+        a = covariance / ((p - mean_p).square().mean(-1, keepdim=True) + ridge)
+        torch.testing.assert_close(o, mean_j + a * (p - mean_p), atol=1e-5, rtol=0)
 
 
 def test_exact_haze_removal_passes_through_unchanged() -> None:
@@ -48,6 +53,57 @@ def test_detail_that_the_scene_lost_comes_back() -> None:
     blurred = torch.nn.functional.avg_pool2d(truth, 3, 1, 1, count_include_pad=False)
     out = local_affine_scene(P, blurred, cell=4, epsilon=1e-5)
     assert (out - truth).square().mean() < 0.5 * (blurred - truth).square().mean()
+
+
+def sky_over_ground() -> tuple[torch.Tensor, torch.Tensor]:
+    """A hazy photo: flat, slightly noisy sky above textured ground; and its affine dehazing."""
+    generator = torch.Generator().manual_seed(3)
+    P = torch.full((1, 3, 256, 256), 0.8)
+    P[..., :192, :] += 0.02 * torch.linspace(0, 1, 192)[:, None]
+    P[..., :192, :] += 0.001 * torch.randn(1, 3, 192, 256, generator=generator)
+    P[..., 192:, :] = 0.4 + 0.2 * torch.rand(1, 3, 64, 256, generator=generator)
+    return P, 1.5 * P - 0.4
+
+
+def smoke() -> torch.Tensor:
+    """Clouds with a period of 40 pixels in the sky: (1,1,256,256)."""
+    wave = torch.sin(torch.arange(256) * 2 * torch.pi / 40)
+    clouds = 0.1 * wave[:, None] * wave[None]
+    clouds[192:] = 0
+    return clouds[None, None]
+
+
+@pytest.mark.parametrize("tint", [(1.0, 1.0, 1.0), (1.0, 0.0, -1.0)], ids=["dark", "coloured"])
+def test_clouds_that_a_flat_sky_does_not_show_are_removed(tint: tuple[float, ...]) -> None:
+    P, J = sky_over_ground()
+    smoky = J + smoke() * torch.tensor(tint).view(1, 3, 1, 1)
+
+    def leftover(trust: float) -> float:
+        clean = local_affine_scene(P, J, cell=4, trust=trust)
+        difference = local_affine_scene(P, smoky, cell=4, trust=trust) - clean
+        return difference[..., 8:128, :].abs().max().item()
+
+    assert leftover(1e-15) > 0.03  # each window's own mean: what the network drifted to stays
+    assert leftover(1e-3) < 0.006
+
+
+def test_contrast_that_the_photo_shows_keeps_its_own_model() -> None:
+    """Two textured halves of different haze are each dehazed by their own a and b."""
+    generator = torch.Generator().manual_seed(4)
+    truth = torch.rand(1, 3, 64, 128, generator=generator)
+    t = torch.full((1, 1, 64, 128), 0.8)
+    t[..., 64:] = 0.4
+    out = local_affine_scene(add_haze(truth, t, torch.full((1, 3, 1, 1), 0.9)), truth, cell=4)
+    away = torch.cat((out[..., :40] - truth[..., :40], out[..., 88:] - truth[..., 88:]), -1)
+    assert away.abs().mean() < 0.01
+
+
+def test_any_number_of_cells() -> None:
+    for height, width in ((4, 4), (4, 12), (20, 4), (36, 28)):
+        P = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))
+        out = local_affine_scene(P, P, cell=4)
+        assert out.shape == P.shape
+        assert torch.isfinite(out).all()
 
 
 def test_gradients_are_finite_on_flat_pictures() -> None:

@@ -238,3 +238,24 @@ def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) ->
     assert "density" not in without.parts
     torch.testing.assert_close(with_it.parts["density"], D, atol=1e-5, rtol=0)
     torch.testing.assert_close(with_it.total, without.total + 0.5 * D, atol=1e-5, rtol=0)
+
+
+def test_the_scene_before_the_closing_fit_is_held_to_the_target(recipe: Path) -> None:
+    from corun.configuration import load_configuration
+    from corun.training.pretrain import PretrainConfig
+
+    losses = {}
+    for weight in (0.0, 0.5):
+        overrides = [f"loss.unfitted={weight}", "network.affine_cell=4"]
+        task = Pretraining(load_configuration(PretrainConfig, recipe, overrides))
+        batch = task.prepare(0, 0, 0, 1)
+        with torch.no_grad():
+            losses[weight] = task.loss(task.network, batch, 0, 0, 0)
+            haze = task._haze(batch, torch.device("cpu"))
+            last = task.network.stages(haze.hazy)[-1]
+    expected = (last.scene_unfitted - haze.target).abs().mean()
+    assert not torch.equal(last.scene_unfitted, last.scene)
+    torch.testing.assert_close(losses[0.5].parts["unfitted"], expected, atol=1e-5, rtol=0)
+    assert "unfitted" not in losses[0.0].parts
+    difference = losses[0.5].total - losses[0.0].total
+    torch.testing.assert_close(difference, 0.5 * expected, atol=1e-5, rtol=0)

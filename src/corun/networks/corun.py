@@ -35,9 +35,10 @@ class CorunConfig:
         ffn_expansion: widening of their feed-forward parts.
         prior_downscale: the priors run at 1/r of the resolution (pixel-unshuffle by r).
         transmission_step: ``"paper"`` (published checkpoints) or ``"least_squares"``.
-        affine_cell: side, in pixels, of the cells of the closing local affine fit
+        affine_cell: side, in pixels, of the finest cells of the closing local affine fit
             (:mod:`corun.networks.local_affine`); 0, as published, for none.
-        affine_epsilon: ε of that fit, a variance of P.
+        affine_epsilon: ε of that fit, the variance of P below which detail counts as noise.
+        affine_trust: τ of that fit, the variance of P at which a window's own mean counts half.
     """
 
     stages: int = 4
@@ -47,7 +48,8 @@ class CorunConfig:
     prior_downscale: int = 1
     transmission_step: TransmissionStep = "paper"
     affine_cell: int = 0
-    affine_epsilon: float = 1e-4
+    affine_epsilon: float = 5e-5
+    affine_trust: float = 1e-3
 
     # Read by pydantic where a training configuration contains this one.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -63,8 +65,9 @@ class CorunConfig:
             raise ConfigurationError(
                 f"affine_cell must be a whole number of at least 0, not {self.affine_cell!r}"
             )
-        if not self.affine_epsilon > 0:
-            raise ConfigurationError(f"affine_epsilon must be above 0, not {self.affine_epsilon}")
+        for name in ("affine_epsilon", "affine_trust"):
+            if not getattr(self, name) > 0:
+                raise ConfigurationError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.dim % 2:
             raise ConfigurationError(f"dim must be even (channels are halved), not {self.dim}")
         if self.transmission_step not in TRANSMISSION_STEPS:
@@ -98,12 +101,14 @@ class Stage(NamedTuple):
         transmission: Tₖ after its prior (T̂ₖ itself in the last stage, which has none).
         scene_hat: Ĵₖ after the closed-form J-step, in [0,1].
         scene: Jₖ after its prior (and, in the last stage, the closing fit), not clamped.
+        scene_unfitted: Jₖ after its prior, before any closing fit, not clamped.
     """
 
     transmission_hat: Float[Tensor, "b 1 h w"]
     transmission: Float[Tensor, "b 1 h w"]
     scene_hat: Float[Tensor, "b 3 h w"]
     scene: Float[Tensor, "b 3 h w"]
+    scene_unfitted: Float[Tensor, "b 3 h w"]
 
 
 class UnfoldingStage(nn.Module):
@@ -141,12 +146,12 @@ class UnfoldingStage(nn.Module):
         scene_hat: Float[Tensor, "b 3 h w"],
         scene: Float[Tensor, "b 3 h w"],
     ) -> Stage:
-        """Tₖ₋₁, Ĵₖ₋₁, Jₖ₋₁ → T̂ₖ, Tₖ, Ĵₖ, Jₖ."""
+        """Tₖ₋₁, Ĵₖ₋₁, Jₖ₋₁ → T̂ₖ, Tₖ, Ĵₖ, Jₖ, before any closing fit."""
         T_hat = self.transmission_step(hazy, scene_hat, transmission, self.lam)
         T = T_hat if self.transmission_prior is None else self.transmission_prior(T_hat, scene)
         J_hat = scene_step(hazy, scene, T_hat, self.gamma)
         J = self.scene_prior(J_hat, T_hat)
-        return Stage(T_hat, T, J_hat, J)
+        return Stage(T_hat, T, J_hat, J, J)
 
 
 class CORUN(nn.Module):
@@ -199,7 +204,7 @@ class CORUN(nn.Module):
         )
 
     def stages(self, hazy: Float[Tensor, "b 3 h w"]) -> list[Stage]:
-        """Every stage's T̂ₖ, Tₖ, Ĵₖ, Jₖ, of the input's size, for losses and pictures."""
+        """Every stage's variables, of the input's size, for losses and pictures."""
         height, width = hazy.shape[-2:]
         return [
             Stage(*(value[..., :height, :width] for value in stage))
@@ -210,16 +215,20 @@ class CORUN(nn.Module):
         P = pad_to_multiple(hazy, self.multiple)
         J = J_hat = P
         T = torch.full_like(P[:, :1], INITIAL_TRANSMISSION)
-        cell = self.config.affine_cell
+        config = self.config
         for number, stage in enumerate(self.unfolding, 1):
             result = stage(P, T, J_hat, J)
-            if cell and number == len(self.unfolding):
+            if config.affine_cell and number == len(self.unfolding):
                 refined = local_affine_scene(
-                    P, result.scene, cell=cell, epsilon=self.config.affine_epsilon
+                    P,
+                    result.scene,
+                    cell=config.affine_cell,
+                    epsilon=config.affine_epsilon,
+                    trust=config.affine_trust,
                 )
                 result = result._replace(scene=refined)
-            _, T, J_hat, J = result
             yield result
+            T, J_hat, J = result.transmission, result.scene_hat, result.scene
 
 
 def pad_to_multiple(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c h2 w2"]:

@@ -6,6 +6,13 @@ pixel-shuffle, blur, is not explained by haze. Fitting a and b to the network's 
 windows, and applying them to the input, keeps what haze removal is (contrast and colour, region by
 region) and takes every detail from the photo itself. The fit is the guided filter's (He, Sun and
 Tang, TPAMI 2013), with exact window moments on a coarse grid.
+
+Where the photo is flat, a sky or dense haze, a window says nothing about a, and its mean of J, and
+so b, is whatever the network drifted to there: clouds of smoke that are not in the photo. So the
+fit runs from wide windows (2560 pixels with cells of 4) down to narrow ones (20 pixels), each scale
+correcting the one before only as far as its windows contain contrast; a flat region keeps the model
+of its wider surroundings. Lightness and the two colour differences are fitted apart, because haze
+and JPEG leave far less of the colours than of the lightness, noise included.
 """
 
 from __future__ import annotations
@@ -15,6 +22,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+# Rows: lightness (R + G + B)/3, and two colour differences. Orthogonal rows, each of length 1/√3:
+# the three variances add up to the mean variance of R, G and B, and the inverse is 3·Mᵀ.
+_OPPONENT = (
+    (1 / 3, 1 / 3, 1 / 3),
+    (6**-0.5, 0.0, -(6**-0.5)),
+    (-(18**-0.5), 2 * 18**-0.5, -(18**-0.5)),
+)
+SCALES = 8
+CHROMA_EPSILON = 1 / 8
+CHROMA_TRUST = 1 / 64
+
 
 def local_affine_scene(
     hazy: Float[Tensor, "b 3 h w"],
@@ -22,41 +40,84 @@ def local_affine_scene(
     *,
     cell: int,
     radius: int = 2,
-    epsilon: float = 1e-4,
+    epsilon: float = 5e-5,
+    trust: float = 1e-3,
 ) -> Float[Tensor, "b 3 h w"]:
-    """J' = ā·P + b̄ per colour channel, where in each window a, b minimise
+    """J' = ā·P + b̄ per opponent channel, the bars averaging over the windows around a pixel.
 
-        Σ (a·P + b − J)² + ε·a²,   so   a = cov(P, J)/(var(P) + ε),   b = mean(J) − a·mean(P),
+    On each scale ℓ, from the coarsest to the finest,
 
-    and the bars average over the windows that contain a pixel, interpolated bilinearly.
+        aℓ = cov(P, J)/(var(P) + ε),
+        bℓ = m − aℓ·mean(P),  m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(P) + b̄ℓ₊₁),  κ = v/(v + τ),
 
-    Where P is flat (var ≪ ε) a is near 0 and J' is the window's mean of J: skies stay smooth, and
-    compression blocks are not amplified.
+    with moments over the window and v the variance of P in it: of all three channels for the
+    lightness, of the two colour differences for these. With κ = 1 (and at the coarsest scale) a and
+    b are the minimisers of Σ (a·P + b − J)² + ε·a².
+
+    Where P is flat (v ≪ ε) aℓ is near 0, so noise and compression blocks are not amplified, and J'
+    follows the mean of P by the model of the next coarser scale.
 
     Args:
         hazy: P, RGB, [0,1]; H and W multiples of ``cell``.
         scene: J, the network's own estimate, RGB.
-        cell: side of the square cells, pixels; a and b live on the grid of cells.
-        radius: of the window, in cells: it is (2·radius + 1)·cell pixels wide.
-        epsilon: ε, the variance of P below which detail counts as noise.
+        cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
+            on. a and b live on the grids of cells.
+        radius: of the windows, in cells: they are (2·radius + 1) cells wide.
+        epsilon: ε, the variance of P below which detail counts as noise; ε/8 for colour.
+        trust: τ, the variance of P at which a window's own mean of J counts half; τ/64 for colour.
 
     Returns:
         J', RGB, not clamped. Computed in float32 whatever the precision around it.
     """
     with torch.autocast(hazy.device.type, enabled=False):
-        P, J = hazy.float(), scene.float()
+        opponent = torch.tensor(_OPPONENT, device=hazy.device)
+        P, J = _mix(opponent, hazy.float()), _mix(opponent, scene.float())
+        chroma_epsilon, chroma_trust = epsilon * CHROMA_EPSILON, trust * CHROMA_TRUST
+        epsilons = _per_channel(hazy, epsilon, chroma_epsilon, chroma_epsilon)
+        trusts = _per_channel(hazy, trust, chroma_trust, chroma_trust)
+
         moments = torch.cat((P, J, P * J, P * P), 1).contiguous()
-        moments = window_mean(F.avg_pool2d(moments, cell), radius)
-        mean_P, mean_J, mean_PJ, mean_PP = moments.chunk(4, 1)
-        a = (mean_PJ - mean_P * mean_J) / ((mean_PP - mean_P.square()).clamp_min(0) + epsilon)
-        b = mean_J - a * mean_P
-        fields = window_mean(torch.cat((a, b), 1), radius)
-        fields = F.interpolate(fields, size=P.shape[-2:], mode="bilinear", align_corners=False)
-        a, b = fields.chunk(2, 1)
-        return a * P + b
+        scales = [F.avg_pool2d(moments, cell)]
+        for _ in range(SCALES - 1):  # as many for every size: the graph does not depend on it
+            scales.append(F.avg_pool2d(scales[-1], 2, ceil_mode=True))
+
+        fields: Tensor | None = None
+        for cells in reversed(scales):
+            mean_P, mean_J, mean_PJ, mean_PP = window_mean(cells, radius).chunk(4, 1)
+            variance = (mean_PP - mean_P.square()).clamp_min(0)
+            a = (mean_PJ - mean_P * mean_J) / (variance + epsilons)
+            if fields is not None:
+                coarse_a, coarse_b = _enlarge(fields, mean_P).chunk(2, 1)
+                expected_J = coarse_a * mean_P + coarse_b
+                contrast = _contrast(variance)
+                mean_J = expected_J + contrast / (contrast + trusts) * (mean_J - expected_J)
+            fields = window_mean(torch.cat((a, mean_J - a * mean_P), 1), radius)
+        assert fields is not None
+        a, b = _enlarge(fields, P).chunk(2, 1)
+        return _mix(3 * opponent.T, a * P + b)
 
 
 def window_mean(cells: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
     """The mean over the (2·radius + 1)² window around each cell, cut off at the border."""
     side = 2 * radius + 1
     return F.avg_pool2d(cells, side, stride=1, padding=radius, count_include_pad=False)
+
+
+def _contrast(variance: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """v: the sum over all channels for the lightness, over the colour differences for these."""
+    chroma = variance[:, 1:].sum(1, keepdim=True)
+    return torch.cat((variance[:, :1] + chroma, chroma, chroma), 1)
+
+
+def _mix(matrix: Float[Tensor, "c 3"], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+    return F.conv2d(image, matrix[:, :, None, None])
+
+
+def _per_channel(like: Tensor, *values: float) -> Float[Tensor, "1 3 1 1"]:
+    return torch.tensor(values, device=like.device).view(1, 3, 1, 1)
+
+
+def _enlarge(
+    fields: Float[Tensor, "b c h w"], like: Float[Tensor, "b k h2 w2"]
+) -> Float[Tensor, "b c h2 w2"]:
+    return F.interpolate(fields, size=like.shape[-2:], mode="bilinear", align_corners=False)

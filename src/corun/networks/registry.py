@@ -55,6 +55,7 @@ LITE_CONFIG = CorunConfig(
     transmission_step="least_squares",
     affine_cell=4,
     affine_epsilon=5e-5,
+    affine_trust=1e-3,
 )
 
 

@@ -50,6 +50,9 @@ class PretrainLossConfig(Strict):
         transmission: ‖T − t‖₁ over T̂_K and every T-prior's output, t the synthetic truth. Not in
             the paper: without it nothing ties T to the transmission, and a T-prior can drift to
             values that the next T-step clamps everywhere, where no gradient brings it back.
+        unfitted: ‖J − G‖₁ of the last J-prior's scene before the closing fit. Not in the paper:
+            the fit hides texture, so without it nothing keeps the prior from inventing some, which
+            then comes through as blotches.
         contrastive: the contrastive perceptual term; needs ``vgg``.
         vgg: local VGG-19 weights; without a file the contrastive term is off.
         vgg_layer_weights: one weight per layer of the file; empty for the published ones.
@@ -63,6 +66,7 @@ class PretrainLossConfig(Strict):
     pixel: float = Field(1.0, ge=0)
     scattering: float = Field(0.01, ge=0)
     transmission: float = Field(0.0, ge=0)
+    unfitted: float = Field(0.0, ge=0)
     contrastive: float = Field(0.2, ge=0)
     vgg: Path | None = None
     vgg_layer_weights: tuple[float, ...] = ()
@@ -156,6 +160,9 @@ class Pretraining:
             errors = [(T - haze.transmission).abs().mean() for T in estimates]
             parts["transmission"] = torch.stack(errors).mean()
             total = total + weights.transmission * parts["transmission"]
+        if weights.unfitted:
+            parts["unfitted"] = pixel_loss(stages[-1].scene_unfitted.float(), haze.target)
+            total = total + weights.unfitted * parts["unfitted"]
         if self.features is not None and step >= weights.contrastive_from:
             parts["contrastive"] = self._contrastive(scene, haze)
             total = total + weights.contrastive * parts["contrastive"]

@@ -1,0 +1,84 @@
+"""How much a network's skies and dense haze wander away from what the photo shows.
+
+    python benchmarks/blotches.py FOLDER [--model corun-lite ...]
+
+Where a photo is flat (standard deviation of the lightness below 4/255 in 40×40 pixels), haze
+removal can only be a smooth function of the photo's lightness: an affine one, to first order, over
+a neighbourhood. So over the flat parts of windows of 328×328 pixels the result's lightness is
+regressed on the photo's, both averaged over cells of 8×8, and the mean absolute remainder in 1/255
+is what the network added: clouds, smoke, veils. Photos are those of FOLDER, reduced to a long side
+of 640. A corun network with a closing fit is scored twice, the second time with the finest scale of
+the fit alone (``affine_trust`` near 0).
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from corun.data.images import list_images
+from corun.metrics.pictures import as_tensor, read_picture
+from corun.metrics.protocol import prepare
+from corun.networks.adapters import open_network
+from corun.networks.corun import CORUN
+from corun.networks.local_affine import window_mean
+
+CELL = 8
+FLAT_RADIUS, FLAT_DEVIATION = 2, 4 / 255
+FIT_RADIUS = 20
+SMALLEST_SHARE = 0.05
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", action="append", help="name or weights file; may be repeated")
+    parser.add_argument("--side", type=int, default=640)
+    options = parser.parse_args()
+    photos = [
+        as_tensor(prepare(read_picture(path), long_side=options.side))
+        for path in list_images(options.folder)
+    ]
+    for model in options.model or ["corun-lite"]:
+        network = open_network(model).eval()
+        report(model, network, photos)
+        if isinstance(network, CORUN) and network.config.affine_cell:
+            finest = CORUN(replace(network.config, affine_trust=1e-12)).eval()
+            finest.load_state_dict(network.state_dict())
+            report(f"{model}, finest scale only", finest, photos)
+
+
+def report(name: str, network: nn.Module, photos: list[Tensor]) -> None:
+    """Print the mean over the photos that are flat in at least 5 % of their area, and the worst."""
+    with torch.inference_mode():
+        found = [unexplained(photo, network(photo).scene.clamp(0, 1)) for photo in photos]
+    scores = [score for score, share in found if share >= SMALLEST_SHARE]
+    mean = sum(scores) / len(scores)
+    print(f"{name}: {mean:.2f}/255, worst {max(scores):.2f}, {len(scores)} photos", flush=True)
+
+
+def unexplained(hazy: Tensor, scene: Tensor) -> tuple[float, float]:
+    """The mean |remainder| in 1/255 over the flat cells, and their share of the picture."""
+    height, width = (side - side % CELL for side in hazy.shape[-2:])
+    P, J = (image[..., :height, :width].mean(1, keepdim=True) for image in (hazy, scene))
+    p, j, pp = (F.avg_pool2d(x, CELL) for x in (P, J, P * P))
+    variance = window_mean(pp, FLAT_RADIUS) - window_mean(p, FLAT_RADIUS).square()
+    flat = (variance < FLAT_DEVIATION**2).float()
+    weight = window_mean(flat, FIT_RADIUS).clamp_min(1e-6)
+
+    def mean(cells: Tensor) -> Tensor:
+        return window_mean(flat * cells, FIT_RADIUS) / weight
+
+    covariance = mean(p * j) - mean(p) * mean(j)
+    slope = covariance / (mean(p * p) - mean(p).square() + 1e-6)
+    remainder = (j - mean(j) - slope * (p - mean(p))).abs() * flat
+    return 255 * float(remainder.sum() / flat.sum().clamp_min(1)), float(flat.mean())
+
+
+if __name__ == "__main__":
+    main()
