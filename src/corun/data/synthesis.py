@@ -153,7 +153,7 @@ def veiled_target(
 ) -> Float[Tensor, "b 3 h w"]:
     """The clean photo where light of it arrives, a neutral veil where none does.
 
-        target = m·G + (1 − m)·V,   m = smoothstep(T; low, high),   V = 0.45 + 0.55·mean_c(A).
+        target = m·G + (1 − m)·V,   m = share_of_light(T; low, high),   V = 0.45 + 0.55·mean_c(A).
 
     The veil is grey, whatever the tint of the airlight, and brighter than a dim airlight, as the
     undarkened clean photo is brighter than the darkened scene.
@@ -164,13 +164,25 @@ def veiled_target(
         airlight: A, RGB.
         veil_range: (low, high); (0, 0) returns the clean photo.
     """
-    low, high = veil_range
-    if high <= 0:
+    if veil_range[1] <= 0:
         return clean
-    s = ((transmission - low) / max(high - low, 1e-6)).clamp(0, 1)
-    m = s * s * (3 - 2 * s)
+    m = share_of_light(transmission, veil_range)
     veil = 0.45 + 0.55 * airlight.mean(1, keepdim=True)
     return m * clean + (1 - m) * veil
+
+
+def share_of_light(
+    transmission: Float[Tensor, "b 1 h w"], between: Range
+) -> Float[Tensor, "b 1 h w"]:
+    """A smooth step from 0 at T = low to 1 at T = high: how much the scene can be asked for.
+
+    Args:
+        transmission: T, unitless, (0,1].
+        between: (low, high).
+    """
+    low, high = between
+    s = ((transmission - low) / max(high - low, 1e-6)).clamp(0, 1)
+    return s * s * (3 - 2 * s)
 
 
 def _airlight(config: SynthesisConfig, draw: _Draw) -> Tensor:

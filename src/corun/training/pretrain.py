@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from corun.colabator.evaluators.embedded import embedded_density
+from corun.configuration import Range, ordered
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
-from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
+from corun.data.synthesis import (
+    HazyBatch,
+    SynthesisConfig,
+    share_of_light,
+    synthesize_haze,
+)
 from corun.errors import ConfigurationError
 from corun.losses import (
     VggFeatures,
@@ -57,6 +63,9 @@ class PretrainLossConfig(Strict):
         vgg: local VGG-19 weights; without a file the contrastive term is off.
         vgg_layer_weights: one weight per layer of the file; empty for the published ones.
         contrastive_from: step at which the contrastive term sets in.
+        contrastive_range: transmissions between which the contrastive term fades in; below, it is
+            shown the target in place of the scene and of the hazy photo. Not in the paper, whose
+            term, (0, 0), rewards whatever differs from the haze, dark clouds in dense haze as well.
         density: D(J_K), the paper's global coherence, under ``density_weights``.
         density_target: D of a clear enough picture, in [0,1): only what is above it counts. 0 is
             the paper's.
@@ -71,6 +80,7 @@ class PretrainLossConfig(Strict):
     vgg: Path | None = None
     vgg_layer_weights: tuple[float, ...] = ()
     contrastive_from: int = Field(0, ge=0)
+    contrastive_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
     density: float = Field(1.0, ge=0)
     density_target: float = Field(0.0, ge=0, lt=1)
     density_weights: Path | None = None
@@ -177,7 +187,12 @@ class Pretraining:
         features = self.features.to(scene.device)
         low = self.config.run.precision == "bfloat16"
 
+        between = self.config.loss.contrastive_range
+        m = share_of_light(haze.transmission, between) if between[1] > 0 else None
+
         def maps(image: Tensor) -> list[Tensor]:
+            if m is not None:
+                image = m * image + (1 - m) * haze.target
             with torch.autocast(scene.device.type, torch.bfloat16, enabled=low):
                 taps = features(image)
             return [tap.float() for tap in taps]
