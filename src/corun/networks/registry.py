@@ -54,7 +54,7 @@ LITE_CONFIG = CorunConfig(
     prior_downscale=2,
     transmission_step="least_squares",
     affine_cell=4,
-    affine_epsilon=5e-5,
+    affine_epsilon=2e-5,
     affine_trust=1e-3,
 )
 
