@@ -8,7 +8,8 @@ a neighbourhood. So over the flat parts of windows of 328×328 pixels the result
 regressed on the photo's, both averaged over cells of 8×8, and the mean absolute remainder in 1/255
 is what the network added: clouds, smoke, veils. Photos are those of FOLDER, reduced to a long side
 of 640. A corun network with a closing fit is scored twice, the second time with the finest scale of
-the fit alone (``affine_trust`` near 0).
+the fit alone (``affine_trust`` near 0; where the photo has no variance at all, as in clipped skies,
+the coarser scales still decide).
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ def report(name: str, network: nn.Module, photos: list[Tensor]) -> None:
     with torch.inference_mode():
         found = [unexplained(photo, network(photo).scene.clamp(0, 1)) for photo in photos]
     scores = [score for score, share in found if share >= SMALLEST_SHARE]
+    if not scores:
+        print(f"{name}: no photo is flat in {SMALLEST_SHARE:.0%} of its area", flush=True)
+        return
     mean = sum(scores) / len(scores)
     print(f"{name}: {mean:.2f}/255, worst {max(scores):.2f}, {len(scores)} photos", flush=True)
 

@@ -94,6 +94,8 @@ def test_only_the_last_stage_is_fitted() -> None:
     for stage, same in zip(plain.stages(hazy), fitted.stages(hazy), strict=True):
         assert torch.equal(stage.scene, stage.scene_unfitted)
         torch.testing.assert_close(same.scene_unfitted, stage.scene)
+    first = fitted.stages(hazy)[0]
+    assert torch.equal(first.scene, first.scene_unfitted)
     assert torch.equal(same.scene, local_affine_scene(hazy, same.scene_unfitted, cell=4))
 
 

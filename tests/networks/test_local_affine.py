@@ -106,6 +106,19 @@ def test_any_number_of_cells() -> None:
         assert torch.isfinite(out).all()
 
 
+def test_odd_numbers_of_cells_are_treated_alike_on_all_sides() -> None:
+    """75×37 cells halve to 38×19, 19×10, …: the coarse models must stay where they belong."""
+    generator = torch.Generator().manual_seed(5)
+    rough = torch.rand(1, 3, 6, 9, generator=generator)
+    P, J = (
+        torch.nn.functional.interpolate(x, size=(148, 300), mode="bicubic")
+        for x in (0.6 + 0.05 * rough, rough)
+    )
+    out = local_affine_scene(P, J, cell=4)
+    turned = local_affine_scene(P.flip(-1), J.flip(-1), cell=4).flip(-1)
+    assert (out - turned).abs().mean() < 0.004
+
+
 def test_gradients_are_finite_on_flat_pictures() -> None:
     P = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
     J = torch.full((1, 3, 16, 16), 0.4, requires_grad=True)

@@ -63,5 +63,7 @@ def test_clouds_in_dense_haze_earn_nothing(tmp_path: Path, vgg: Path) -> None:
 
 
 def test_the_share_of_light_rises_smoothly() -> None:
-    T = torch.tensor([0.05, 0.1, 0.2, 0.3, 0.9]).view(1, 1, 1, 5)
-    assert share_of_light(T, (0.1, 0.3)).flatten().tolist() == pytest.approx([0, 0, 0.5, 1, 1])
+    T = torch.tensor([0.05, 0.1, 0.15, 0.2, 0.3, 0.9]).view(1, 1, 1, 6)
+    assert share_of_light(T, (0.1, 0.3)).flatten().tolist() == pytest.approx(
+        [0, 0, 0.15625, 0.5, 1, 1]
+    )

@@ -76,24 +76,28 @@ def local_affine_scene(
         epsilons = _per_channel(hazy, epsilon, chroma_epsilon, chroma_epsilon)
         trusts = _per_channel(hazy, trust, chroma_trust, chroma_trust)
 
-        moments = torch.cat((P, J, P * J, P * P), 1).contiguous()
+        # The last channel counts: cells beyond the picture's edge are empty.
+        moments = torch.cat((P, J, P * J, P * P, torch.ones_like(P[:, :1])), 1).contiguous()
         scales = [F.avg_pool2d(moments, cell)]
         for _ in range(SCALES - 1):  # as many for every size: the graph does not depend on it
-            scales.append(F.avg_pool2d(scales[-1], 2, ceil_mode=True))
+            height, width = scales[-1].shape[-2:]
+            scales.append(F.avg_pool2d(F.pad(scales[-1], (0, width % 2, 0, height % 2)), 2))
 
         fields: Tensor | None = None
         for cells in reversed(scales):
-            mean_P, mean_J, mean_PJ, mean_PP = window_mean(cells, radius).chunk(4, 1)
+            sums = window_mean(cells, radius)
+            mean_P, mean_J, mean_PJ, mean_PP = (sums[:, :12] / sums[:, 12:]).chunk(4, 1)
             variance = (mean_PP - mean_P.square()).clamp_min(0)
             a = (mean_PJ - mean_P * mean_J) / (variance + epsilons)
             if fields is not None:
-                coarse_a, coarse_b = _enlarge(fields, mean_P).chunk(2, 1)
+                height, width = mean_P.shape[-2:]
+                coarse_a, coarse_b = _enlarge(fields, 2)[..., :height, :width].chunk(2, 1)
                 expected_J = coarse_a * mean_P + coarse_b
                 contrast = _contrast(variance)
                 mean_J = expected_J + contrast / (contrast + trusts) * (mean_J - expected_J)
             fields = window_mean(torch.cat((a, mean_J - a * mean_P), 1), radius)
         assert fields is not None
-        a, b = _enlarge(fields, P).chunk(2, 1)
+        a, b = _enlarge(fields, cell).chunk(2, 1)
         return _mix(3 * opponent.T, a * P + b)
 
 
@@ -110,14 +114,12 @@ def _contrast(variance: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
 
 
 def _mix(matrix: Float[Tensor, "c 3"], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
-    return F.conv2d(image, matrix[:, :, None, None])
+    return torch.einsum("ck,bkhw->bchw", matrix, image)
 
 
 def _per_channel(like: Tensor, *values: float) -> Float[Tensor, "1 3 1 1"]:
     return torch.tensor(values, device=like.device).view(1, 3, 1, 1)
 
 
-def _enlarge(
-    fields: Float[Tensor, "b c h w"], like: Float[Tensor, "b k h2 w2"]
-) -> Float[Tensor, "b c h2 w2"]:
-    return F.interpolate(fields, size=like.shape[-2:], mode="bilinear", align_corners=False)
+def _enlarge(fields: Float[Tensor, "b c h w"], factor: int) -> Float[Tensor, "b c h2 w2"]:
+    return F.interpolate(fields, scale_factor=factor, mode="bilinear", align_corners=False)
