@@ -28,6 +28,7 @@ from corun.metrics.protocol import prepare
 from corun.networks.adapters import open_network
 from corun.networks.corun import CORUN
 from corun.networks.local_affine import window_mean
+from corun.networks.outputs import read_output
 
 CELL = 8
 FLAT_RADIUS, FLAT_DEVIATION = 2, 4 / 255
@@ -57,7 +58,8 @@ def main() -> None:
 def report(name: str, network: nn.Module, photos: list[Tensor]) -> None:
     """Print the mean over the photos that are flat in at least 5 % of their area, and the worst."""
     with torch.inference_mode():
-        found = [unexplained(photo, network(photo).scene.clamp(0, 1)) for photo in photos]
+        scenes = [read_output(network(photo), photo).scene.clamp(0, 1) for photo in photos]
+    found = [unexplained(photo, scene) for photo, scene in zip(photos, scenes, strict=True)]
     scores = [score for score, share in found if share >= SMALLEST_SHARE]
     if not scores:
         print(f"{name}: no photo is flat in {SMALLEST_SHARE:.0%} of its area", flush=True)

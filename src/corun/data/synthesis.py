@@ -178,7 +178,10 @@ def share_of_light(
 
     Args:
         transmission: T, unitless, (0,1].
-        between: (low, high).
+        between: (low, high), transmissions, unitless.
+
+    Returns:
+        The share, unitless, [0,1].
     """
     low, high = between
     s = ((transmission - low) / max(high - low, 1e-6)).clamp(0, 1)
