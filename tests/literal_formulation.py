@@ -103,6 +103,7 @@ class LiteralCORUN(nn.Module):
     def forward(self, hazy: Tensor) -> CorunOutput:
         config = self.network.config
         height, width = hazy.shape[-2:]
+        assert not 0 < config.working_pixels < height * width, "the literal one reduces nothing"
         P = pad_to_multiple(hazy, self.network.multiple)
         J = J_hat = P
         T = T_hat = torch.full_like(P[:, :1], 0.5)

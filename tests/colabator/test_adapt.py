@@ -110,7 +110,7 @@ def test_density_may_be_kept_from_painting(tmp_path: Path) -> None:
     gradients = {}
     for rule in (False, True):
         leaf = scene.clone().requires_grad_()
-        shown = with_fixed_colours(leaf) if rule else leaf
+        shown = with_fixed_colours(leaf, torch.ones(2, 1, 64, 64)) if rule else leaf
         torch.testing.assert_close(shown.detach(), scene)
         embedded_density().score(shown, BLOCK).overall.mean().backward()
         assert leaf.grad is not None
@@ -131,6 +131,58 @@ def test_density_may_be_kept_from_painting(tmp_path: Path) -> None:
         for rule in ("full", "contrast")
     ]
     torch.testing.assert_close(parts[0], parts[1])
+
+
+def test_a_share_of_the_density_gradient_keeps_brightness_too() -> None:
+    scene = torch.stack([0.5 + 0.3 * render_scene(64, 64, seed).image for seed in (0, 1)])
+    share = torch.zeros(2, 1, 64, 64)
+    share[:, :, 20:, :] = torch.linspace(0, 1, 44)[:, None]
+    leaf = scene.clone().requires_grad_()
+    embedded_density().score(with_fixed_colours(leaf, share), BLOCK).overall.mean().backward()
+    assert leaf.grad is not None
+    assert leaf.grad[:, :, 24:].abs().max() > 1e-6
+    assert leaf.grad[:, :, :20].abs().max() == 0
+    assert leaf.grad.sum((2, 3)).abs().max() < 1e-6
+
+
+class GivenOutput(nn.Module):
+    """Returns a scene and a transmission, whatever it is shown; the scene can be learned."""
+
+    def __init__(self, scene: Tensor, transmission: Tensor) -> None:
+        super().__init__()
+        self.scene = nn.Parameter(scene)
+        self.register_buffer("transmission", transmission)
+
+    def forward(self, hazy: Tensor) -> tuple[Tensor, Tensor]:
+        return self.scene[: len(hazy)], self.get_buffer("transmission")[: len(hazy)]
+
+
+@pytest.mark.parametrize("rule", ["full", "contrast"])
+def test_the_density_term_leaves_dense_haze_alone(tmp_path: Path, rule: str) -> None:
+    """Where no light of the scene arrives (T below the range), D must not ask for contrast."""
+    pair, real = make_batches(0, KEYS[:2])
+    transmission = torch.full((4, 1, SIDE, SIDE), 0.6)
+    transmission[..., : SIDE // 2, :] = 0.08
+    gradients = []
+    for between in ((0.0, 0.0), (0.1, 0.3)):
+        network = GivenOutput(torch.cat((pair.clean, real.hazy)), transmission)
+        folder = tmp_path / str(between[1])
+        adaptation = make_adaptation(
+            folder, network, KEYS,
+            density_gradient=rule, density_range=between, pixel=0, scattering=0,
+        )  # fmt: skip
+        adaptation.density = embedded_density()
+        adaptation.loss(network, pair, real, 0).total.backward()
+        assert network.scene.grad is not None
+        gradients.append(network.scene.grad)
+    everywhere, gated = gradients
+    dense, thin = (
+        (..., slice(0, SIDE // 2), slice(None)),
+        (..., slice(SIDE // 2, None), slice(None)),
+    )
+    assert everywhere[dense].abs().max() > 1e-6
+    assert gated[dense].abs().max() == 0
+    assert gated[thin].abs().sum() > 0.3 * everywhere[thin].abs().sum()
 
 
 def test_a_label_is_replaced_only_if_both_scores_are_as_good(tmp_path: Path) -> None:

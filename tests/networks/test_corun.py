@@ -6,15 +6,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from published_weights import published_state
 from torch.utils.flop_counter import FlopCounterMode
 
+from corun.data.scenes import render_scene
 from corun.errors import ConfigurationError
 from corun.networks import prior_unet
 from corun.networks.corun import CORUN, CorunConfig, pad_to_multiple
-from corun.networks.local_affine import local_affine_scene
+from corun.networks.local_affine import (
+    apply_local_affine,
+    local_affine_model,
+    local_affine_scene,
+)
 from corun.networks.published_layout import load_published
 from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
+from corun.physics.scattering import add_haze
 from literal_formulation import LiteralCORUN
 
 TINY = CorunConfig(stages=2, dim=8, levels=2, ffn_expansion=2, prior_downscale=2)
@@ -99,6 +106,46 @@ def test_only_the_last_stage_is_fitted() -> None:
     assert torch.equal(same.scene, local_affine_scene(hazy, same.scene_unfitted, cell=4))
 
 
+@torch.no_grad()
+def test_large_pictures_are_reduced_for_the_stages_only() -> None:
+    """The model of the reduced picture, applied to the picture itself: its detail stays."""
+    torch.manual_seed(0)
+    limited = CORUN(replace(TINY, affine_cell=4, working_pixels=48 * 64)).eval()
+    free = CORUN(replace(TINY, affine_cell=4)).eval()
+    free.load_state_dict(limited.state_dict())
+    hazy = add_haze(
+        render_scene(192, 256, 2).image[None],
+        torch.full((1, 1, 192, 256), 0.5),
+        torch.full((1, 3, 1, 1), 0.9),
+    )
+    small = F.interpolate(hazy, size=(48, 64), mode="bilinear", antialias=True)
+    of_small = free.stages(small)
+    model = local_affine_model(small, of_small[-1].scene_unfitted, cell=4)
+    output, stages = limited(hazy), limited.stages(hazy)
+    torch.testing.assert_close(output.scene, apply_local_affine(model, hazy))
+    torch.testing.assert_close(output.scene, stages[-1].scene)
+    assert output.transmission.shape == (1, 1, 192, 256)
+    T = F.interpolate(of_small[-1].transmission_hat, size=(192, 256), mode="bilinear")
+    torch.testing.assert_close(output.transmission, T)
+    for stage in stages:
+        assert all(value.shape[-2:] == (192, 256) for value in stage)
+
+    torch.testing.assert_close(limited(small).scene, free(small).scene)
+    one_more = hazy[..., :49, :64]
+    assert limited(one_more).scene.shape == one_more.shape
+
+
+@pytest.mark.parametrize("size", [(3, 2000), (2000, 1), (70, 71)])
+@torch.no_grad()
+def test_any_size_above_the_limit_goes_in_and_comes_out(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = CORUN(replace(TINY, affine_cell=4, working_pixels=500)).eval()
+    output = network(torch.rand(1, 3, *size))
+    assert output.scene.shape == (1, 3, *size)
+    assert output.transmission.shape == (1, 1, *size)
+    assert torch.isfinite(output.scene).all()
+
+
 @pytest.mark.parametrize("affine_cell", [0, 4])
 @pytest.mark.parametrize("step", ["paper", "least_squares"])
 @torch.no_grad()
@@ -138,7 +185,15 @@ def test_padding_reflects_and_falls_back_to_repetition() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("stages", 0), ("dim", 7), ("levels", -1), ("prior_downscale", 0)]
+    ("field", "value"),
+    [
+        ("stages", 0),
+        ("dim", 7),
+        ("levels", -1),
+        ("prior_downscale", 0),
+        ("working_pixels", -1),
+        ("working_pixels", 1000),  # without a closing fit nothing brings back full size
+    ],
 )
 def test_impossible_hyper_parameters_are_refused(field: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=field):

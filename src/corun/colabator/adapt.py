@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import nan
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,7 +24,9 @@ from corun.colabator.evaluators.protocols import (
 )
 from corun.colabator.label_pool import Label, LabelPool
 from corun.colabator.teacher import Teacher
+from corun.configuration import Range, ordered
 from corun.data.augmentation import mirror, strong_augmentation
+from corun.data.synthesis import share_of_light
 from corun.losses import (
     VggFeatures,
     contrastive_perceptual_loss,
@@ -59,6 +61,9 @@ class AdaptationConfig(BaseModel):
         density_gradient: ``full``, the paper's, or ``contrast``: D may ask for lighter here and
             darker there, but not for other colours nor for a darker picture. The cheapest ways to
             a low D are to paint skies blue and to darken, and both look clear to any judge.
+        density_range: transmissions of the student between which D's gradient fades in. Not in the
+            paper, whose term, (0, 0), asks for contrast in dense haze as well, where there is
+            nothing but noise to make it of. Without a transmission it has no effect.
         vgg: local VGG-19 weights; without a file both perceptual terms are off.
         strong_changes: photometric changes of the student's real photo.
         block: side of the blocks that are scored, pixels.
@@ -78,6 +83,7 @@ class AdaptationConfig(BaseModel):
     density_real: float = Field(1.0, ge=0)
     density_target: float = Field(0.0, ge=0, lt=1)
     density_gradient: DensityGradient = "full"
+    density_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
     vgg: Path | None = None
     strong_changes: int = Field(2, ge=0, le=6)
     block: int = Field(32, ge=8)
@@ -201,14 +207,12 @@ class Adaptation:
         if weigh.contrastive and self.features is not None:
             parts["contrastive"] = self._contrastive(J_r, J_star, P_r)
             total = total + weigh.contrastive * parts["contrastive"]
-        for name, scene, weight in (
-            ("density synthetic", J_s, weigh.density_synthetic),
-            ("density real", J_r, weigh.density_real),
+        for name, scene, T, weight in (
+            ("density synthetic", J_s, T_s, weigh.density_synthetic),
+            ("density real", J_r, T_r, weigh.density_real),
         ):
             if weight and self.density.differentiable:
-                if weigh.density_gradient == "contrast":
-                    scene = with_fixed_colours(scene)
-                D = self.density.overall(scene)
+                D = self.density.overall(self._shown_to_density(scene, T))
                 parts[name] = density_loss((D - weigh.density_target).clamp(min=0))
                 total = total + weight * parts[name]
         shown = {name: value.detach() for name, value in parts.items()}
@@ -277,6 +281,16 @@ class Adaptation:
             accepted,
         )
 
+    def _shown_to_density(self, scene: Tensor, transmission: Tensor | None) -> Tensor:
+        """The same picture, through which D's gradient reaches what it may change."""
+        between = self.config.density_range
+        share = torch.ones_like(scene[:, :1])
+        if between[1] > 0 and transmission is not None:
+            share = share_of_light(transmission.detach(), between)
+        if self.config.density_gradient == "contrast":
+            return with_fixed_colours(scene, share)
+        return (scene * (1 - share)).detach() + scene * share
+
     def _perceptual(self, scene: Tensor, target: Tensor) -> Tensor:
         assert self.features is not None
         features = self.features.to(scene.device)
@@ -292,14 +306,23 @@ class Adaptation:
         return contrastive_perceptual_loss(features(scene), near, far, layer_weights_for(features))
 
 
-def with_fixed_colours(scene: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+def with_fixed_colours(
+    scene: Float[Tensor, "b 3 h w"], share: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 3 h w"]:
     """The same picture, through which a gradient reaches only the contrast of its brightness.
 
-    That is (R + G + B)/3 less its mean over the picture; hue, saturation and mean brightness are
-    held fixed.
+    That is (R + G + B)/3 less its weighted mean over the picture; hue, saturation and mean
+    brightness are held fixed.
+
+    Args:
+        scene: J, RGB.
+        share: how much of the gradient passes at each pixel, and the weight of the mean, [0,1].
     """
     brightness = scene.mean(1, keepdim=True)
-    contrast = brightness - brightness.mean((2, 3), keepdim=True)
+    mean = (share * brightness).sum((2, 3), keepdim=True) / share.sum(
+        (2, 3), keepdim=True
+    ).clamp_min(1e-6)
+    contrast = share * (brightness - mean)
     return (scene - contrast).detach() + contrast
 
 

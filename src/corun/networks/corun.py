@@ -7,6 +7,7 @@ T-step → T-prior → J-step → J-prior.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, overload
@@ -17,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError
-from corun.networks.local_affine import local_affine_scene
+from corun.networks.local_affine import apply_local_affine, local_affine_model
 from corun.networks.prior_unet import PriorUNet
 from corun.networks.unfolding import TRANSMISSION_STEPS, TransmissionStep, scene_step
 
@@ -39,6 +40,10 @@ class CorunConfig:
             (:mod:`corun.networks.local_affine`); 0, as published, for none.
         affine_epsilon: ε of that fit, the variance of P below which detail counts as noise.
         affine_trust: τ of that fit, the variance of P at which a window's own mean counts half.
+        working_pixels: with a closing fit, pixels above which a picture is reduced for the stages,
+            to about as many; the fit is then applied at full size. 0 for no limit. A picture of
+            which a prior's receptive field covers as much as in training is judged as in training,
+            and time and memory hardly grow beyond it.
     """
 
     stages: int = 4
@@ -50,6 +55,7 @@ class CorunConfig:
     affine_cell: int = 0
     affine_epsilon: float = 5e-5
     affine_trust: float = 1e-3
+    working_pixels: int = 0
 
     # Read by pydantic where a training configuration contains this one.
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
@@ -64,6 +70,15 @@ class CorunConfig:
         if not isinstance(self.affine_cell, int) or self.affine_cell < 0:
             raise ConfigurationError(
                 f"affine_cell must be a whole number of at least 0, not {self.affine_cell!r}"
+            )
+        if not isinstance(self.working_pixels, int) or self.working_pixels < 0:
+            raise ConfigurationError(
+                f"working_pixels must be a whole number of at least 0, not {self.working_pixels!r}"
+            )
+        if self.working_pixels and not self.affine_cell:
+            raise ConfigurationError(
+                "working_pixels needs affine_cell: only the closing fit brings a reduced picture "
+                "back to full size"
             )
         for name in ("affine_epsilon", "affine_trust"):
             if not getattr(self, name) > 0:
@@ -197,38 +212,78 @@ class CORUN(nn.Module):
         """
         if all_stages:
             return self.stages(hazy)
-        *_, last = self._iterate(hazy)
-        height, width = hazy.shape[-2:]
+        P = self._working_picture(hazy)
+        last = deque(self._iterate(P), maxlen=1).pop()  # holds one stage's variables at a time
+        size = hazy.shape[-2:]
         return CorunOutput(
-            last.scene[..., :height, :width], last.transmission_hat[..., :height, :width]
+            self._closing_fit(hazy, P, last.scene),
+            _to_full_size(last.transmission_hat, size, P.shape[-2:]),
         )
 
     def stages(self, hazy: Float[Tensor, "b 3 h w"]) -> list[Stage]:
         """Every stage's variables, of the input's size, for losses and pictures."""
-        height, width = hazy.shape[-2:]
-        return [
-            Stage(*(value[..., :height, :width] for value in stage))
-            for stage in self._iterate(hazy)
+        P = self._working_picture(hazy)
+        results = list(self._iterate(P))
+        scene = self._closing_fit(hazy, P, results[-1].scene)
+        size = hazy.shape[-2:]
+        stages = [
+            Stage(*(_to_full_size(value, size, P.shape[-2:]) for value in result))
+            for result in results
         ]
+        return [*stages[:-1], stages[-1]._replace(scene=scene)]
 
-    def _iterate(self, hazy: Float[Tensor, "b 3 h w"]) -> Iterator[Stage]:
-        P = pad_to_multiple(hazy, self.multiple)
+    def _iterate(self, P: Float[Tensor, "b 3 h w"]) -> Iterator[Stage]:
         J = J_hat = P
         T = torch.full_like(P[:, :1], INITIAL_TRANSMISSION)
-        config = self.config
-        for number, stage in enumerate(self.unfolding, 1):
+        for stage in self.unfolding:
             result = stage(P, T, J_hat, J)
-            if config.affine_cell and number == len(self.unfolding):
-                refined = local_affine_scene(
-                    P,
-                    result.scene,
-                    cell=config.affine_cell,
-                    epsilon=config.affine_epsilon,
-                    trust=config.affine_trust,
-                )
-                result = result._replace(scene=refined)
             yield result
             T, J_hat, J = result.transmission, result.scene_hat, result.scene
+
+    def _working_picture(self, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
+        """What the stages see: padded, or reduced to about ``working_pixels``."""
+        height, width = hazy.shape[-2:]
+        limit, m = self.config.working_pixels, self.multiple
+        if not limit or height * width <= limit:
+            return pad_to_multiple(hazy, m)
+        factor = math.sqrt(limit / (height * width))
+        size = [max(m, round(side * factor / m) * m) for side in (height, width)]
+        return F.interpolate(hazy.float(), size=size, mode="bilinear", antialias=True)
+
+    def _closing_fit(
+        self,
+        hazy: Float[Tensor, "b 3 h w"],
+        P: Float[Tensor, "b 3 h2 w2"],
+        scene: Float[Tensor, "b 3 h2 w2"],
+    ) -> Float[Tensor, "b 3 h w"]:
+        """The last scene at full size, by the closing fit if there is one."""
+        height, width = hazy.shape[-2:]
+        config = self.config
+        if not config.affine_cell:
+            return scene[..., :height, :width]
+        model = local_affine_model(
+            P,
+            scene,
+            cell=config.affine_cell,
+            epsilon=config.affine_epsilon,
+            trust=config.affine_trust,
+        )
+        if _is_padded(hazy.shape[-2:], P.shape[-2:]):
+            return apply_local_affine(model, P)[..., :height, :width]
+        return apply_local_affine(model, hazy)
+
+
+def _is_padded(size: torch.Size, working: torch.Size) -> bool:
+    """Whether the working picture is the picture with some padding, rather than reduced."""
+    return working[0] >= size[0] and working[1] >= size[1]
+
+
+def _to_full_size(
+    value: Float[Tensor, "b c h2 w2"], size: torch.Size, working: torch.Size
+) -> Float[Tensor, "b c h w"]:
+    if _is_padded(size, working):
+        return value[..., : size[0], : size[1]]
+    return F.interpolate(value.float(), size=size, mode="bilinear", align_corners=False)
 
 
 def pad_to_multiple(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c h2 w2"]:

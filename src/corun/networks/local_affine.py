@@ -43,7 +43,49 @@ def local_affine_scene(
     epsilon: float = 5e-5,
     trust: float = 1e-3,
 ) -> Float[Tensor, "b 3 h w"]:
-    """J' = ā·P + b̄ per opponent channel, the bars averaging over the windows around a pixel.
+    """J' = ā·P + b̄ per opponent channel: :func:`local_affine_model`, applied to its own photo.
+
+    Args:
+        hazy: P, RGB, [0,1]; H and W multiples of ``cell``.
+        scene: J, the network's own estimate, RGB.
+        cell: see :func:`local_affine_model`, as the rest.
+
+    Returns:
+        J', RGB, not clamped. Computed in float32 whatever the precision around it.
+    """
+    model = local_affine_model(hazy, scene, cell=cell, radius=radius, epsilon=epsilon, trust=trust)
+    return apply_local_affine(model, hazy)
+
+
+def apply_local_affine(
+    model: Float[Tensor, "b 6 h2 w2"], hazy: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, "b 3 h w"]:
+    """J' = ā·P + b̄, the model enlarged to the photo's size.
+
+    Args:
+        model: ā and b̄ per opponent channel on a grid that spans the photo.
+        hazy: P, RGB, [0,1], of any size: that which the model was fitted on, or a larger version.
+
+    Returns:
+        J', RGB, not clamped, float32.
+    """
+    with torch.autocast(hazy.device.type, enabled=False):
+        opponent = torch.tensor(_OPPONENT, device=hazy.device)
+        enlarged = F.interpolate(model, size=hazy.shape[-2:], mode="bilinear", align_corners=False)
+        a, b = enlarged.chunk(2, 1)
+        return _mix(3 * opponent.T, a * _mix(opponent, hazy.float()) + b)
+
+
+def local_affine_model(
+    hazy: Float[Tensor, "b 3 h w"],
+    scene: Float[Tensor, "b 3 h w"],
+    *,
+    cell: int,
+    radius: int = 2,
+    epsilon: float = 5e-5,
+    trust: float = 1e-3,
+) -> Float[Tensor, "b 6 h2 w2"]:
+    """ā and b̄ of J ≈ ā·P + b̄ per opponent channel, averaged over the windows around a cell.
 
     On each scale ℓ, from the coarsest to the finest,
 
@@ -67,7 +109,8 @@ def local_affine_scene(
         trust: τ, the variance of P at which a window's own mean of J counts half; τ/64 for colour.
 
     Returns:
-        J', RGB, not clamped. Computed in float32 whatever the precision around it.
+        ā of the three opponent channels, then b̄, per cell of the finest scale, float32 whatever the
+        precision around it.
     """
     with torch.autocast(hazy.device.type, enabled=False):
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
@@ -91,14 +134,13 @@ def local_affine_scene(
             a = (mean_PJ - mean_P * mean_J) / (variance + epsilons)
             if fields is not None:
                 height, width = mean_P.shape[-2:]
-                coarse_a, coarse_b = _enlarge(fields, 2)[..., :height, :width].chunk(2, 1)
+                coarse_a, coarse_b = _twice_as_large(fields)[..., :height, :width].chunk(2, 1)
                 expected_J = coarse_a * mean_P + coarse_b
                 contrast = _contrast(variance)
                 mean_J = expected_J + contrast / (contrast + trusts) * (mean_J - expected_J)
             fields = window_mean(torch.cat((a, mean_J - a * mean_P), 1), radius)
         assert fields is not None
-        a, b = _enlarge(fields, cell).chunk(2, 1)
-        return _mix(3 * opponent.T, a * P + b)
+        return fields
 
 
 def window_mean(cells: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
@@ -121,5 +163,5 @@ def _per_channel(like: Tensor, *values: float) -> Float[Tensor, "1 3 1 1"]:
     return torch.tensor(values, device=like.device).view(1, 3, 1, 1)
 
 
-def _enlarge(fields: Float[Tensor, "b c h w"], factor: int) -> Float[Tensor, "b c h2 w2"]:
-    return F.interpolate(fields, scale_factor=factor, mode="bilinear", align_corners=False)
+def _twice_as_large(fields: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    return F.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
