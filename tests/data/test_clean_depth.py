@@ -7,7 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
+from corun.data.clean_depth import (
+    CleanDepthConfig,
+    CleanDepthFolder,
+    align_depth,
+    change_colours,
+)
+from corun.data.scenes import render_scene
 from corun.errors import DataError, ImageFileError
 from rendered_folders import write_scenes
 
@@ -110,3 +116,59 @@ def test_an_unreadable_photo_is_named(tmp_path: Path) -> None:
     (tmp_path / "clean" / "0.png").write_bytes(b"torn")
     with pytest.raises(ImageFileError, match=r"0\.png"):
         folder(tmp_path).sample(0)
+
+
+def test_blurred_depth_is_aligned_with_the_photo() -> None:
+    """A near pole before a far wall: depth of a third of the size is right at its outline again."""
+    truth = torch.ones(1, 1, 96, 96)
+    truth[..., 40:64] = 0.2
+    photo = torch.where(truth < 0.5, 0.25, 0.7).expand(1, 3, 96, 96)
+    photo = photo + 0.02 * torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    blurred = torch.nn.functional.avg_pool2d(truth, 9, 3, 3, count_include_pad=False)
+    left = torch.nn.functional.interpolate(blurred, size=(96, 96), mode="bilinear")
+    aligned = align_depth(photo, blurred, radius=6)
+    assert aligned.shape == truth.shape
+    assert (aligned - truth).abs().mean() < 0.4 * (left - truth).abs().mean()
+
+
+def test_samples_have_aligned_depth_if_asked(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 2)
+    blur = np.ones((4, 4), np.float32)
+    blur[2:] = 0.1
+    for number in range(2):
+        np.save(tmp_path / "depth" / f"{number}.npy", blur)
+    plain, aligned = folder(tmp_path).whole(0), folder(tmp_path, align_radius=6).whole(0)
+    expected = align_depth(plain.clean[None], folder_depth(blur), radius=6)[0]
+    torch.testing.assert_close(aligned.depth, expected, atol=2e-5, rtol=0)
+    assert (aligned.depth - plain.depth).abs().max() > 0.05
+
+
+def folder_depth(depth: np.ndarray) -> torch.Tensor:
+    """As a folder normalises it."""
+    low, high = depth.min(), depth.max()
+    return torch.from_numpy((depth - low) / (high - low))[None, None]
+
+
+def test_changed_colours_keep_greys_and_brightness() -> None:
+    grey = torch.linspace(0, 1, 12).view(1, 3, 4).expand(3, 3, 4)
+    torch.testing.assert_close(change_colours(grey, 37.0, 1.3), grey)
+    photo = 0.3 + 0.4 * render_scene(32, 32, 3).image
+    changed = change_colours(photo, -25.0, 1.2)
+    torch.testing.assert_close(changed.mean(0), photo.mean(0))
+    assert (changed - photo).abs().max() > 0.02
+    torch.testing.assert_close(change_colours(photo, 0.0, 1.0), photo)
+    torch.testing.assert_close(change_colours(photo, 120.0, 1.0), photo[[2, 0, 1]])
+    paler = change_colours(photo, 0.0, 0.5)
+    torch.testing.assert_close(paler - paler.mean(0), 0.5 * (photo - photo.mean(0)))
+
+
+def test_some_photos_change_their_colours(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 3)
+    plain, coloured = folder(tmp_path), folder(tmp_path, colour_probability=0.5)
+    changed = []
+    for number in range(24):
+        a, b = plain.sample(number), coloured.sample(number)
+        assert torch.equal(a.depth, b.depth)
+        changed.append(not torch.equal(a.clean, b.clean))
+        assert torch.equal(b.clean, coloured.sample(number).clean)
+    assert 4 < sum(changed) < 20

@@ -7,12 +7,14 @@ starting at the next number, in any number of processes.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -21,6 +23,12 @@ from corun.configuration import Range, Strict, ordered
 from corun.data.images import DEPTH_SUFFIXES, list_images, read_depth, read_rgb
 from corun.errors import DataError
 from corun.physics.transmission import DepthConvention, normalise_depth
+from corun.physics.window_filters import guided_filter
+
+OUTLINE_RANGE = (0.1, 0.2)
+"""Differences of normalised distance in a window between which a slope becomes an outline."""
+ALIGN_EPSILON = 3e-3
+"""Texture of the photo weaker than √ε does not become texture of the depth."""
 
 
 class CleanDepthConfig(Strict):
@@ -36,6 +44,14 @@ class CleanDepthConfig(Strict):
             never made smaller than the crop.
         flip: mirror half of the crops.
         cache: keep decoded photos (8 bits) and depth (16 bits) in memory; worth it where they fit.
+        align_radius: about how far, in pixels of the photo, depth is blurred at outlines, which are
+            then made sharp and brought to the photo's edges; 0 leaves them. Haze made of blurred
+            depth thins out towards a near object, and a network that learnt to expect that leaves
+            a hazy rim on real photos, whose haze does not.
+        colour_probability: how often a photo's colours change, but for its greys. Without that, a
+            network learns the photos' own reds and greens and turns others into them.
+        hue_degrees: largest rotation of the hue then, either way.
+        saturation: range of the factor on the saturation then, > 0, uniform.
     """
 
     clean: Path
@@ -46,6 +62,10 @@ class CleanDepthConfig(Strict):
     scale: Annotated[Range, ordered(above=0.0)] = (0.5, 1.0)
     flip: bool = True
     cache: bool = True
+    align_radius: int = Field(0, ge=0)
+    colour_probability: float = Field(0.0, ge=0, le=1)
+    hue_degrees: float = Field(25.0, ge=0, le=180)
+    saturation: Annotated[Range, ordered(above=0.0)] = (0.7, 1.4)
 
 
 class CleanDepthSample(NamedTuple):
@@ -130,10 +150,13 @@ class CleanDepthFolder:
 
     def _decode(self, index: int) -> CleanDepthPhoto:
         config = self.config
-        clean = (read_rgb(self.photos[index]) * 255).round().byte().permute(1, 2, 0).numpy()
+        photo = read_rgb(self.photos[index])
         raw = read_depth(self.depths[index], key=config.depth_key)
-        d = normalise_depth(raw[None], convention=config.convention)[0, 0]
-        return CleanDepthPhoto(clean, (d * 65535).round().numpy().astype(np.uint16))
+        d = normalise_depth(raw[None], convention=config.convention)
+        if config.align_radius:
+            d = align_depth(photo[None], d, radius=config.align_radius)
+        clean = (photo * 255).round().byte().permute(1, 2, 0).numpy()
+        return CleanDepthPhoto(clean, (d[0, 0] * 65535).round().numpy().astype(np.uint16))
 
     def sample(self, number: int) -> CleanDepthSample:
         """Crop number ``number`` of the endless shuffled sequence.
@@ -156,8 +179,12 @@ class CleanDepthFolder:
         depth = crop_depth(photo, (top, left, window), side)
         if self.config.flip and rng.random() < 0.5:
             clean, depth = clean[:, ::-1], depth[:, ::-1]
+        picture = torch.from_numpy(np.ascontiguousarray(clean)).permute(2, 0, 1).float() / 255
+        if self.config.colour_probability and rng.random() < self.config.colour_probability:
+            turn = self.config.hue_degrees * rng.uniform(-1, 1)
+            picture = change_colours(picture, turn, rng.uniform(*self.config.saturation))
         return CleanDepthSample(
-            torch.from_numpy(np.ascontiguousarray(clean)).permute(2, 0, 1).float() / 255,
+            picture,
             torch.from_numpy(np.ascontiguousarray(depth))[None],
             self.photos[index].name,
         )
@@ -172,6 +199,56 @@ class CleanDepthFolder:
             torch.from_numpy(depth[:height, :width].astype(np.float32) / 65535)[None],
             self.photos[index].name,
         )
+
+
+def align_depth(
+    photo: Float[Tensor, "b 3 h w"], depth: Float[Tensor, "b 1 h2 w2"], *, radius: int
+) -> Float[Tensor, "b 1 h w"]:
+    """Depth at the photo's size, its outlines sharp and where the photo's are.
+
+    A pixel takes the least or the greatest depth of its window, whichever is closer to its own,
+    where the two are apart (an outline, not a slope): morphological toggling (Kramer and Bruckner,
+    1975). A guided filter by the photo then moves the outline to the photo's edge.
+
+    Args:
+        photo: RGB, [0,1].
+        depth: d, normalised distance, [0,1], of any size.
+        radius: of both windows, pixels of the photo, at least 1: about how far depth is blurred.
+
+    Returns:
+        d, [0,1].
+    """
+    d = F.interpolate(depth, size=photo.shape[-2:], mode="bilinear", align_corners=False)
+    side = 2 * radius + 1
+    greatest = F.max_pool2d(d, side, stride=1, padding=radius)
+    least = -F.max_pool2d(-d, side, stride=1, padding=radius)
+    toggled = torch.where(d - least < greatest - d, least, greatest)
+    low, high = OUTLINE_RANGE
+    outline = ((greatest - least - low) / (high - low)).clamp(0, 1)
+    d = torch.lerp(d, toggled, outline)
+    return guided_filter(photo, d, radius=radius, epsilon=ALIGN_EPSILON).clamp(0, 1)
+
+
+def change_colours(
+    photo: Float[Tensor, "3 h w"], turn: float, saturation: float
+) -> Float[Tensor, "3 h w"]:
+    """Colours turned about the grey axis and scaled: greys and (R + G + B)/3 stay, unless clipped.
+
+    Args:
+        photo: RGB, [0,1].
+        turn: rotation of the hue, degrees; 120 turns red into green.
+        saturation: factor on the distance from grey.
+
+    Returns:
+        RGB, clamped to [0,1].
+    """
+    angle = math.radians(turn)
+    grey = torch.full((3, 3), 1 / 3)
+    # Rodrigues' formula about (1,1,1)/√3: the part across the axis turns.
+    across = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / 3**0.5
+    turned = math.cos(angle) * (torch.eye(3) - grey) + math.sin(angle) * across
+    matrix = (grey + saturation * turned).to(photo)
+    return torch.einsum("ck,khw->chw", matrix, photo).clamp(0, 1)
 
 
 def _refuse_shared_stems(paths: list[Path]) -> None:
