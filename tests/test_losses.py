@@ -9,6 +9,7 @@ from corun.errors import WeightsError
 from corun.losses import (
     PUBLISHED_LAYER_WEIGHTS,
     VggFeatures,
+    colour_loss,
     contrastive_perceptual_loss,
     density_loss,
     layer_weights_for,
@@ -31,6 +32,17 @@ TARGET = image([0.2, 0.2, 0.2, 0.2], [0.1, 0.0, 0.0, 0.0], [1.0, 0.5, 1.0, 1.0])
 def test_pixel_loss_by_hand() -> None:
     # (0 + 0.2 + 0.4 + 0.6 + 0.1 + 0.5) / 12
     assert pixel_loss(SCENE, TARGET).item() == pytest.approx(1.8 / 12)
+
+
+def test_colour_loss_by_hand() -> None:
+    # J − G (r, g, b) of the four pixels: (0, -0.1, 0), (0.2, 0, 0.5), (0.4, 0, 0), (0.6, 0, 0);
+    # less their mean: 4/30; (0.1 + 0.7 + 0.8)/3; (0.8 + 0.4 + 0.4)/3; (1.2 + 0.6 + 0.6)/3.
+    expected = (0.4 / 3 + 1.6 / 3 + 1.6 / 3 + 2.4 / 3) / 12
+    assert colour_loss(SCENE, TARGET).item() == pytest.approx(expected)
+
+
+def test_colour_loss_does_not_see_brightness() -> None:
+    assert colour_loss(TARGET + 0.2, TARGET).item() == pytest.approx(0, abs=1e-7)
 
 
 def test_weighted_pixel_loss_by_hand() -> None:

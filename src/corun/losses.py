@@ -42,6 +42,19 @@ def pixel_loss(
     return (scene - target).abs().mean()
 
 
+def colour_loss(
+    scene: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, ""]:
+    """Mean of |(J − J̄) − (G − Ḡ)|, the bars averaging over the channels: colour, not brightness.
+
+    Args:
+        scene: J, RGB.
+        target: G, RGB, [0,1].
+    """
+    difference = scene - target
+    return (difference - difference.mean(1, keepdim=True)).abs().mean()
+
+
 def weighted_pixel_loss(
     scene: Float[Tensor, "b 3 h w"],
     target: Float[Tensor, "b 3 h w"],

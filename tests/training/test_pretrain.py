@@ -240,6 +240,26 @@ def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) ->
     torch.testing.assert_close(with_it.total, without.total + 0.5 * D, atol=1e-5, rtol=0)
 
 
+def test_the_colour_term_is_that_of_the_last_scene(recipe: Path) -> None:
+    from corun.configuration import load_configuration
+    from corun.losses import colour_loss
+    from corun.training.pretrain import PretrainConfig
+
+    losses = {}
+    for weight in (0.0, 0.5):
+        configuration = load_configuration(PretrainConfig, recipe, [f"loss.colour={weight}"])
+        task = Pretraining(configuration)
+        batch = task.prepare(0, 0, 0, 1)
+        with torch.no_grad():
+            losses[weight] = task.loss(task.network, batch, 0, 0, 0)
+            haze = task._haze(batch, torch.device("cpu"))
+            expected = colour_loss(task.network(haze.hazy).scene, haze.target)
+    assert "colour" not in losses[0.0].parts
+    torch.testing.assert_close(losses[0.5].parts["colour"], expected, atol=1e-5, rtol=0)
+    difference = losses[0.5].total - losses[0.0].total
+    torch.testing.assert_close(difference, 0.5 * expected, atol=1e-5, rtol=0)
+
+
 def test_the_scene_before_the_closing_fit_is_held_to_the_target(recipe: Path) -> None:
     from corun.configuration import load_configuration
     from corun.training.pretrain import PretrainConfig

@@ -22,6 +22,7 @@ from corun.data.synthesis import (
 from corun.errors import ConfigurationError
 from corun.losses import (
     VggFeatures,
+    colour_loss,
     contrastive_perceptual_loss,
     density_loss,
     layer_weights_for,
@@ -56,6 +57,9 @@ class PretrainLossConfig(Strict):
         transmission: ‖T − t‖₁ over T̂_K and every T-prior's output, t the synthetic truth. Not in
             the paper: without it nothing ties T to the transmission, and a T-prior can drift to
             values that the next T-step clamps everywhere, where no gradient brings it back.
+        colour: of J_K's differences from its own grey, ‖(J − J̄) − (G − Ḡ)‖₁. Not in the paper: in
+            ‖J_K − G‖₁ a cast or a wrong hue weighs little beside an error of brightness, and eyes
+            see the cast first.
         unfitted: ‖J − G‖₁ of the last J-prior's scene before the closing fit. Not in the paper:
             the fit hides texture, so without it nothing keeps the prior from inventing some, which
             then comes through as blotches.
@@ -75,6 +79,7 @@ class PretrainLossConfig(Strict):
     pixel: float = Field(1.0, ge=0)
     scattering: float = Field(0.01, ge=0)
     transmission: float = Field(0.0, ge=0)
+    colour: float = Field(0.0, ge=0)
     unfitted: float = Field(0.0, ge=0)
     contrastive: float = Field(0.2, ge=0)
     vgg: Path | None = None
@@ -170,6 +175,9 @@ class Pretraining:
             errors = [(T - haze.transmission).abs().mean() for T in estimates]
             parts["transmission"] = torch.stack(errors).mean()
             total = total + weights.transmission * parts["transmission"]
+        if weights.colour:
+            parts["colour"] = colour_loss(scene, haze.target)
+            total = total + weights.colour * parts["colour"]
         if weights.unfitted:
             parts["unfitted"] = pixel_loss(stages[-1].scene_unfitted.float(), haze.target)
             total = total + weights.unfitted * parts["unfitted"]
