@@ -2,9 +2,10 @@
 
     python benchmarks/release_weights.py RUN/weights.safetensors corun-lite --facts facts.json
 
-The closing fit's ε has no tensor and may be chosen after training (``--affine-epsilon``). The card
-holds the configuration, data, commands and scores given in the facts, and the checksum of the file,
-which ``tests/networks/test_registry.py`` compares.
+The closing fit's ε and the limit of the working picture have no tensor and may be chosen after
+training (``--affine-epsilon``, ``--working-pixels``). The card holds the configuration, data,
+commands and scores given in the facts, and the checksum of the file, which
+``tests/networks/test_registry.py`` compares.
 """
 
 from __future__ import annotations
@@ -30,11 +31,16 @@ def main() -> None:
     parser.add_argument("name", choices=[n for n, card in MODELS.items() if card.weights])
     parser.add_argument("--facts", type=Path, required=True, help="JSON of what made them")
     parser.add_argument("--affine-epsilon", type=float, help="another ε of the closing fit")
+    parser.add_argument("--working-pixels", type=int, help="another limit; 0 for none")
     arguments = parser.parse_args()
     network, _ = load_file_of_ours(arguments.source)
-    if arguments.affine_epsilon is not None:
-        config = replace(network.config, affine_epsilon=arguments.affine_epsilon)
-        trained, network = network, CORUN(config)
+    chosen = {
+        name: value
+        for name in ("affine_epsilon", "working_pixels")
+        if (value := getattr(arguments, name)) is not None
+    }
+    if chosen:
+        trained, network = network, CORUN(replace(network.config, **chosen))
         network.load_state_dict(trained.state_dict())
     target = WEIGHTS / str(MODELS[arguments.name].weights)
     facts = json.loads(arguments.facts.read_text(encoding="utf-8"))

@@ -14,17 +14,38 @@ LIGHTNESS_AND_COLOUR = (
 
 
 def test_one_window_is_a_ridge_regression() -> None:
-    """Where every window is the whole picture, a and b are one regression's per channel."""
+    """Where every window is the whole picture, a and b are one regression's: one a for lightness,
+    one for both colour differences."""
     torch.manual_seed(0)
     P = torch.rand(2, 3, 8, 8)
     J = 0.7 * P.square() + 0.1 * torch.rand_like(P)
     out = local_affine_scene(P, J, cell=8, epsilon=1e-3)
-    for channel, ridge in zip(LIGHTNESS_AND_COLOUR, (1e-3, 1.25e-4, 1.25e-4), strict=True):
-        p, j, o = (torch.einsum("bcn,c->bn", x.flatten(2), channel) for x in (P, J, out))
-        mean_p, mean_j = p.mean(-1, keepdim=True), j.mean(-1, keepdim=True)
-        covariance = ((p - mean_p) * (j - mean_j)).mean(-1, keepdim=True)
-        a = covariance / ((p - mean_p).square().mean(-1, keepdim=True) + ridge)
-        torch.testing.assert_close(o, mean_j + a * (p - mean_p), atol=1e-5, rtol=0)
+    p, j, o = (torch.einsum("bcn,kc->bkn", x.flatten(2), LIGHTNESS_AND_COLOUR) for x in (P, J, out))
+    p_away, j_away = p - p.mean(-1, keepdim=True), j - j.mean(-1, keepdim=True)
+    for channels, ridge in ((slice(0, 1), 1e-3), (slice(1, 3), 2.5e-4)):
+        covariance = (p_away * j_away)[:, channels].mean(-1).sum(1)
+        variance = p_away.square()[:, channels].mean(-1).sum(1)
+        a = (covariance / (variance + ridge))[:, None, None]
+        expected = j[:, channels].mean(-1, keepdim=True) + a * p_away[:, channels]
+        torch.testing.assert_close(o[:, channels], expected, atol=1e-5, rtol=0)
+
+
+def test_a_hue_is_kept_that_the_network_turns() -> None:
+    """A crimson cloth in grey haze, which the network makes orange, comes out crimson."""
+    crimson, orange = torch.tensor([0.7, 0.1, 0.25]), torch.tensor([0.75, 0.25, 0.08])
+    truth = 0.2 + 0.3 * torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(2))
+    truth = truth.expand(1, 3, 128, 128).clone()
+    cloth = (..., slice(40, 88), slice(40, 88))
+    J = truth.clone()
+    truth[cloth], J[cloth] = crimson[:, None, None], orange[:, None, None]
+    P = add_haze(truth, torch.full((1, 1, 128, 128), 0.5), torch.full((1, 3, 1, 1), 0.8))
+    seen = torch.einsum(
+        "kc,bchw->bk", LIGHTNESS_AND_COLOUR, local_affine_scene(P, J, cell=4)[cloth]
+    )
+    wanted, turned = LIGHTNESS_AND_COLOUR @ crimson, LIGHTNESS_AND_COLOUR @ orange
+    hues = [float(torch.atan2(c[2], c[1]).rad2deg()) for c in (seen[0], wanted, turned)]
+    assert abs(hues[2] - hues[1]) > 25
+    assert abs(hues[0] - hues[1]) < 0.3 * abs(hues[2] - hues[1])
 
 
 def test_exact_haze_removal_passes_through_unchanged() -> None:

@@ -11,8 +11,12 @@ Where the photo is flat, a sky or dense haze, a window says nothing about a, and
 so b, is whatever the network drifted to there: clouds of smoke that are not in the photo. So the
 fit runs from wide windows (2560 pixels with cells of 4) down to narrow ones (20 pixels), each scale
 correcting the one before only as far as its windows contain contrast; a flat region keeps the model
-of its wider surroundings. Lightness and the two colour differences are fitted apart, because haze
-and JPEG leave far less of the colours than of the lightness, noise included.
+of its wider surroundings.
+
+Lightness and colour are fitted apart, because haze and JPEG leave far less of the colours than of
+the lightness, noise included. The two colour differences share one slope: 1/T is the same for both,
+and two slopes would turn a crimson shawl orange wherever that is what the network has seen more of.
+Their offsets, the tint of the airlight, hardly change over the picture and come from wide windows.
 """
 
 from __future__ import annotations
@@ -30,8 +34,8 @@ _OPPONENT = (
     (-(18**-0.5), 2 * 18**-0.5, -(18**-0.5)),
 )
 SCALES = 8
-CHROMA_EPSILON = 1 / 8
-CHROMA_TRUST = 1 / 64
+CHROMA_EPSILON = 1 / 4
+CHROMA_TRUST = 16
 
 
 def local_affine_scene(
@@ -93,8 +97,9 @@ def local_affine_model(
         bℓ = m − aℓ·mean(P),  m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(P) + b̄ℓ₊₁),  κ = v/(v + τ),
 
     with moments over the window and v the variance of P in it: of all three channels for the
-    lightness, of the two colour differences for these. With κ = 1 (and at the coarsest scale) a and
-    b are the minimisers of Σ (a·P + b − J)² + ε·a².
+    lightness, of the two colour differences for these. cov and var are summed over the two colour
+    differences, which get the same a. With κ = 1 (and at the coarsest scale) a and b are the
+    minimisers of Σ (a·P + b − J)² + ε·a².
 
     Where P is flat (v ≪ ε) aℓ is near 0, so noise and compression blocks are not amplified, and J'
     follows the mean of P by the model of the next coarser scale.
@@ -105,8 +110,8 @@ def local_affine_model(
         cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
             on. a and b live on the grids of cells.
         radius: of the windows, in cells: they are (2·radius + 1) cells wide.
-        epsilon: ε, the variance of P below which detail counts as noise; ε/8 for colour.
-        trust: τ, the variance of P at which a window's own mean of J counts half; τ/64 for colour.
+        epsilon: ε, the variance of P below which detail counts as noise; ε/4 for colour.
+        trust: τ, the variance of P at which a window's own mean of J counts half; 16·τ for colour.
 
     Returns:
         ā of the three opponent channels, then b̄, per cell of the finest scale, float32 whatever the
@@ -115,9 +120,8 @@ def local_affine_model(
     with torch.autocast(hazy.device.type, enabled=False):
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
         P, J = _mix(opponent, hazy.float()), _mix(opponent, scene.float())
-        chroma_epsilon, chroma_trust = epsilon * CHROMA_EPSILON, trust * CHROMA_TRUST
-        epsilons = _per_channel(hazy, epsilon, chroma_epsilon, chroma_epsilon)
-        trusts = _per_channel(hazy, trust, chroma_trust, chroma_trust)
+        epsilons = _per_channel(hazy, epsilon, epsilon * CHROMA_EPSILON)
+        trusts = _per_channel(hazy, trust, trust * CHROMA_TRUST)
 
         # The last channel counts: cells beyond the picture's edge are empty.
         moments = torch.cat((P, J, P * J, P * P, torch.ones_like(P[:, :1])), 1).contiguous()
@@ -131,7 +135,8 @@ def local_affine_model(
             sums = window_mean(cells, radius)
             mean_P, mean_J, mean_PJ, mean_PP = (sums[:, :12] / sums[:, 12:]).chunk(4, 1)
             variance = (mean_PP - mean_P.square()).clamp_min(0)
-            a = (mean_PJ - mean_P * mean_J) / (variance + epsilons)
+            covariance = mean_PJ - mean_P * mean_J
+            a = _colours_together(covariance) / (_colours_together(variance) + epsilons)
             if fields is not None:
                 height, width = mean_P.shape[-2:]
                 coarse_a, coarse_b = _twice_as_large(fields)[..., :height, :width].chunk(2, 1)
@@ -155,12 +160,18 @@ def _contrast(variance: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return torch.cat((variance[:, :1] + chroma, chroma, chroma), 1)
 
 
+def _colours_together(moment: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """The lightness's own moment, and that of both colour differences for each of them."""
+    chroma = moment[:, 1:].sum(1, keepdim=True)
+    return torch.cat((moment[:, :1], chroma, chroma), 1)
+
+
 def _mix(matrix: Float[Tensor, "c 3"], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
     return torch.einsum("ck,bkhw->bchw", matrix, image)
 
 
-def _per_channel(like: Tensor, *values: float) -> Float[Tensor, "1 3 1 1"]:
-    return torch.tensor(values, device=like.device).view(1, 3, 1, 1)
+def _per_channel(like: Tensor, lightness: float, colour: float) -> Float[Tensor, "1 3 1 1"]:
+    return torch.tensor((lightness, colour, colour), device=like.device).view(1, 3, 1, 1)
 
 
 def _twice_as_large(fields: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:

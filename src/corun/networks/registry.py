@@ -56,6 +56,7 @@ LITE_CONFIG = CorunConfig(
     affine_cell=4,
     affine_epsilon=2e-5,
     affine_trust=1e-3,
+    working_pixels=147_456,  # 384² or 470×313: the scale of the photos in training
 )
 
 
