@@ -15,8 +15,8 @@ of its wider surroundings.
 
 Lightness and colour are fitted apart, because haze and JPEG leave far less of the colours than of
 the lightness, noise included. The two colour differences share one slope: 1/T is the same for both,
-and two slopes would turn a crimson shawl orange wherever that is what the network has seen more of.
-Their offsets, the tint of the airlight, hardly change over the picture and come from wide windows.
+and two slopes turn a crimson shawl orange where that is what the network has seen more of. Their
+offsets, the tint of the airlight, come from the wider windows unless there is much colour.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OPPONENT = (
 )
 SCALES = 8
 CHROMA_EPSILON = 1 / 4
-CHROMA_TRUST = 16
+CHROMA_TRUST = 1 / 16
 
 
 def local_affine_scene(
@@ -111,7 +111,7 @@ def local_affine_model(
             on. a and b live on the grids of cells.
         radius: of the windows, in cells: they are (2·radius + 1) cells wide.
         epsilon: ε, the variance of P below which detail counts as noise; ε/4 for colour.
-        trust: τ, the variance of P at which a window's own mean of J counts half; 16·τ for colour.
+        trust: τ, the variance of P at which a window's own mean of J counts half; τ/16 for colour.
 
     Returns:
         ā of the three opponent channels, then b̄, per cell of the finest scale, float32 whatever the
