@@ -1,6 +1,7 @@
 """CORUN's fast formulation against the literal one, in one run: speed, peak memory, accuracy.
 
     python benchmarks/inference.py                 # speed at 512×512, memory at 2048×1536
+    python benchmarks/inference.py --only large    # what working_pixels saves at 4096×3072
     python benchmarks/inference.py --device cuda   # the same on a GPU, and a training step
 
 The literal formulation (tests/literal_formulation.py) computes queries, keys and values at every
@@ -8,12 +9,14 @@ pixel and whole feed-forward maps, in float32 and contiguous memory order. Speed
 over pairs run in turn; memory is each process's own high-water mark less that of a process that
 only imports and builds the network. At 2048×1536 the float32 sums over three million pixels in
 the literal formulation round to about 3e-5 of the output, so there the difference is also taken
-to the literal formulation with those sums alone carried in float64.
+to the literal formulation with those sums alone carried in float64. Both formulations run at full
+size; only ``--only large`` lets corun-lite reduce large pictures for its stages, as it ships.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import resource
 import subprocess
@@ -48,7 +51,10 @@ class LowPrecision(nn.Module):
 
 def build(name: str, variant: str, device: str) -> nn.Module:
     torch.manual_seed(0)
-    network = CORUN(CONFIGS[name]).eval().to(device)
+    config = CONFIGS[name]
+    if variant != "as shipped":
+        config = dataclasses.replace(config, working_pixels=0)
+    network = CORUN(config).eval().to(device)
     if variant.startswith("literal"):
         return LiteralCORUN(network, exact_sums=variant == "literal, exact sums")
     network = network.to(memory_format=torch.channels_last)
@@ -109,7 +115,7 @@ def memory_child(name: str, variant: str, height: int, width: int, out: Path | N
     if network is not None:
         with torch.no_grad():
             scene = network(hazy)[0]
-        if out is not None:
+        if out is not None and out.name:
             torch.save(scene, out)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
@@ -133,6 +139,28 @@ def memory(name: str, height: int, width: int, folder: Path) -> dict[str, object
         "peak MiB beyond an idle process": {v: round(u) for v, u in used.items()},
         "share of literal": round(used["float32"] / used["literal"], 3),
         "largest difference to": difference,
+    }
+
+
+def large(name: str, height: int, width: int) -> dict[str, object]:
+    """One large picture in a process of its own, as shipped and with every stage at full size."""
+    seconds, peaks = {}, {}
+    for variant in ("nothing", "float32", "as shipped"):
+        command = [sys.executable, __file__, "--child", name, variant, str(height), str(width), ""]
+        start = time.perf_counter()
+        peaks[variant] = float(subprocess.run(command, check=True, capture_output=True).stdout)
+        seconds[variant] = time.perf_counter() - start
+    spent = {v: seconds[v] - seconds["nothing"] for v in ("float32", "as shipped")}
+    used = {v: peaks[v] - peaks["nothing"] for v in ("float32", "as shipped")}
+    return {
+        "model": name,
+        "size": f"{width}x{height}",
+        "seconds beyond a process that makes the picture": {
+            v: round(s, 2) for v, s in spent.items()
+        },
+        "peak MiB beyond it": {v: round(u) for v, u in used.items()},
+        "times faster": round(spent["float32"] / spent["as shipped"], 1),
+        "share of memory": round(used["as shipped"] / used["float32"], 3),
     }
 
 
@@ -165,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--only", choices=["speed", "memory", "training"])
+    parser.add_argument("--only", choices=["speed", "memory", "large", "training"])
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -181,6 +209,8 @@ def main() -> None:
     if arguments.only in (None, "memory") and arguments.device == "cpu":
         with tempfile.TemporaryDirectory() as folder:
             print(json.dumps(memory("corun-base", 1536, 2048, Path(folder)), indent=1))
+    if arguments.only in (None, "large") and arguments.device == "cpu":
+        print(json.dumps(large("corun-lite", 3072, 4096), indent=1))
     if arguments.only == "training" or (arguments.only is None and arguments.device == "cuda"):
         batch = 16 if arguments.device == "cuda" else 2
         print(json.dumps(training_step("corun-base", 288, batch, arguments.device, 3), indent=1))
