@@ -131,6 +131,24 @@ def test_blurred_depth_is_aligned_with_the_photo() -> None:
     assert (aligned - truth).abs().mean() < 0.4 * (left - truth).abs().mean()
 
 
+def test_outlines_move_to_the_photos_edges() -> None:
+    truth = torch.ones(1, 1, 96, 96)
+    truth[..., 40:64] = 0.2
+    photo = torch.where(truth < 0.5, 0.25, 0.7).expand(1, 3, 96, 96)
+    aside = truth.roll(3, -1)
+    aligned = align_depth(photo, aside, radius=8)
+    across_the_photos_edge = aligned[..., 38] - aligned[..., 41]
+    assert across_the_photos_edge.min() > 0.25
+    across_the_old_outline = aligned[..., 41] - aligned[..., 44]
+    assert across_the_old_outline.max() < 0.15
+
+
+def test_slopes_stay_slopes() -> None:
+    slope = torch.linspace(0, 1, 300).view(1, 1, 300, 1).expand(1, 1, 300, 40)
+    aligned = align_depth(torch.full((1, 3, 300, 40), 0.5), slope, radius=8)
+    assert (aligned - slope)[:, :, 20:-20].abs().max() < 0.01
+
+
 def test_samples_have_aligned_depth_if_asked(tmp_path: Path) -> None:
     write_scenes(tmp_path, 2)
     blur = np.ones((4, 4), np.float32)

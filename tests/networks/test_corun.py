@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from corun.data.scenes import render_scene
 from corun.errors import ConfigurationError
 from corun.networks import prior_unet
-from corun.networks.corun import CORUN, CorunConfig, pad_to_multiple
+from corun.networks.corun import CORUN, CorunConfig, pad_to_multiple, working_size
 from corun.networks.local_affine import (
     apply_local_affine,
     local_affine_model,
@@ -131,19 +131,49 @@ def test_large_pictures_are_reduced_for_the_stages_only() -> None:
         assert all(value.shape[-2:] == (192, 256) for value in stage)
 
     torch.testing.assert_close(limited(small).scene, free(small).scene)
-    one_more = hazy[..., :49, :64]
-    assert limited(one_more).scene.shape == one_more.shape
 
 
-@pytest.mark.parametrize("size", [(3, 2000), (2000, 1), (70, 71)])
+@pytest.mark.parametrize("size", [(45, 71), (47, 66), (49, 64), (3, 2000), (2000, 1), (70, 71)])
 @torch.no_grad()
-def test_any_size_above_the_limit_goes_in_and_comes_out(size: tuple[int, int]) -> None:
+def test_reduced_pictures_stay_in_place(size: tuple[int, int]) -> None:
+    """Also where a side of the working picture is rounded up, or cannot get smaller."""
     torch.manual_seed(0)
-    network = CORUN(replace(TINY, affine_cell=4, working_pixels=500)).eval()
-    output = network(torch.rand(1, 3, *size))
-    assert output.scene.shape == (1, 3, *size)
-    assert output.transmission.shape == (1, 1, *size)
-    assert torch.isfinite(output.scene).all()
+    network = CORUN(replace(TINY, affine_cell=4, working_pixels=48 * 64)).eval()
+    hazy = F.interpolate(torch.rand(1, 3, 5, 7), size=size, mode="bicubic").clamp(0, 1)
+    reduced_to = working_size(*size, 48 * 64, network.multiple)
+    assert reduced_to is not None
+    assert reduced_to[0] * reduced_to[1] <= 1.15 * 48 * 64
+    assert all(side % network.multiple == 0 for side in reduced_to)
+    small = F.interpolate(hazy, size=reduced_to, mode="bilinear", antialias=True)
+    of_small = network.stages(small)[-1]
+    model = local_affine_model(small, of_small.scene_unfitted, cell=4)
+    output = network(hazy)
+    torch.testing.assert_close(output.scene, apply_local_affine(model, hazy))
+    T = F.interpolate(of_small.transmission_hat, size=size, mode="bilinear")
+    torch.testing.assert_close(output.transmission, T)
+
+
+def test_the_working_picture_is_never_far_from_the_limit() -> None:
+    for height in range(1, 900, 23):
+        for width in range(1, 4000, 97):
+            size = working_size(height, width, 20_000, 16)
+            padded = (height + -height % 16) * (width + -width % 16)
+            assert (size is None) == (padded <= 20_000)
+            if size is not None:
+                assert 0.6 * 20_000 < size[0] * size[1] < 1.4 * 20_000
+                assert size[0] <= height + -height % 16
+                assert size[1] <= width + -width % 16
+    assert working_size(5000, 5000, 0, 16) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@torch.no_grad()
+def test_precision_is_the_same_above_the_limit(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    network = CORUN(replace(TINY, affine_cell=4, working_pixels=500)).eval().to(dtype)
+    below = network(torch.rand(1, 3, 16, 16, dtype=dtype))
+    above = network(torch.rand(1, 3, 40, 50, dtype=dtype))
+    assert [x.dtype for x in above] == [x.dtype for x in below]
 
 
 @pytest.mark.parametrize("affine_cell", [0, 4])

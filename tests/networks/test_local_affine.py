@@ -120,6 +120,19 @@ def test_contrast_that_the_photo_shows_keeps_its_own_model() -> None:
     assert away.abs().mean() < 0.01
 
 
+def test_colour_that_the_photo_shows_takes_its_own_tint_away() -> None:
+    """Two coloured halves in haze of opposite tints: each gets the offset of its own."""
+    generator = torch.Generator().manual_seed(6)
+    truth = torch.rand(1, 3, 64, 256, generator=generator)
+    t = torch.full((1, 1, 64, 256), 0.6)
+    tint = torch.tensor([0.08, 0.0, -0.08]).view(1, 3, 1, 1)
+    left = (torch.arange(256) < 128).float() * 2 - 1
+    out = local_affine_scene(add_haze(truth, t, 0.8 + tint * left), truth, cell=4)
+    cast = (out - truth).mean(2)[0, 0] - (out - truth).mean(2)[0, 2]  # red less blue, by column
+    assert cast[16:112].mean().abs() < 0.02
+    assert cast[144:240].mean().abs() < 0.02
+
+
 def test_any_number_of_cells() -> None:
     for height, width in ((4, 4), (4, 12), (20, 4), (36, 28)):
         P = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))

@@ -87,8 +87,9 @@ class CleanDepthPhoto(NamedTuple):
 
     Attributes:
         clean: RGB, uint8, (H,W,3).
-        depth: d, normalised distance, uint16, 65535 = 1, (h,w): a map of its own size. 8 bits would
-            turn slopes into steps, and those into contours in thick haze.
+        depth: d, normalised distance, uint16, 65535 = 1, (h,w): a map of its own size, or of the
+            photo's once aligned. 8 bits would turn slopes into steps, and those into contours in
+            thick haze.
     """
 
     clean: np.ndarray
@@ -218,7 +219,7 @@ def align_depth(
     Returns:
         d, [0,1].
     """
-    d = F.interpolate(depth, size=photo.shape[-2:], mode="bilinear", align_corners=False)
+    d = F.interpolate(depth, size=photo.shape[-2:], mode="bilinear", antialias=True)
     side = 2 * radius + 1
     greatest = F.max_pool2d(d, side, stride=1, padding=radius)
     least = -F.max_pool2d(-d, side, stride=1, padding=radius)

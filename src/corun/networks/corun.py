@@ -40,10 +40,10 @@ class CorunConfig:
             (:mod:`corun.networks.local_affine`); 0, as published, for none.
         affine_epsilon: ε of that fit, the variance of P below which detail counts as noise.
         affine_trust: τ of that fit, the variance of P at which a window's own mean counts half.
-        working_pixels: with a closing fit, pixels above which a picture is reduced for the stages,
-            to about as many; the fit is then applied at full size. 0 for no limit. A picture of
-            which a prior's receptive field covers as much as in training is judged as in training,
-            and time and memory hardly grow beyond it.
+        working_pixels: with a closing fit, pixels above which a (padded) picture is reduced for the
+            stages, to about as many; the fit is then applied at full size. 0 for no limit. The
+            priors then see as much of a large picture as they saw of those in training, and the
+            time and memory of the stages do not grow beyond it.
     """
 
     stages: int = 4
@@ -212,23 +212,18 @@ class CORUN(nn.Module):
         """
         if all_stages:
             return self.stages(hazy)
-        P = self._working_picture(hazy)
+        P, reduced = self._working_picture(hazy)
         last = deque(self._iterate(P), maxlen=1).pop()  # holds one stage's variables at a time
-        size = hazy.shape[-2:]
-        return CorunOutput(
-            self._closing_fit(hazy, P, last.scene),
-            _to_full_size(last.transmission_hat, size, P.shape[-2:]),
-        )
+        scene = self._closing_fit(hazy, P, last.scene, reduced)
+        return CorunOutput(scene, _to_full_size(last.transmission_hat, hazy, reduced))
 
     def stages(self, hazy: Float[Tensor, "b 3 h w"]) -> list[Stage]:
         """Every stage's variables, of the input's size, for losses and pictures."""
-        P = self._working_picture(hazy)
+        P, reduced = self._working_picture(hazy)
         results = list(self._iterate(P))
-        scene = self._closing_fit(hazy, P, results[-1].scene)
-        size = hazy.shape[-2:]
+        scene = self._closing_fit(hazy, P, results[-1].scene, reduced)
         stages = [
-            Stage(*(_to_full_size(value, size, P.shape[-2:]) for value in result))
-            for result in results
+            Stage(*(_to_full_size(value, hazy, reduced) for value in result)) for result in results
         ]
         return [*stages[:-1], stages[-1]._replace(scene=scene)]
 
@@ -240,21 +235,24 @@ class CORUN(nn.Module):
             yield result
             T, J_hat, J = result.transmission, result.scene_hat, result.scene
 
-    def _working_picture(self, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
-        """What the stages see: padded, or reduced to about ``working_pixels``."""
+    def _working_picture(
+        self, hazy: Float[Tensor, "b 3 h w"]
+    ) -> tuple[Float[Tensor, "b 3 h2 w2"], bool]:
+        """What the stages see: the picture padded, or reduced to about ``working_pixels``."""
         height, width = hazy.shape[-2:]
-        limit, m = self.config.working_pixels, self.multiple
-        if not limit or height * width <= limit:
-            return pad_to_multiple(hazy, m)
-        factor = math.sqrt(limit / (height * width))
-        size = [max(m, round(side * factor / m) * m) for side in (height, width)]
-        return F.interpolate(hazy.float(), size=size, mode="bilinear", antialias=True)
+        size = working_size(height, width, self.config.working_pixels, self.multiple)
+        if size is None:
+            return pad_to_multiple(hazy, self.multiple), False
+        # Antialiased resizing exists in float32 only on some devices.
+        small = F.interpolate(hazy.float(), size=size, mode="bilinear", antialias=True)
+        return small.to(hazy.dtype), True
 
     def _closing_fit(
         self,
         hazy: Float[Tensor, "b 3 h w"],
         P: Float[Tensor, "b 3 h2 w2"],
         scene: Float[Tensor, "b 3 h2 w2"],
+        reduced: bool,
     ) -> Float[Tensor, "b 3 h w"]:
         """The last scene at full size, by the closing fit if there is one."""
         height, width = hazy.shape[-2:]
@@ -268,22 +266,46 @@ class CORUN(nn.Module):
             epsilon=config.affine_epsilon,
             trust=config.affine_trust,
         )
-        if _is_padded(hazy.shape[-2:], P.shape[-2:]):
-            return apply_local_affine(model, P)[..., :height, :width]
-        return apply_local_affine(model, hazy)
+        if reduced:
+            return apply_local_affine(model, hazy)
+        return apply_local_affine(model, P)[..., :height, :width]
 
 
-def _is_padded(size: torch.Size, working: torch.Size) -> bool:
-    """Whether the working picture is the picture with some padding, rather than reduced."""
-    return working[0] >= size[0] and working[1] >= size[1]
+def working_size(height: int, width: int, limit: int, multiple: int) -> tuple[int, int] | None:
+    """The size to which a picture is reduced for the stages, or None if it need not be.
+
+    Args:
+        height: of the picture, pixels.
+        width: of the picture, pixels.
+        limit: pixels above which a picture is reduced; 0 for never.
+        multiple: of which the sides of the result are multiples.
+
+    Returns:
+        (height, width) of about ``limit`` pixels and the same shape to half a multiple, no larger
+        than the padded picture.
+    """
+    padded = tuple(side + -side % multiple for side in (height, width))
+    if not limit or padded[0] * padded[1] <= limit:
+        return None
+    factor = math.sqrt(limit / (height * width))
+    short = max(multiple, round(min(height, width) * factor / multiple) * multiple)
+    # A side that cannot go below one multiple leaves fewer pixels to the other.
+    long = max(height, width) * min(factor, limit / (short * max(height, width)))
+    long = max(multiple, round(long / multiple) * multiple)
+    size = (short, long) if height <= width else (long, short)
+    return min(size[0], padded[0]), min(size[1], padded[1])
 
 
 def _to_full_size(
-    value: Float[Tensor, "b c h2 w2"], size: torch.Size, working: torch.Size
+    value: Float[Tensor, "b c h2 w2"], hazy: Float[Tensor, "b 3 h w"], reduced: bool
 ) -> Float[Tensor, "b c h w"]:
-    if _is_padded(size, working):
-        return value[..., : size[0], : size[1]]
-    return F.interpolate(value.float(), size=size, mode="bilinear", align_corners=False)
+    height, width = hazy.shape[-2:]
+    if not reduced:
+        return value[..., :height, :width]
+    enlarged = F.interpolate(
+        value.float(), size=(height, width), mode="bilinear", align_corners=False
+    )
+    return enlarged.to(value.dtype)
 
 
 def pad_to_multiple(image: Float[Tensor, "b c h w"], multiple: int) -> Float[Tensor, "b c h2 w2"]:
