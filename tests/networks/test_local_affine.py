@@ -133,6 +133,18 @@ def test_colour_that_the_photo_shows_takes_its_own_tint_away() -> None:
     assert cast[144:240].mean().abs() < 0.02
 
 
+def test_white_stays_white() -> None:
+    """A clipped cloud in bluish haze gets neither the yellow that takes the blue away nor the dark
+    of the network; what is hardly darker than the range is the model's."""
+    P = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(7)) * 0.5
+    P[..., :24, 20:44] = 1.0
+    P[..., 40:, 20:44] = 0.89
+    J = 0.9 * P - torch.tensor([0.0, 0.02, 0.1]).view(1, 3, 1, 1)
+    out = local_affine_scene(P, J, cell=4)
+    assert torch.equal(out[..., :24, 20:44], torch.ones(1, 3, 24, 24))
+    torch.testing.assert_close(out[..., 44:, 24:40], J[..., 44:, 24:40], atol=0.02, rtol=0)
+
+
 def test_any_number_of_cells() -> None:
     for height, width in ((4, 4), (4, 12), (20, 4), (36, 28)):
         P = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(1))

@@ -36,6 +36,7 @@ _OPPONENT = (
 SCALES = 8
 CHROMA_EPSILON = 1 / 4
 CHROMA_TRUST = 1 / 16
+WHITE_RANGE = (0.9, 1.0)
 
 
 def local_affine_scene(
@@ -64,7 +65,10 @@ def local_affine_scene(
 def apply_local_affine(
     model: Float[Tensor, "b 6 h2 w2"], hazy: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """J' = ā·P + b̄, the model enlarged to the photo's size.
+    """J' = ā·P + b̄, the model enlarged to the photo's size; what is clipped to white stays white.
+
+    J' fades into P as the least channel of P goes from 0.9 to 1. A window would take the tint of
+    the haze from its clouds and lamps as well, but nothing tells what these are like without haze.
 
     Args:
         model: ā and b̄ per opponent channel on a grid that spans the photo.
@@ -77,7 +81,10 @@ def apply_local_affine(
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
         enlarged = F.interpolate(model, size=hazy.shape[-2:], mode="bilinear", align_corners=False)
         a, b = enlarged.chunk(2, 1)
-        return _mix(3 * opponent.T, a * _mix(opponent, hazy.float()) + b)
+        P = hazy.float()
+        low, high = WHITE_RANGE
+        white = ((P.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
+        return torch.lerp(_mix(3 * opponent.T, a * _mix(opponent, P) + b), P, white)
 
 
 def local_affine_model(
