@@ -6,10 +6,11 @@ Where a photo is flat (standard deviation of the lightness below 4/255 in 40×40
 removal can only be a smooth function of the photo's lightness: an affine one, to first order, over
 a neighbourhood. So over the flat parts of windows of 328×328 pixels the result's lightness is
 regressed on the photo's, both averaged over cells of 8×8, and the mean absolute remainder in 1/255
-is what the network added: clouds, smoke, veils. Photos are those of FOLDER, reduced to a long side
-of 640. A corun network with a closing fit is scored twice, the second time with the finest scale of
-the fit alone (``affine_trust`` near 0; where the photo has no variance at all, as in clipped skies,
-the coarser scales still decide).
+is what the network added: clouds, smoke, veils. A colour cast is told by how many photos come out
+bluer than they went in, by more than 0.03 in the mean of blue less red. Photos are those of
+FOLDER, reduced to a long side of 640. A corun network with a closing fit is scored twice, the
+second time with the finest scale of the fit alone (``affine_trust`` near 0; where the photo has no
+variance at all, as in clipped skies, the coarser scales still decide).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from corun.networks.local_affine import window_mean
 from corun.networks.outputs import read_output
 
 CELL = 8
+CAST = 0.03
 FLAT_RADIUS, FLAT_DEVIATION = 2, 4 / 255
 FIT_RADIUS = 20
 SMALLEST_SHARE = 0.05
@@ -56,9 +58,11 @@ def main() -> None:
 
 
 def report(name: str, network: nn.Module, photos: list[Tensor]) -> None:
-    """Print the mean over the photos that are flat in at least 5 % of their area, and the worst."""
+    """Print the photos made bluer, the mean over those flat in 5 % of their area, and the worst."""
     with torch.inference_mode():
         scenes = [read_output(network(photo), photo).scene.clamp(0, 1) for photo in photos]
+    bluer = sum(blueness(J) - blueness(P) > CAST for P, J in zip(photos, scenes, strict=True))
+    print(f"{name}: {bluer} of {len(photos)} photos bluer by more than {CAST}", flush=True)
     found = [unexplained(photo, scene) for photo, scene in zip(photos, scenes, strict=True)]
     scores = [score for score, share in found if share >= SMALLEST_SHARE]
     if not scores:
@@ -66,6 +70,11 @@ def report(name: str, network: nn.Module, photos: list[Tensor]) -> None:
         return
     mean = sum(scores) / len(scores)
     print(f"{name}: {mean:.2f}/255, worst {max(scores):.2f}, {len(scores)} photos", flush=True)
+
+
+def blueness(image: Tensor) -> float:
+    """The mean of blue less red."""
+    return float((image[:, 2] - image[:, 0]).mean())
 
 
 def unexplained(hazy: Tensor, scene: Tensor) -> tuple[float, float]:

@@ -2,10 +2,9 @@
 
     python benchmarks/release_weights.py RUN/weights.safetensors corun-lite --facts facts.json
 
-The closing fit's ε and τ and the limit of the working picture have no tensor and may be chosen
-after training (``--affine-epsilon``, ``--affine-trust``, ``--working-pixels``). The card holds the
-configuration, data, commands and scores given in the facts, and the checksum of the file, which
-``tests/networks/test_registry.py`` compares.
+The closing fit's ε and τ have no tensor and may be chosen after training (``--affine-epsilon``,
+``--affine-trust``). The card holds the configuration, data, commands and scores given in the facts,
+and the checksum of the file, which ``tests/networks/test_registry.py`` compares.
 """
 
 from __future__ import annotations
@@ -32,12 +31,11 @@ def main() -> None:
     parser.add_argument("--facts", type=Path, required=True, help="JSON of what made them")
     parser.add_argument("--affine-epsilon", type=float, help="another ε of the closing fit")
     parser.add_argument("--affine-trust", type=float, help="another τ of the closing fit")
-    parser.add_argument("--working-pixels", type=int, help="another limit; 0 for none")
     arguments = parser.parse_args()
     network, _ = load_file_of_ours(arguments.source)
     chosen = {
         name: value
-        for name in ("affine_epsilon", "affine_trust", "working_pixels")
+        for name in ("affine_epsilon", "affine_trust")
         if (value := getattr(arguments, name)) is not None
     }
     if chosen:

@@ -11,12 +11,14 @@ values the fast formulation must reproduce at sizes where plain float32 sums can
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corun.networks.corun import CORUN, CorunOutput, pad_to_multiple
-from corun.networks.local_affine import local_affine_scene
+from corun.networks.local_affine import apply_local_affine, local_affine_model
 from corun.networks.prior_unet import AttentionBlock, PriorUNet
 from corun.networks.unfolding import scene_step
 
@@ -91,6 +93,11 @@ def literal_prior(
     if prior.downscale > 1:
         x = F.pixel_shuffle(x, prior.downscale)
     return x + refined
+
+
+def local_affine_scene(hazy: Tensor, scene: Tensor, **settings: Any) -> Tensor:
+    """The closing fit of a scene, applied to the picture that it was fitted on."""
+    return apply_local_affine(local_affine_model(hazy, scene, **settings), hazy)
 
 
 class LiteralCORUN(nn.Module):

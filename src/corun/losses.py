@@ -51,8 +51,7 @@ def colour_loss(
         scene: J, RGB.
         target: G, RGB, [0,1].
     """
-    difference = scene - target
-    return (difference - difference.mean(1, keepdim=True)).abs().mean()
+    return pixel_loss(scene - scene.mean(1, keepdim=True), target - target.mean(1, keepdim=True))
 
 
 def weighted_pixel_loss(

@@ -14,15 +14,11 @@ from corun.data.scenes import render_scene
 from corun.errors import ConfigurationError
 from corun.networks import prior_unet
 from corun.networks.corun import CORUN, CorunConfig, pad_to_multiple, working_size
-from corun.networks.local_affine import (
-    apply_local_affine,
-    local_affine_model,
-    local_affine_scene,
-)
+from corun.networks.local_affine import apply_local_affine, local_affine_model
 from corun.networks.published_layout import load_published
 from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
 from corun.physics.scattering import add_haze
-from literal_formulation import LiteralCORUN
+from literal_formulation import LiteralCORUN, local_affine_scene
 
 TINY = CorunConfig(stages=2, dim=8, levels=2, ffn_expansion=2, prior_downscale=2)
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from corun.data.scenes import render_scene
-from corun.networks.local_affine import local_affine_scene, window_mean
+from corun.networks.local_affine import window_mean
 from corun.physics.scattering import add_haze
+from literal_formulation import local_affine_scene
 
 LIGHTNESS_AND_COLOUR = (
     torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1, 0, -1], [-1, 2, -1]], dtype=torch.float32)

@@ -290,7 +290,7 @@ def working_size(height: int, width: int, limit: int, multiple: int) -> tuple[in
     factor = math.sqrt(limit / (height * width))
     short = max(multiple, round(min(height, width) * factor / multiple) * multiple)
     # A side that cannot go below one multiple leaves fewer pixels to the other.
-    long = max(height, width) * min(factor, limit / (short * max(height, width)))
+    long = min(max(height, width) * factor, limit / short)
     long = max(multiple, round(long / multiple) * multiple)
     size = (short, long) if height <= width else (long, short)
     return min(size[0], padded[0]), min(size[1], padded[1])

@@ -37,54 +37,7 @@ SCALES = 8
 CHROMA_EPSILON = 1 / 4
 CHROMA_TRUST = 1 / 16
 WHITE_RANGE = (0.9, 1.0)
-
-
-def local_affine_scene(
-    hazy: Float[Tensor, "b 3 h w"],
-    scene: Float[Tensor, "b 3 h w"],
-    *,
-    cell: int,
-    radius: int = 2,
-    epsilon: float = 5e-5,
-    trust: float = 1e-3,
-) -> Float[Tensor, "b 3 h w"]:
-    """J' = ā·P + b̄ per opponent channel: :func:`local_affine_model`, applied to its own photo.
-
-    Args:
-        hazy: P, RGB, [0,1]; H and W multiples of ``cell``.
-        scene: J, the network's own estimate, RGB.
-        cell: see :func:`local_affine_model`, as the rest.
-
-    Returns:
-        J', RGB, not clamped. Computed in float32 whatever the precision around it.
-    """
-    model = local_affine_model(hazy, scene, cell=cell, radius=radius, epsilon=epsilon, trust=trust)
-    return apply_local_affine(model, hazy)
-
-
-def apply_local_affine(
-    model: Float[Tensor, "b 6 h2 w2"], hazy: Float[Tensor, "b 3 h w"]
-) -> Float[Tensor, "b 3 h w"]:
-    """J' = ā·P + b̄, the model enlarged to the photo's size; what is clipped to white stays white.
-
-    J' fades into P as the least channel of P goes from 0.9 to 1. A window would take the tint of
-    the haze from its clouds and lamps as well, but nothing tells what these are like without haze.
-
-    Args:
-        model: ā and b̄ per opponent channel on a grid that spans the photo.
-        hazy: P, RGB, [0,1], of any size: that which the model was fitted on, or a larger version.
-
-    Returns:
-        J', RGB, not clamped, float32.
-    """
-    with torch.autocast(hazy.device.type, enabled=False):
-        opponent = torch.tensor(_OPPONENT, device=hazy.device)
-        enlarged = F.interpolate(model, size=hazy.shape[-2:], mode="bilinear", align_corners=False)
-        a, b = enlarged.chunk(2, 1)
-        P = hazy.float()
-        low, high = WHITE_RANGE
-        white = ((P.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
-        return torch.lerp(_mix(3 * opponent.T, a * _mix(opponent, P) + b), P, white)
+"""Least channel of P between which the photo itself takes over from the model."""
 
 
 def local_affine_model(
@@ -153,6 +106,31 @@ def local_affine_model(
             fields = window_mean(torch.cat((a, mean_J - a * mean_P), 1), radius)
         assert fields is not None
         return fields
+
+
+def apply_local_affine(
+    model: Float[Tensor, "b 6 h2 w2"], hazy: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, "b 3 h w"]:
+    """J' = ā·P + b̄, the model enlarged to the photo's size; what is clipped to white stays white.
+
+    J' fades into P as the least channel of P goes from 0.9 to 1. A window would take the tint of
+    the haze from its clouds and lamps as well, but nothing tells what these are like without haze.
+
+    Args:
+        model: ā and b̄ per opponent channel on a grid that spans the photo.
+        hazy: P, RGB, [0,1], of any size: that which the model was fitted on, or a larger version.
+
+    Returns:
+        J', RGB, not clamped, float32.
+    """
+    with torch.autocast(hazy.device.type, enabled=False):
+        opponent = torch.tensor(_OPPONENT, device=hazy.device)
+        enlarged = F.interpolate(model, size=hazy.shape[-2:], mode="bilinear", align_corners=False)
+        a, b = enlarged.chunk(2, 1)
+        P = hazy.float()
+        low, high = WHITE_RANGE
+        white = ((P.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
+        return torch.lerp(_mix(3 * opponent.T, a * _mix(opponent, P) + b), P, white)
 
 
 def window_mean(cells: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
