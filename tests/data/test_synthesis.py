@@ -116,6 +116,22 @@ def test_tinted_and_varying_airlight() -> None:
     assert spread.max() <= 0.6 * 0.2 * 1.5
 
 
+def test_a_vignette_darkens_the_hazy_picture_away_from_a_point() -> None:
+    clean, depth = torch.full((60, 3, 16, 24), 0.5), torch.zeros(60, 1, 16, 24)
+    config = SynthesisConfig(**PLAIN, vignette_probability=0.5, vignette_strength=0.3)
+    batch = synthesize_haze(clean, depth, config, generator())
+    assert torch.equal(batch.target, clean)
+    factor = batch.hazy / 0.5
+    darkest = factor.flatten(1).amin(1)
+    assert 0.3 < (darkest == 1).float().mean() < 0.7
+    assert 0.7 <= darkest.min() < 0.75
+    chosen = factor[darkest < 1][:, 0]
+    assert (chosen.flatten(1).amax(1) > 0.998).all()
+    # The farthest point is a corner, and nothing is darker.
+    corners = torch.stack([chosen[:, y, x] for y in (0, -1) for x in (0, -1)], 1).amin(1)
+    torch.testing.assert_close(corners, chosen.flatten(1).amin(1))
+
+
 def test_jpeg_is_close_to_a_real_codec() -> None:
     import io
 

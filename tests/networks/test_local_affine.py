@@ -1,10 +1,12 @@
 """The closing fit against a direct regression, and what it is for."""
 
+import math
+
 import pytest
 import torch
 
 from corun.data.scenes import render_scene
-from corun.networks.local_affine import window_mean
+from corun.networks.local_affine import apply_local_affine, window_mean
 from corun.physics.scattering import add_haze
 from literal_formulation import local_affine_scene
 
@@ -19,7 +21,7 @@ def test_one_window_is_a_ridge_regression() -> None:
     one for both colour differences."""
     torch.manual_seed(0)
     P = torch.rand(2, 3, 8, 8)
-    J = 0.7 * P.square() + 0.1 * torch.rand_like(P)
+    J = 0.1 + 0.7 * P.square() + 0.1 * torch.rand_like(P)  # nothing as dark as the shadows
     out = local_affine_scene(P, J, cell=8, epsilon=1e-3)
     p, j, o = (torch.einsum("bcn,kc->bkn", x.flatten(2), LIGHTNESS_AND_COLOUR) for x in (P, J, out))
     p_away, j_away = p - p.mean(-1, keepdim=True), j - j.mean(-1, keepdim=True)
@@ -51,9 +53,9 @@ def test_hues_keep_their_place_around_the_haze() -> None:
 
 
 def test_exact_haze_removal_passes_through_unchanged() -> None:
-    """J = (P − A(1−t))/t is affine in P where t and A are constant."""
+    """J = (P − A(1−t))/t is affine in P where t and A are constant; above the shadows."""
     torch.manual_seed(0)
-    J = torch.rand(1, 3, 32, 48)
+    J = 0.05 + 0.95 * torch.rand(1, 3, 32, 48)
     P = add_haze(
         J, torch.full((1, 1, 32, 48), 0.4), torch.tensor([0.8, 0.85, 0.9]).view(1, 3, 1, 1)
     )
@@ -144,6 +146,40 @@ def test_white_stays_white() -> None:
     out = local_affine_scene(P, J, cell=4)
     assert torch.equal(out[..., :24, 20:44], torch.ones(1, 3, 24, 24))
     torch.testing.assert_close(out[..., 44:, 24:40], J[..., 44:, 24:40], atol=0.02, rtol=0)
+
+
+def test_a_vignette_is_not_deepened() -> None:
+    """A sky gets darker towards the corners in the photo alone. The slope of the whole picture
+    would multiply that; wide windows see enough contrast to follow the network's own mean."""
+    generator = torch.Generator().manual_seed(3)
+    P = 0.8 + 0.001 * torch.randn(1, 3, 384, 512, generator=generator)
+    P[..., 320:, :] = 0.4 + 0.2 * torch.rand(1, 3, 64, 512, generator=generator)
+    J = 1.5 * P - 0.4
+    y, x = torch.linspace(0, 1, 384)[:, None], torch.linspace(0, 1, 512)
+    vignette = 0.06 * ((x - 0.6).square() + (y - 0.6).square()) / 0.72
+    plain, darker = (
+        local_affine_scene(photo, J, cell=4)[..., :64, :64].mean() for photo in (P, P - vignette)
+    )
+    # With one τ for all scales it is 0.12.
+    assert (plain - darker) < 0.07 * 1.5 * vignette[:64, :64].mean()
+
+
+def test_shadows_are_compressed_not_cut_off() -> None:
+    """Where the model falls below black, tones keep their order, and none is brighter than P."""
+    P = torch.linspace(0.0, 0.4, 64).expand(1, 3, 8, 64).contiguous()
+    model = torch.zeros(1, 6, 2, 16)
+    model[:, 0], model[:, 3] = 2.0, -0.3  # lightness: J = 2·P − 0.3, colours: 0
+    out = apply_local_affine(model, P)[0, 0, 0]
+    plain = 2 * P[0, 0, 0] - 0.3
+    assert (out > 0)[1:].all()
+    assert (out.diff() > 0).all()
+    assert (out <= P[0, 0, 0] + 1e-6)[plain < 0.04].all()
+    torch.testing.assert_close(out[plain >= 0.04], plain[plain >= 0.04])
+    row = int((plain - 0.02).abs().argmin())
+    assert out[row].item() == pytest.approx(0.04 * math.exp(plain[row].item() / 0.04 - 1), abs=1e-6)
+    # Black in the photo, a letterbox say, stays as black as it is.
+    black = apply_local_affine(model, torch.zeros(1, 3, 8, 8))
+    assert torch.equal(black, torch.zeros_like(black))
 
 
 def test_any_number_of_cells() -> None:

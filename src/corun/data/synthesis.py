@@ -44,6 +44,9 @@ class SynthesisConfig(Strict):
         tint_strength: largest deviation of red and blue (in opposite directions) then.
         gradient_probability: how often the airlight changes across the picture.
         gradient_strength: largest relative change from one side to the other then.
+        vignette_probability: how often the hazy picture gets darker away from a point, as through
+            a lens. Dehazing deepens that unless a network learns to tell it from the scene.
+        vignette_strength: largest relative darkening, at the corner farthest from the point, then.
         veil_range: transmissions between which the target fades from the clean photo to a
             neutral veil of the airlight's brightness, (0, 0) for never. Where almost no light
             of the scene arrives, a network that must give the scene back can only invent it.
@@ -65,6 +68,8 @@ class SynthesisConfig(Strict):
     tint_strength: float = Field(0.08, ge=0, le=1)
     gradient_probability: float = Field(0.0, ge=0, le=1)
     gradient_strength: float = Field(0.2, ge=0, le=1)
+    vignette_probability: float = Field(0.0, ge=0, le=1)
+    vignette_strength: float = Field(0.2, ge=0, le=1)
     veil_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
 
 
@@ -140,6 +145,8 @@ def synthesize_haze(
     airlight = _airlight(config, draw)
     scene = _degrade(clean, config, draw)
     hazy = add_haze(scene, transmission, airlight).clamp(0, 1)
+    if config.vignette_probability:
+        hazy = hazy * _vignette(config, draw)
     hazy = _compress(hazy, config, draw)
     target = veiled_target(clean, transmission, airlight, config.veil_range)
     return HazyBatch(hazy, target, transmission, airlight)
@@ -205,6 +212,18 @@ def _airlight(config: SynthesisConfig, draw: _Draw) -> Tensor:
         slope = draw.uniform(0.0, config.gradient_strength) * chosen
         airlight = airlight * (1 + slope * (x * angle.cos() + y * angle.sin()))
     return airlight.clamp(0, 1)
+
+
+def _vignette(config: SynthesisConfig, draw: _Draw) -> Tensor:
+    """1 − s·r²/R², r the distance from a point of the picture, R that of the farthest corner."""
+    height, width = draw.like.shape[-2:]
+    chosen = draw.chance(config.vignette_probability)
+    strength = draw.uniform(0.0, config.vignette_strength) * chosen
+    # Crops need not hold the middle of their photo, so the point may be anywhere in the picture.
+    x = torch.linspace(0.0, 1.0, width).to(draw.like).view(1, 1, 1, width)
+    y = torch.linspace(0.0, 1.0, height).to(draw.like).view(1, 1, height, 1)
+    squares = (x - draw.uniform(0.0, 1.0)).square() + (y - draw.uniform(0.0, 1.0)).square()
+    return 1 - strength * squares / squares.amax((2, 3), keepdim=True)
 
 
 def _degrade(clean: Tensor, config: SynthesisConfig, draw: _Draw) -> Tensor:

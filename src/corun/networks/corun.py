@@ -39,7 +39,8 @@ class CorunConfig:
         affine_cell: side, in pixels, of the finest cells of the closing local affine fit
             (:mod:`corun.networks.local_affine`); 0, as published, for none.
         affine_epsilon: ε of that fit, the variance of P below which detail counts as noise.
-        affine_trust: τ of that fit, the variance of P at which a window's own mean counts half.
+        affine_trust: τ of that fit, the variance of P at which a narrow window's own mean counts
+            half.
         working_pixels: with a closing fit, pixels above which a (padded) picture is reduced for the
             stages, to about as many; the fit is then applied at full size. 0 for no limit. The
             priors then see as much of a large picture as they saw of those in training, and the

@@ -11,7 +11,9 @@ Where the photo is flat, a sky or dense haze, a window says nothing about a, and
 so b, is whatever the network drifted to there: clouds of smoke that are not in the photo. So the
 fit runs from wide windows (2560 pixels with cells of 4) down to narrow ones (20 pixels), each scale
 correcting the one before only as far as its windows contain contrast; a flat region keeps the model
-of its wider surroundings.
+of its wider surroundings. In a wide window drift averages out, so it needs less contrast to be
+believed: else the slope of the whole picture would deepen whatever is smooth in the photo, the
+vignette of a lens above all.
 
 Lightness and colour are fitted apart, because haze and JPEG leave far less of the colours than of
 the lightness, noise included. The two colour differences share one slope: 1/T is the same for both,
@@ -38,6 +40,8 @@ CHROMA_EPSILON = 1 / 4
 CHROMA_TRUST = 1 / 16
 WHITE_RANGE = (0.9, 1.0)
 """Least channel of P between which the photo itself takes over from the model."""
+SHADOW = 0.04
+"""Values below it are compressed instead of cut off at black."""
 
 
 def local_affine_model(
@@ -54,7 +58,7 @@ def local_affine_model(
     On each scale ℓ, from the coarsest to the finest,
 
         aℓ = cov(P, J)/(var(P) + ε),
-        bℓ = m − aℓ·mean(P),  m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(P) + b̄ℓ₊₁),  κ = v/(v + τ),
+        bℓ = m − aℓ·mean(P),  m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(P) + b̄ℓ₊₁),  κ = v/(v + τ/2^ℓ),
 
     with moments over the window and v the variance of P in it: of all three channels for the
     lightness, of the two colour differences for these. cov and var are summed over the two colour
@@ -71,7 +75,8 @@ def local_affine_model(
             on. a and b live on the grids of cells.
         radius: of the windows, in cells: they are (2·radius + 1) cells wide.
         epsilon: ε, the variance of P below which detail counts as noise; ε/4 for colour.
-        trust: τ, the variance of P at which a window's own mean of J counts half; τ/16 for colour.
+        trust: τ, the variance of P at which a window's own mean of J counts half on the finest
+            scale, ℓ = 0; half of it on each wider one; τ/16 for colour.
 
     Returns:
         ā of the three opponent channels, then b̄, per cell of the finest scale, float32 whatever the
@@ -91,7 +96,8 @@ def local_affine_model(
             scales.append(F.avg_pool2d(F.pad(scales[-1], (0, width % 2, 0, height % 2)), 2))
 
         fields: Tensor | None = None
-        for cells in reversed(scales):
+        for level in reversed(range(SCALES)):
+            cells = scales[level]
             sums = window_mean(cells, radius)
             mean_P, mean_J, mean_PJ, mean_PP = (sums[:, :12] / sums[:, 12:]).chunk(4, 1)
             variance = (mean_PP - mean_P.square()).clamp_min(0)
@@ -102,7 +108,8 @@ def local_affine_model(
                 coarse_a, coarse_b = _twice_as_large(fields)[..., :height, :width].chunk(2, 1)
                 expected_J = coarse_a * mean_P + coarse_b
                 contrast = _contrast(variance)
-                mean_J = expected_J + contrast / (contrast + trusts) * (mean_J - expected_J)
+                share = contrast / (contrast + trusts / 2**level)
+                mean_J = expected_J + share * (mean_J - expected_J)
             fields = window_mean(torch.cat((a, mean_J - a * mean_P), 1), radius)
         assert fields is not None
         return fields
@@ -111,10 +118,13 @@ def local_affine_model(
 def apply_local_affine(
     model: Float[Tensor, "b 6 h2 w2"], hazy: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """J' = ā·P + b̄, the model enlarged to the photo's size; what is clipped to white stays white.
+    """J' = ā·P + b̄, the model enlarged to the photo's size; black and white keep their shades.
 
     J' fades into P as the least channel of P goes from 0.9 to 1. A window would take the tint of
     the haze from its clouds and lamps as well, but nothing tells what these are like without haze.
+
+    A slope above 1 takes the darkest tones below 0. With s = 0.04, J' < s becomes s·exp(J'/s − 1),
+    which has value and slope s and 1 at s and never reaches 0; but no brighter than P by that.
 
     Args:
         model: ā and b̄ per opponent channel on a grid that spans the photo.
@@ -130,7 +140,8 @@ def apply_local_affine(
         P = hazy.float()
         low, high = WHITE_RANGE
         white = ((P.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
-        return torch.lerp(_mix(3 * opponent.T, a * _mix(opponent, P) + b), P, white)
+        J = _mix(3 * opponent.T, a * _mix(opponent, P) + b)
+        return torch.lerp(torch.maximum(J, torch.minimum(_with_shadows(J), P)), P, white)
 
 
 def window_mean(cells: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
@@ -149,6 +160,13 @@ def _colours_together(moment: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h 
     """The lightness's own moment, and that of both colour differences for each of them."""
     chroma = moment[:, 1:].sum(1, keepdim=True)
     return torch.cat((moment[:, :1], chroma, chroma), 1)
+
+
+def _with_shadows(scene: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """s·exp(J/s − 1) below s, J from there on."""
+    return torch.where(
+        scene < SHADOW, SHADOW * torch.exp(scene.clamp(max=SHADOW) / SHADOW - 1), scene
+    )
 
 
 def _mix(matrix: Float[Tensor, "c 3"], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
