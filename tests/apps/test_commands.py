@@ -78,6 +78,8 @@ def test_info_says_what_a_weights_file_is(corun: Corun, weights: Path) -> None:
     assert facts["config"]["dim"] == 4
     assert "stages=2" in corun("models", "info", str(weights)).stdout
     assert "DarkChannelNetwork" in corun("models", "info", "dcp").stdout
+    base = json.loads(corun("models", "info", "corun-base", "--json").stdout)
+    assert (base["parameters"], base["trained"]) == (18_674_262, False)
     missing = corun("models", "info", "nothing.pth")
     assert missing.exit_code == 1
     assert missing.stderr.startswith("corun: nothing.pth:")

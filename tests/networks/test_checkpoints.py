@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from corun.errors import WeightsError
 from corun.networks.checkpoints import convert_published, load_network, save_network
 from corun.networks.corun import CORUN, CorunConfig
-from corun.networks.published_layout import our_name
+from corun.networks.published_layout import our_name, published_name
 from corun.training.checkpoint import load_checkpoint
 
 TINY = CorunConfig(stages=3, dim=4, levels=1, ffn_expansion=2)
@@ -58,6 +58,8 @@ def test_names_translate_both_ways() -> None:
     network = CORUN(TINY)
     translated = {our_name(name, TINY.stages) for name in published_names(network)}
     assert translated == set(network.state_dict())
+    back = {published_name(name, TINY.stages) for name in network.state_dict()}
+    assert back == set(published_names(network))
 
 
 def test_full_layout_translates_completely(shared: Path) -> None:
@@ -65,6 +67,7 @@ def test_full_layout_translates_completely(shared: Path) -> None:
     with torch.device("meta"):
         expected = {n: tuple(t.shape) for n, t in CORUN().state_dict().items()}
     assert {our_name(n, 4): tuple(s) for n, s in layout.items()} == expected
+    assert {published_name(n, 4) for n in expected} == set(layout)
 
 
 @pytest.mark.parametrize("nesting", ["params_ema", "params", "bare"])
@@ -102,7 +105,7 @@ def test_errors_list_missing_unexpected_and_misshaped_tensors(tmp_path: Path) ->
         load_network(tmp_path / "net.pth")
     message = str(caught.value)
     assert "net.pth" in message
-    assert "1 missing: unfolding.2.scene_prior.mapping.weight" in message
+    assert "1 missing: last.dehaze_net.mapping.weight" in message
     assert "1 unexpected: last.surprise" in message
     assert "first.trans_net.mapping.weight is (9, 4, 3, 3), expected (1, 4, 3, 3)" in message
     assert "\n" not in message
@@ -195,19 +198,42 @@ def test_unknown_names_list_the_models() -> None:
         load_network("corun-huge")
 
 
+def test_weights_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    network = CORUN(TINY)
+    with torch.no_grad():
+        network.unfolding[0].scene_prior.mapping.weight[0, 0, 0, 0] = torch.nan
+    save_network(tmp_path / "net.safetensors", network)
+    torch.save(published_names(network), tmp_path / "net.pth")
+    names = {"net.safetensors": "unfolding.0.scene_prior.mapping.weight",
+             "net.pth": "first.dehaze_net.mapping.weight"}  # fmt: skip
+    for file, tensor in names.items():
+        with pytest.raises(WeightsError, match=rf"1 with values that are not finite: {tensor}"):
+            load_network(tmp_path / file)
+
+
 def test_base_without_weights_says_what_to_do() -> None:
     with pytest.raises(WeightsError, match="convert"):
         load_network("corun-base")
 
 
 def test_a_failed_save_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    original = Path.write_bytes
+
+    def full(self: Path, content: bytes) -> None:
+        original(self, content[:100])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(WeightsError, match="No space left"):
         save_network(tmp_path / "net.safetensors", CORUN(TINY))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    save_network(tmp_path / "net.safetensors", CORUN(TINY))
+    (tmp_path / "other").write_text("")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
 
 
 def write_with_header(path: Path, header: str) -> None:

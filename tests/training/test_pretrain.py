@@ -208,6 +208,57 @@ def test_a_failed_write_keeps_the_previous_checkpoint(
     assert [p.name for p in tmp_path.iterdir()] == ["last.ckpt"]
 
 
+def test_a_full_disk_that_torch_reports_its_own_way_is_a_failed_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(content: object, stream: object) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672] unexpected pos 64 vs 0\n...")
+
+    monkeypatch.setattr(torch, "save", refused)
+    with pytest.raises(OSError, match="unexpected pos 64 vs 0") as caught:
+        save_atomically({"step": 1}, tmp_path / "last.ckpt")
+    assert caught.value.filename == str(tmp_path / "last.ckpt")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_killed_before_its_validation_validates_when_it_goes_on(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Pretraining, network: torch.nn.Module) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pretraining, "validate", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, ["run.validate_every=12"])
+    folder = recipe.parent / "run"
+    assert load_checkpoint(folder / "last.ckpt")["step"] == 12
+    monkeypatch.undo()
+    run(recipe, ["run.validate_every=12"])
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "validation PSNR" in r] == [12]
+    assert load_checkpoint(folder / "best.ckpt")["step"] == 12
+    assert (folder / "best" / "weights.safetensors").is_file()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_that_are_not_finite_are_not_written(
+    recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = torch.optim.AdamW.step
+
+    def too_far(self, *arguments, **settings):  # type: ignore[no-untyped-def]
+        result = original(self, *arguments, **settings)
+        if self.state[self.param_groups[0]["params"][0]]["step"] == 8:
+            self.param_groups[0]["params"][0].data.fill_(float("inf"))
+        return result
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", too_far)
+    with pytest.raises(TrainingDivergedError, match="weights are not finite"):
+        run(recipe, ["run.checkpoint_every=4"])
+    assert load_checkpoint(recipe.parent / "run" / "last.ckpt")["step"] == 4
+
+
 def test_learning_rate_rises_and_falls_to_its_end() -> None:
     config = OptimizerConfig(learning_rate=1.0, final_learning_rate=0.1, warmup_steps=4)
     rates = [learning_rate_at(step, 20, config) for step in range(21)]

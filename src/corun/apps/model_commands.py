@@ -55,10 +55,17 @@ def info(
     """Show what a model or a weights file says about itself."""
     from dataclasses import asdict
 
-    from corun.networks.checkpoints import load_network
-    from corun.networks.corun import CORUN
+    import torch
 
-    loaded = load_network(model)
+    from corun.networks.checkpoints import LoadedNetwork, load_network
+    from corun.networks.corun import CORUN
+    from corun.networks.registry import MODELS
+
+    if model in MODELS and not MODELS[model].trained:
+        with torch.device("meta"):  # its size needs no memory
+            loaded = LoadedNetwork(MODELS[model].build(), model, card=MODELS[model])
+    else:
+        loaded = load_network(model)
     facts: dict[str, object] = {
         "name": loaded.name,
         "architecture": type(loaded.network).__name__,

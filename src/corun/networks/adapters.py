@@ -22,7 +22,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, MissingExtraError, WeightsError
-from corun.networks.checkpoints import load_network, read_pth, save_network
+from corun.networks.checkpoints import (
+    load_network,
+    read_pth,
+    save_network,
+    write_safetensors,
+)
 from corun.networks.corun import CORUN
 from corun.networks.dgun import Dgun
 from corun.networks.outputs import NetworkOutput, read_output
@@ -140,22 +145,15 @@ def save_adapted(
     if isinstance(network, CORUN):
         save_network(path, network, metadata)
         return
-    from safetensors.torch import save_file
-
     tensors = {
         name: tensor.detach().cpu().clone().contiguous()
         for name, tensor in network.state_dict().items()
     }
     header = {"corun": json.dumps({**metadata, "architecture": specification})}
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, header)
-        partial.replace(path)
+        write_safetensors(path, tensors, header)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

@@ -81,8 +81,6 @@ def save_network(
     Raises:
         WeightsError: the network is no CORUN, or the file cannot be written.
     """
-    from safetensors.torch import save_file
-
     if not isinstance(network, CORUN):
         raise WeightsError(
             f"{path}: only CORUN is stored with its hyper-parameters, not {type(network).__name__}"
@@ -96,13 +94,30 @@ def save_network(
         name: (tensor if dtype is None else tensor.to(dtype)).detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
+    try:
+        write_safetensors(path, tensors, {HEADER_KEY: json.dumps(header)})
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def write_safetensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write named tensors under their name when complete, with the permissions of any new file.
+
+    Raises:
+        OSError: the folder cannot be written or the disk is full; nothing is left then.
+    """
+    from safetensors.torch import save
+
+    # safetensors' own writer raises an error of its own on a full disk and makes files that only
+    # their owner can read.
+    content = save(tensors, metadata)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, {HEADER_KEY: json.dumps(header)})
+        partial.write_bytes(content)
         partial.replace(path)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         partial.unlink(missing_ok=True)
 

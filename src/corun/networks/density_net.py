@@ -19,6 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import WeightsError
+from corun.networks.checkpoints import write_safetensors
 
 CELL = 4
 STRIDE = 16
@@ -100,13 +101,8 @@ def cell_statistics(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 7 m n"]
 
 def save_density_net(path: Path, network: DensityNet) -> None:
     """Write the weights as float16 safetensors, atomically; about 90 kB."""
-    from safetensors.torch import save_file
-
     tensors = {n: t.detach().half().cpu().contiguous() for n, t in network.state_dict().items()}
-    partial = path.with_name(f".{path.name}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, partial)
-    partial.replace(path)
+    write_safetensors(path, tensors)
 
 
 def load_density_net(path: Path) -> DensityNet:

@@ -35,6 +35,24 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"\.blocks\.0\.1\.fn\.net\.4\.", ".ffn.project."),
     (r"\.blocks\.0\.1\.norm\.", ".norm."),
 )
+INVERSE_RULES: tuple[tuple[str, str], ...] = (
+    (r"\.norm\.", ".blocks.0.1.norm."),
+    (r"\.ffn\.project\.", ".blocks.0.1.fn.net.4."),
+    (r"\.ffn\.depthwise\.", ".blocks.0.1.fn.net.2."),
+    (r"\.ffn\.expand\.", ".blocks.0.1.fn.net.0."),
+    (r"\.attention\.position_out\.", ".blocks.0.0.pos_emb.2."),
+    (r"\.attention\.position_in\.", ".blocks.0.0.pos_emb.0."),
+    (r"\.attention\.", ".blocks.0.0."),
+    (r"\.decoder\.(\d+)\.", r".decoder_layers.\1.2."),
+    (r"\.fuse\.(\d+)\.", r".decoder_layers.\1.1."),
+    (r"\.up\.(\d+)\.", r".decoder_layers.\1.0.body.0."),
+    (r"\.down\.(\d+)\.", r".encoder_layers.\1.1.body.0."),
+    (r"\.encoder\.(\d+)\.", r".encoder_layers.\1.0."),
+    (r"\.scene_prior\.", ".dehaze_net."),
+    (r"\.transmission_prior\.", ".trans_net."),
+    (r"\.gamma$", ".dehaze_prox.step_lambda"),
+    (r"\.lam$", ".trans_prox.step_lambda"),
+)
 NESTED_UNDER = ("params_ema", "params", "state_dict")
 
 
@@ -51,6 +69,24 @@ def our_name(published: str, stages: int) -> str:
     for pattern, replacement in RULES:
         name = re.sub(pattern, replacement, name)
     return name
+
+
+def published_name(ours: str, stages: int) -> str:
+    """The published name of one of our tensors: the inverse of :func:`our_name`.
+
+    Args:
+        ours: for example ``unfolding.1.transmission_prior.mapping.weight``.
+        stages: K of the network.
+    """
+    name = ours
+    for pattern, replacement in INVERSE_RULES:
+        name = re.sub(pattern, replacement, name)
+
+    def stage(match: re.Match[str]) -> str:
+        k = int(match[1])
+        return "first." if k == 0 else "last." if k == stages - 1 else f"basic.{k - 1}."
+
+    return re.sub(r"^unfolding\.(\d+)\.", stage, name)
 
 
 def bare_state_dict(content: Any, source: str) -> dict[str, Tensor]:
@@ -174,7 +210,7 @@ def load_strictly(
 
     Raises:
         WeightsError: lists the missing, unexpected and mis-shaped tensors, and those that hold
-            no floating-point numbers.
+            no floating-point numbers or some that are not finite.
     """
     _refuse_differences(network.config, network.state_dict(), state, source, shown_names or {})
     network.load_state_dict(dict(state))
@@ -187,7 +223,8 @@ def _refuse_differences(
     source: str,
     shown: Mapping[str, str],
 ) -> None:
-    missing = sorted(wanted.keys() - state.keys())
+    absent = sorted(wanted.keys() - state.keys())
+    missing = [published_name(n, config.stages) for n in absent] if shown else absent
     unexpected = [shown.get(n, n) for n in sorted(state.keys() - wanted.keys())]
     misshaped = [
         f"{shown.get(n, n)} is {tuple(state[n].shape)}, expected {tuple(wanted[n].shape)}"
@@ -199,6 +236,13 @@ def _refuse_differences(
         for n in sorted(state)
         if not state[n].is_floating_point() or state[n].layout != torch.strided
     ]
+    not_finite = [
+        shown.get(n, n)
+        for n in sorted(wanted.keys() & state.keys())
+        if state[n].is_floating_point()
+        and state[n].layout == torch.strided
+        and not torch.isfinite(state[n]).all()
+    ]
     parts = [
         f"{len(names)} {what}: {listing(names)}"
         for what, names in (
@@ -206,6 +250,7 @@ def _refuse_differences(
             ("unexpected", unexpected),
             ("of another shape", misshaped),
             ("not of floating-point numbers", unusual),
+            ("with values that are not finite", not_finite),
         )
         if names
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -32,6 +33,10 @@ def save_atomically(content: dict[str, Any], path: Path) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(path)
+    except RuntimeError as error:
+        # What torch's own writer makes of a stream that takes no more, now and then.
+        reason = next(iter(str(error).splitlines()), "torch.save failed")
+        raise OSError(errno.EIO, reason, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ class OptimizerConfig(Strict):
     """AdamW with a linear warm-up and a cosine decay (DESIGN §4).
 
     Attributes:
-        learning_rate: the peak.
+        learning_rate: the peak; at most 10, as ``final_learning_rate``.
         final_learning_rate: where the cosine ends, at the last step.
         warmup_steps: steps of linear rise.
         betas: AdamW's β₁, β₂.
@@ -24,8 +24,8 @@ class OptimizerConfig(Strict):
         clip_norm: largest gradient norm; 0 turns clipping off.
     """
 
-    learning_rate: float = Field(1e-4, gt=0)
-    final_learning_rate: float = Field(0.0, ge=0)
+    learning_rate: float = Field(1e-4, gt=0, le=10)
+    final_learning_rate: float = Field(0.0, ge=0, le=10)
     warmup_steps: int = Field(0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(0.0, ge=0)

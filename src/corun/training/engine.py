@@ -110,6 +110,7 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     executor = ThreadPoolExecutor(max(1, run.workers))
 
     def save(step: int, name: str, score: _Best) -> None:
+        _require_finite_weights(network, step)
         if fabric.is_global_zero:
             content = {
                 "step": step,
@@ -130,6 +131,9 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     batches = _batches(task, run, fabric, executor, first)
     try:
         with _reporting(reporter):
+            if first and (first % run.validate_every == 0 or first == run.steps):
+                # The run may have been killed between that step's checkpoint and its validation.
+                best = _validate(task, average.network, reporter, first, best, save, fabric)
             for step in range(first, run.steps):
                 rate = learning_rate_at(step, run.steps, optimizer_config)
                 for group in optimizer.param_groups:
@@ -349,8 +353,17 @@ def _require_finite(loss: float, norm: float, step: int, names: list[str], fabri
     if culprit or not math.isfinite(norm):
         raise TrainingDivergedError(
             f"step {step}: loss {loss}, gradient norm {norm}, on {', '.join(names)}; the last "
-            "checkpoint is intact: look at these files, or lower optimizer.learning_rate, or set "
-            "run.precision=float32"
+            "checkpoint is intact: look at these files, or start again in another run.folder with "
+            "a lower optimizer.learning_rate, or with run.precision=float32"
+        )
+
+
+def _require_finite_weights(network: nn.Module, step: int) -> None:
+    """A finite gradient times too high a rate can still be too much."""
+    if not all(torch.isfinite(p).all() for p in network.parameters()):
+        raise TrainingDivergedError(
+            f"step {step}: the weights are not finite any more; the last checkpoint is intact: "
+            "start again in another run.folder with a lower optimizer.learning_rate"
         )
 
 
