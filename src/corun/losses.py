@@ -131,7 +131,8 @@ class VggFeatures(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         """Features of RGB in [0,1], one map per name in ``self.layers``, shallowest first."""
-        x = self.prepare(image)
+        # Channels last is two to three times as fast in bfloat16 on CPUs.
+        x = self.prepare(image).contiguous(memory_format=torch.channels_last)
         taps = []
         for i, convolution in enumerate(self.convolutions):
             if i in _POOL_BEFORE:
