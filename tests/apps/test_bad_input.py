@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -62,6 +63,19 @@ def test_every_bad_file_is_named_with_a_remedy_and_the_good_ones_are_done(
     assert len(lines) == len(expected) + 3
     done = {path.name for path in photos.glob("*.dehazed.*")}
     assert done == {"a.dehazed.jpg", "b.dehazed.png", "c.dehazed.tif"}
+
+
+def test_a_link_to_nowhere_and_an_odd_depth_are_named(corun: Corun, photos: Path) -> None:
+    (photos / "link.jpg").symlink_to(photos / "moved.jpg")
+    with tifffile.TiffWriter(photos / "odd.tif") as file:
+        file.write(np.zeros((4, 5, 3), np.uint32), photometric="rgb")
+    result = corun("dehaze", photos, "--model", "dcp")
+    assert result.exit_code == 1
+    complaints = [line for line in result.stderr.splitlines() if line.startswith("corun: ")]
+    assert len(complaints) == 2
+    assert "link.jpg: its link leads nowhere" in complaints[0]
+    assert "odd.tif: TIFF samples of type uint32 are not supported" in complaints[1]
+    assert (photos / "a.dehazed.jpg").exists()
 
 
 def test_max_pixels_is_a_limit_of_the_users(corun: Corun, photos: Path) -> None:

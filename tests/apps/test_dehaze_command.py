@@ -63,6 +63,28 @@ def test_patterns_are_expanded_where_the_shell_does_not(corun: Corun, photos: Pa
     assert "matches no file" in nothing.stderr
 
 
+def test_a_pattern_goes_on_where_it_was_interrupted(corun: Corun, photos: Path) -> None:
+    pattern = f"{photos}/**/*.jpg"
+    assert corun("dehaze", pattern, "--model", "dcp").exit_code == 0
+    (photos / "inner" / "d.dehazed.jpg").unlink()
+    again = corun("dehaze", pattern, "--model", "dcp", "--skip-existing", "--json")
+    assert again.exit_code == 0
+    outcomes = [json.loads(line) for line in again.stdout.splitlines()]
+    assert [outcome["status"] for outcome in outcomes] == ["skipped", "ok"]
+    expanded = sorted(photos.glob("*.jpg"))  # as the shell does it
+    assert len(expanded) == 2
+    assert corun("dehaze", *expanded, "--model", "dcp", "--skip-existing").exit_code == 0
+    assert not (photos / "a.dehazed.dehazed.jpg").exists()
+
+
+def test_a_folder_into_itself_may_be_done_twice(corun: Corun, photos: Path) -> None:
+    command = ("dehaze", photos, "-o", photos, "--recursive", "--suffix", ".z", "--model", "dcp")
+    assert corun(*command).exit_code == 0
+    after = names(photos)
+    assert corun(*command, "--skip-existing").exit_code == 0
+    assert names(photos) == after
+
+
 def test_one_file_may_be_named_and_its_format_follows(corun: Corun, photos: Path) -> None:
     target = photos / "deep" / "clear.png"
     assert corun("dehaze", photos / "a.jpg", "--model", "dcp", "-o", target).exit_code == 0
@@ -82,6 +104,31 @@ def test_the_transmission_is_saved_as_sixteen_bit_grey(corun: Corun, photos: Pat
     t = np.asarray(opened(photos / "a.transmission.png"))
     assert (t.dtype, t.shape) == (np.uint16, (24, 32))
     assert 0.1 <= t.min() / 65535 <= t.max() / 65535 <= 1
+
+
+def test_pictures_of_one_stem_have_their_own_transmissions(corun: Corun, photos: Path) -> None:
+    opened(photos / "a.jpg").save(photos / "a.png")
+    before = names(photos)
+    assert corun("dehaze", photos, "--model", "dcp", "--save-transmission").exit_code == 0
+    new = {name for name in names(photos) - before if "transmission" in name}
+    assert new == {
+        *("a.jpg.transmission.png", "a.png.transmission.png"),
+        *("b.transmission.png", "c.transmission.png"),
+    }
+
+
+def test_a_photo_with_exif_becomes_a_tiff(corun: Corun, photos: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Hazelblad"
+    opened(photos / "a.jpg").save(photos / "made.jpg", exif=exif)
+    exif.get_ifd(0x8769)[0x9003] = "2024:11:05 07:30:00"
+    opened(photos / "a.jpg").save(photos / "dated.jpg", exif=exif)
+    inputs = (photos / "made.jpg", photos / "dated.jpg")
+    assert corun("dehaze", *inputs, "--model", "dcp", "--format", "tif").exit_code == 0
+    for name in ("made", "dated"):
+        assert opened(photos / f"{name}.dehazed.tif").getexif()[0x010F] == "Hazelblad"
+    details = opened(photos / "dated.dehazed.tif").getexif().get_ifd(0x8769)
+    assert details[0x9003] == "2024:11:05 07:30:00"
 
 
 def test_strength_zero_changes_nothing(corun: Corun, photos: Path) -> None:
@@ -157,6 +204,8 @@ def test_an_existing_output_is_an_error_that_names_the_flags(corun: Corun, photo
         (("a.jpg", "b.png", "-o", "-"), "one picture"),
         (("a.jpg", "--strength", "1.5"), "--strength"),
         (("a.jpg", "--dtype", "float8"), "--dtype"),
+        (("",), "empty name"),
+        (("a.jpg", "-o", ""), "empty name"),
         ((), "IN"),
     ],
 )

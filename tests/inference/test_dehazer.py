@@ -251,7 +251,7 @@ def test_the_dark_channel_prior_goes_through_the_same_door(size: tuple[int, int]
         (np.zeros((3, 4, 3), np.int64), "int64"),
         (np.full((3, 4, 3), 200.0), "divide by its white level"),
         (np.full((3, 4, 3), np.nan), "not finite"),
-        (torch.zeros(1, 4, 5), "shape"),
+        (torch.zeros(5, 4, 5), "shape"),
         (torch.zeros(3, 4, 5, dtype=torch.int64), "int64"),
         (torch.full((3, 4, 5), 200.0), "divide by its white level"),
         (torch.full((3, 4, 5), torch.inf), "not finite"),

@@ -89,7 +89,13 @@ def dehaze(
         _wrong_usage("--overwrite and --skip-existing exclude each other; give one")
     naming = Naming(output, suffix, file_format, save_transmission)
     try:
-        plan = make_plan(inputs, naming, recursive=recursive, overwrite=overwrite)
+        plan = make_plan(
+            inputs,
+            naming,
+            recursive=recursive,
+            overwrite=overwrite,
+            skip_existing=skip_existing,
+        )
     except (PlanError, ConfigurationError) as error:
         _wrong_usage(str(error))
     to_stdout = any(job.target is None for job in plan.jobs)

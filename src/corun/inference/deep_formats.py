@@ -2,7 +2,8 @@
 
 Reading: PNG by OpenCV after Pillow has checked that the file is whole; TIFF by tifffile, or by
 OpenCV where tifffile lacks the decompressor (LZW). Writing: PNG and TIFF here, because neither
-library writes 16-bit RGB together with EXIF and an ICC profile.
+library writes 16-bit RGB together with EXIF and an ICC profile; compressed TIFF of 8 bits too
+where its EXIF has sub-directories, which libtiff does not take from Pillow.
 """
 
 from __future__ import annotations
@@ -13,13 +14,17 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Shaped, UInt16
 from PIL import Image, TiffImagePlugin
 
-from corun.inference.metadata import PictureMetadata
+from corun.inference.metadata import INTEROP_IFD, SUB_DIRECTORIES, PictureMetadata
 from corun.inference.pixels import PixelError
+
+if TYPE_CHECKING:
+    from tifffile import TiffPage
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -27,6 +32,8 @@ PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """Number of channels to PNG colour type: grey, grey + alpha, RGB, RGB + alpha."""
 
 BYTES_PER_STRIP = 1 << 22
+TILE_TAGS = frozenset({322, 323, 324, 325, 330})
+"""Where another file kept its tiles and sub-pictures; in ours there is nothing at those places."""
 
 
 def is_deep_png(data: bytes) -> bool:
@@ -50,7 +57,8 @@ def read_deep_tiff(data: bytes, *, max_pixels: int) -> Shaped[np.ndarray, "..."]
     """The first page of a TIFF if it has floats or 16-bit colour, else None (Pillow reads it).
 
     (H,W), (H,W,2), (H,W,3) or (H,W,4), uint16 or float; white is the largest value whatever the
-    file's photometric interpretation.
+    file's photometric interpretation, and colours are straight: premultiplied ("associated")
+    alpha is divided out, as Pillow does it for 8 bits.
 
     Raises:
         PixelError: it cannot be decoded, has more than `max_pixels` pixels, or has samples that
@@ -66,6 +74,11 @@ def read_deep_tiff(data: bytes, *, max_pixels: int) -> Shaped[np.ndarray, "..."]
         dtype = page.dtype
         if dtype is None or dtype.itemsize == 1:
             return None
+        if page.bitspersample != 8 * dtype.itemsize:
+            raise PixelError(
+                f"a TIFF of {page.bitspersample} bits per sample is not supported; "
+                "convert it to 8 or 16 bits"
+            )
         if dtype == np.uint16 and page.samplesperpixel == 1 and page.photometric == 1:
             return None
         if page.imagewidth * page.imagelength > max_pixels:
@@ -77,20 +90,43 @@ def read_deep_tiff(data: bytes, *, max_pixels: int) -> Shaped[np.ndarray, "..."]
                 f"a {8 * dtype.itemsize}-bit TIFF of {tifffile.PHOTOMETRIC(page.photometric).name} "
                 "colours is not supported; save it as RGB"
             )
-        try:
-            samples = page.asarray()
-            if page.planarconfig == 2 and page.samplesperpixel > 1:
-                samples = np.moveaxis(samples, 0, -1)
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            samples = _by_opencv(data)
-            return samples[:, :, 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples
-        samples = np.ascontiguousarray(samples[:, :, :4] if samples.ndim == 3 else samples)
+        samples = _samples_of(page, data)
         if page.photometric == 0 and samples.ndim == 2:
             white = np.iinfo(dtype).max if dtype == np.uint16 else 1
             samples = (white - samples).astype(dtype)
-        return samples.astype(dtype.newbyteorder("="), copy=False)
+        samples = samples.astype(dtype.newbyteorder("="), copy=False)
+        if samples.ndim == 3 and samples.shape[2] in (2, 4) and page.extrasamples[:1] == (1,):
+            return straight_colours(samples)
+        return samples
+
+
+def _samples_of(page: TiffPage, data: bytes) -> Shaped[np.ndarray, "..."]:
+    """The page's samples as they are stored, (H,W) or (H,W,2..4)."""
+    try:
+        samples = page.asarray()
+    except (ValueError, NotImplementedError) as error:
+        if "imagecodecs" not in str(error):
+            raise
+        samples = _by_opencv(data)
+        return samples[:, :, 0] if samples.ndim == 3 and samples.shape[2] == 1 else samples
+    if page.planarconfig == 2 and page.samplesperpixel > 1:
+        samples = np.moveaxis(samples, 0, -1)
+    return np.ascontiguousarray(samples[:, :, :4] if samples.ndim == 3 else samples)
+
+
+def straight_colours(samples: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray, "h w c"]:
+    """c = p/α of premultiplied colours p; black where α = 0, whose colour is lost.
+
+    Args:
+        samples: (H,W,2) grey + alpha or (H,W,4) RGB + alpha, uint16 or float.
+    """
+    white = np.iinfo(samples.dtype).max if np.issubdtype(samples.dtype, np.integer) else 1
+    alpha = samples[:, :, -1:].astype(np.float64) / white
+    opaque = alpha > 0
+    colour = np.where(opaque, samples[:, :, :-1] / np.where(opaque, alpha, 1), 0)
+    if np.issubdtype(samples.dtype, np.integer):
+        colour = np.rint(np.minimum(colour, white))
+    return np.concatenate([colour.astype(samples.dtype), samples[:, :, -1:]], axis=2)
 
 
 def too_many_pixels(width: int, height: int, limit: int) -> str:
@@ -130,7 +166,7 @@ def encode_png16(samples: UInt16[np.ndarray, "..."], metadata: PictureMetadata) 
 
 
 def encode_deep_tiff(samples: Shaped[np.ndarray, "..."], metadata: PictureMetadata) -> bytes:
-    """A TIFF of uint16 or float samples, (H,W) or (H,W,1..4), with EXIF, ICC and resolution.
+    """A TIFF of integer or float samples, (H,W) or (H,W,1..4), with EXIF, ICC and resolution.
 
     Losslessly compressed strips (Adobe deflate), alpha marked as unassociated.
     """
@@ -141,7 +177,10 @@ def encode_deep_tiff(samples: Shaped[np.ndarray, "..."], metadata: PictureMetada
         exif = Image.Exif()
         exif.load(metadata.exif)
         for tag in exif:
-            directory[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else exif[tag]
+            if tag in SUB_DIRECTORIES:
+                directory[tag] = _sub_directory(exif, tag)
+            elif tag not in TILE_TAGS:
+                directory[tag] = exif[tag]
     rows_per_strip = max(1, BYTES_PER_STRIP // (samples.dtype.itemsize * channels * width))
     stored = samples.astype(samples.dtype.newbyteorder("<"))
     strips = [
@@ -169,6 +208,13 @@ def encode_deep_tiff(samples: Shaped[np.ndarray, "..."], metadata: PictureMetada
         directory.save(file)
         file.writelines(strips)
         return file.getvalue()
+
+
+def _sub_directory(exif: Image.Exif, tag: int) -> dict[int, object]:
+    entries: dict[int, object] = dict(exif.get_ifd(tag))
+    if INTEROP_IFD in entries:  # a directory in the directory, not its offset in the old file
+        entries[INTEROP_IFD] = exif.get_ifd(INTEROP_IFD)
+    return entries
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

@@ -82,7 +82,7 @@ class Dehazed:
         return _write_new(path, content, overwrite)
 
     def storable_image(self) -> Image.Image | Shaped[np.ndarray, "..."]:
-        """The picture as `encode_picture` takes it: a tensor becomes an array (H,W,3).
+        """The picture as `encode_picture` takes it: a tensor becomes an array, channels last.
 
         Raises:
             PixelError: it is a batch of several pictures.
@@ -124,13 +124,14 @@ def format_of_path(path: Path) -> str:
     return file_format
 
 
-def _array_of(image: Shaped[Tensor, "..."]) -> Shaped[np.ndarray, "h w c"]:
-    """A tensor (C,H,W) or (1,C,H,W) as an array."""
+def _array_of(image: Shaped[Tensor, "..."]) -> Shaped[np.ndarray, "..."]:
+    """A tensor (H,W), (C,H,W) or (1,C,H,W) as an array (H,W) or (H,W,C)."""
     if image.ndim == 4 and image.shape[0] != 1:
         raise PixelError(f"this is a batch of {image.shape[0]} images; save them one by one")
-    single = (image if image.ndim == 3 else image[0]).detach().cpu()
+    single = (image[0] if image.ndim == 4 else image).detach().cpu()
     single = single.float() if single.is_floating_point() else single
-    return np.ascontiguousarray(single.permute(1, 2, 0).numpy())
+    samples = single.numpy()
+    return np.ascontiguousarray(samples if samples.ndim == 2 else samples.transpose(1, 2, 0))
 
 
 def _write_new(path: Path, content: bytes, overwrite: bool) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +18,13 @@ from corun.inference.devices import choose_device, dtype_from_name
 from corun.inference.image_files import DEFAULT_MAX_PIXELS, Picture, read_picture
 from corun.inference.metadata import PictureMetadata
 from corun.inference.pil_modes import pil_like, rgb_from_pil
-from corun.inference.pixels import LARGEST_FLOAT, PixelError, array_like, rgb_from_array
+from corun.inference.pixels import LARGEST_FLOAT, LUMA, PixelError, array_like, rgb_from_array
 from corun.networks.corun import pad_to_multiple
 from corun.networks.outputs import read_output
 from corun.networks.registry import ModelCard
+
+TENSOR_WHITE = {torch.uint8: 255, torch.uint16: 65535}
+"""White of the integer tensors that are images; that of floats is 1."""
 
 
 class Estimate(NamedTuple):
@@ -89,14 +92,15 @@ class Dehazer:
 
         Args:
             image: a path; a Pillow image of any common mode; an array (H,W) or (H,W,1..4), uint8,
-                uint16 or float in [0,1]; a tensor (3,H,W) or (B,3,H,W), uint8 or float in [0,1].
-                RGB, sRGB-encoded. Alpha comes back unchanged.
+                uint16 or float in [0,1]; a tensor (H,W), (C,H,W) or (B,C,H,W) with 1 to 4
+                channels, of the same types. Grey, grey + alpha, RGB or RGB + alpha,
+                sRGB-encoded. Alpha comes back unchanged.
             strength: s, how much of the haze goes, 0 (none) to 1.
             max_pixels: larger files are refused before they are decoded.
 
         Raises:
             ImageFileError: the file cannot be read.
-            PixelError: no picture: its shape, type or range.
+            PixelError: no picture: its type, shape or range.
             ConfigurationError: strength outside [0,1].
             DeviceError: not enough memory, or the precision is too low for this network.
         """
@@ -105,6 +109,11 @@ class Dehazer:
             return self.dehaze_picture(picture, strength=strength)
         if isinstance(image, Tensor):
             return self._dehaze_any_tensor(image, strength)
+        if not isinstance(image, Image.Image | np.ndarray):
+            raise PixelError(
+                f"{type(image).__name__} is no picture; "
+                "give a path, a Pillow image, a numpy array or a torch tensor"
+            )
         metadata = (
             PictureMetadata.of_image(image) if isinstance(image, Image.Image) else PictureMetadata()
         )
@@ -179,44 +188,62 @@ class Dehazer:
         return Estimate(scene, transmission, None if airlight is None else airlight.float())
 
     def _dehaze_any_tensor(self, image: Shaped[Tensor, "..."], strength: float) -> Dehazed:
-        """A tensor (3,H,W) or (B,3,H,W), uint8 or float: out as in, on its own device."""
-        if image.ndim not in (3, 4) or image.shape[-3] != 3 or 0 in image.shape:
-            raise PixelError(
-                f"a tensor of shape {tuple(image.shape)} is no image; give (3,H,W) or (B,3,H,W)"
-            )
-        if image.dtype == torch.uint8:
-            hazy = image.float() / 255
-        elif image.is_floating_point():
-            if not torch.isfinite(image).all():
-                raise PixelError("the image holds values that are not finite; replace them first")
-            if float(image.max()) > LARGEST_FLOAT:
-                raise PixelError(
-                    f"float images are in [0,1], this one reaches {float(image.max()):.4g}; "
-                    "divide by its white level first"
-                )
-            hazy = image.float().clamp(0, 1)
-        else:
-            raise PixelError(
-                f"a tensor of {image.dtype} is no image; give uint8 or floats in [0,1]"
-            )
-        batch = hazy[None] if image.ndim == 3 else hazy
-        estimate = self.dehaze_tensor(batch, strength=strength)
-        scene = estimate.scene
-        stored = (scene * 255).round() if image.dtype == torch.uint8 else scene
+        """A tensor (H,W), (C,H,W) or (B,C,H,W): out as in, on its own device, without gradient."""
+        image = image.detach()
+        samples = _batch_of(image)
+        hazy = _rgb_from_samples(samples)
+        estimate = self.dehaze_tensor(hazy, strength=strength)
+        scene = estimate.scene.to(image.device)
+        if samples.shape[1] < 3:
+            scene = torch.einsum("c,bchw->bhw", torch.from_numpy(LUMA).to(scene), scene)[:, None]
+        white = TENSOR_WHITE.get(image.dtype)
+        stored = (scene if white is None else (scene * white).round()).to(image.dtype)
+        if samples.shape[1] in (2, 4):
+            stored = torch.cat([stored, samples[:, -1:]], dim=1)
 
         def back(value: Tensor | None) -> Tensor | None:
             if value is None:
                 return None
             value = value.to(image.device)
-            return value[0] if image.ndim == 3 else value
+            return value if image.ndim == 4 else value[0]
 
-        result = cast(Tensor, back(stored)).to(image.dtype)
-        return Dehazed(result, back(estimate.transmission), back(estimate.airlight))
+        return Dehazed(
+            stored.reshape(image.shape), back(estimate.transmission), back(estimate.airlight)
+        )
 
     def _precision(self) -> AbstractContextManager[object]:
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
+
+
+def _batch_of(image: Shaped[Tensor, "..."]) -> Shaped[Tensor, "b c h w"]:
+    """A tensor (H,W), (C,H,W) or (B,C,H,W) as (B,C,H,W)."""
+    channels = 1 if image.ndim == 2 else image.shape[-3] if image.ndim in (3, 4) else 0
+    if channels not in (1, 2, 3, 4) or 0 in image.shape:
+        raise PixelError(
+            f"a tensor of shape {tuple(image.shape)} is no image; give (H,W), (C,H,W) or "
+            "(B,C,H,W) with 1 to 4 channels"
+        )
+    return image.reshape(-1, channels, *image.shape[-2:])
+
+
+def _rgb_from_samples(samples: Shaped[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
+    """RGB in [0,1] of grey, grey + alpha, RGB or RGB + alpha; alpha is left out."""
+    if samples.dtype not in TENSOR_WHITE and not samples.is_floating_point():
+        raise PixelError(
+            f"a tensor of {samples.dtype} is no image; give uint8, uint16 or floats in [0,1]"
+        )
+    unit = samples.to(torch.float32) / TENSOR_WHITE.get(samples.dtype, 1)
+    if not torch.isfinite(unit).all():
+        raise PixelError("the image holds values that are not finite; replace them first")
+    if float(unit.max()) > LARGEST_FLOAT:
+        raise PixelError(
+            f"float images are in [0,1], this one reaches {float(unit.max()):.4g}; "
+            "divide by its white level first"
+        )
+    colour = unit[:, :3] if unit.shape[1] >= 3 else unit[:, :1].expand(-1, 3, -1, -1)
+    return colour.clamp(0, 1)
 
 
 def _airlight(output: object) -> Tensor | None:

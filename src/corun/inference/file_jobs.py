@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,6 +22,9 @@ from corun.inference.image_writing import (
 )
 from corun.inference.metadata import PictureMetadata
 from corun.inference.standard_streams import read_standard_input, write_standard_output
+
+TRACEBACK_VARIABLE = "CORUN_TRACEBACK"
+"""Set, an unexpected error ends the run with its traceback instead of failing one picture."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +80,35 @@ class Outcome:
 
 
 def run_jobs(jobs: Iterable[Job], dehazer: Dehazer, options: JobOptions) -> Iterator[Outcome]:
-    """Does the jobs in order; what a picture or its destination is to blame for fails that job."""
+    """Does the jobs in order; what a picture or its destination is to blame for fails that job.
+
+    So does an exception nobody foresaw: it is a bug, but the other pictures are not to blame for
+    it. With the environment variable CORUN_TRACEBACK set it is raised.
+
+    Raises:
+        BrokenPipeError: nobody reads standard output any more.
+    """
     for job in jobs:
         try:
-            yield _run(job, dehazer, options)
+            outcome = _run(job, dehazer, options)
         except CorunError as error:
-            yield Outcome(job.name, "failed", error=str(error))
+            outcome = Outcome(job.name, "failed", error=str(error))
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # the boundary between pictures
+            if os.environ.get(TRACEBACK_VARIABLE):
+                raise
+            outcome = Outcome(job.name, "failed", error=_unexpected(job.name, error))
+        yield outcome
+
+
+def _unexpected(name: str, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return (
+        f"{name}: unexpected error ({what}); this is a bug of corun, "
+        f"set {TRACEBACK_VARIABLE}=1 to see where"
+    )
 
 
 def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:

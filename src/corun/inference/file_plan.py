@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from corun.errors import CorunError
@@ -56,13 +57,21 @@ class Naming:
         suffix: goes between stem and extension; None is ".dehazed" beside the input and nothing
             in a folder of its own.
         file_format: "jpg", "png", ...; None keeps each input's.
-        save_transmission: whether NAME.transmission.png is written too.
+        save_transmission: whether NAME.transmission.png is written too; where pictures differ
+            in the extension only, NAME.jpg.transmission.png.
     """
 
     output: str | None = None
     suffix: str | None = None
     file_format: str | None = None
     save_transmission: bool = False
+
+    @property
+    def infix(self) -> str:
+        """The suffix in force, "" for none."""
+        if self.suffix is not None:
+            return self.suffix
+        return DEFAULT_SUFFIX if self.output is None else ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,12 @@ class Plan:
 
 
 def make_plan(
-    inputs: list[str], naming: Naming, *, recursive: bool = False, overwrite: bool = False
+    inputs: list[str],
+    naming: Naming,
+    *,
+    recursive: bool = False,
+    overwrite: bool = False,
+    skip_existing: bool = False,
 ) -> Plan:
     """Turns inputs into jobs.
 
@@ -93,16 +107,22 @@ def make_plan(
         naming: where results go.
         recursive: whether folders are searched to the bottom.
         overwrite: whether a picture may be replaced by its own result.
+        skip_existing: whether inputs that are other inputs' results are left out, as a pattern
+            that the shell expands for a second run names them too.
 
     Raises:
         PlanError: two inputs have the same output, an output is another input or (unless
-            `overwrite`) its own input, "-" is combined with other inputs, or several pictures
-            are to go into one file.
+            `overwrite`) its own input, "-" is combined with other inputs, several pictures are
+            to go into one file, or a name is empty.
         ConfigurationError: an unknown format.
     """
     file_format = None if naming.file_format is None else format_from_name(naming.file_format)
     if naming.suffix is not None and ("/" in naming.suffix or "\\" in naming.suffix):
         raise PlanError(f"--suffix {naming.suffix}: a suffix is part of a file name, not a path")
+    if "" in inputs:
+        raise PlanError("an input is an empty name; for the current folder, give .")
+    if naming.output == "":
+        raise PlanError("-o is an empty name; for the current folder, give -o .")
     if STANDARD_STREAM in inputs:
         return Plan([_stream_job(inputs, naming, file_format)])
     plan = Plan()
@@ -112,6 +132,9 @@ def make_plan(
         plan.jobs.append(_job(picture, naming, file_format, single))
     if naming.output == STANDARD_STREAM and len(plan.jobs) > 1:
         raise PlanError("-o -: standard output takes one picture; give one input or a folder -o")
+    _tell_transmissions_apart(plan)
+    if skip_existing:
+        _leave_out_results(plan)
     _refuse_conflicts(plan, overwrite)
     return plan
 
@@ -150,16 +173,69 @@ def _pictures_of(text: str, naming: Naming, recursive: bool, plan: Plan) -> list
             plan.failures.append((text, f"{text}: the folder holds no pictures{hint}"))
         return pictures
     if not path.exists() and glob.has_magic(text):
-        matches = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (absolute patterns)
-        pictures = [_Found(match, Path(match.name)) for match in matches if match.is_file()]
-        if not pictures:
-            plan.failures.append((text, f"{text}: matches no file; check the pattern"))
-        return pictures
+        return _pictures_matching(text, path, naming, plan)
     return [_Found(path, Path(path.name))]
+
+
+def _pictures_matching(text: str, pattern: Path, naming: Naming, plan: Plan) -> list[_Found]:
+    """What a pattern matches, without results of earlier runs unless it asks for them by name."""
+    matches = sorted(map(Path, glob.glob(_with_literal_folders(pattern), recursive=True)))  # noqa: PTH207 (absolute patterns)
+    files = []
+    failures = len(plan.failures)
+    for match in matches:
+        if match.is_file():
+            files.append(match)
+        elif _dangles(match):
+            plan.failures.append((str(match), _dangling(match)))
+    results = None if naming.output is None else _resolved_output(naming.output)
+    pictures = []
+    for file in files:
+        among_results = results in (None, file.parent.resolve())
+        if file.name.endswith(TRANSMISSION_SUFFIX):
+            earlier = not pattern.name.endswith(TRANSMISSION_SUFFIX)
+        else:
+            earlier = among_results and _named_as_result(file, naming)
+            earlier = earlier and not _named_as_result(pattern, naming)
+        if not earlier:
+            pictures.append(_Found(file, Path(file.name)))
+    if files and not pictures:
+        plan.failures.append((text, f"{text}: matches only results of earlier runs"))
+    elif len(plan.failures) == failures and not pictures:
+        plan.failures.append((text, f"{text}: matches no file; check the pattern"))
+    return pictures
+
+
+def _with_literal_folders(pattern: Path) -> str:
+    """The pattern with its leading folders escaped that exist as they are written.
+
+    A folder called "x[1]" is that folder, not a pattern for "x1".
+    """
+    folder = Path(pattern.anchor)
+    parts = pattern.parts[1:] if pattern.anchor else pattern.parts
+    count = 0
+    for part in parts[:-1]:
+        if not (folder / part).is_dir():
+            break
+        folder, count = folder / part, count + 1
+    escaped = [glob.escape(part) for part in parts[:count]]
+    return str(Path(pattern.anchor, *escaped, *parts[count:]))
+
+
+def _named_as_result(path: Path, naming: Naming) -> bool:
+    """Whether a file in the folder of the results (or a pattern for it) has the name of one."""
+    return bool(naming.infix) and path.stem.endswith(naming.infix)
 
 
 def _not_readable(name: str | Path, error: OSError | RuntimeError) -> str:
     return f"{name}: cannot be read ({_reason(error)}); check its name and permissions"
+
+
+def _dangles(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _dangling(link: Path) -> str:
+    return f"{link}: its link leads nowhere ({link.readlink()}); mend or remove it"
 
 
 def _reason(error: OSError | RuntimeError) -> str:
@@ -177,6 +253,8 @@ def _files_in(folder: Path, recursive: bool, plan: Plan) -> Iterator[Path]:
         try:
             if entry.is_file():
                 yield entry
+            elif entry.suffix.lower() in READABLE_SUFFIXES and _dangles(entry):
+                plan.failures.append((str(entry), _dangling(entry)))
             elif recursive and entry.is_dir() and not entry.is_symlink():
                 yield from _files_in(entry, recursive, plan)
         except OSError as error:
@@ -186,9 +264,8 @@ def _files_in(folder: Path, recursive: bool, plan: Plan) -> Iterator[Path]:
 
 def _pictures_in(folder: Path, naming: Naming, recursive: bool, plan: Plan) -> list[_Found]:
     """The pictures of a folder, without hidden files and without results of earlier runs."""
-    beside = naming.output is None
-    suffix = DEFAULT_SUFFIX if naming.suffix is None else naming.suffix
     results = None if naming.output is None else _resolved_output(naming.output)
+    among_results = results in (None, folder.resolve())
     pictures = []
     for path in sorted(_files_in(folder, recursive, plan)):
         relative = path.relative_to(folder)
@@ -196,7 +273,7 @@ def _pictures_in(folder: Path, naming: Naming, recursive: bool, plan: Plan) -> l
             continue
         if path.name.endswith(TRANSMISSION_SUFFIX):
             continue
-        if beside and suffix and path.stem.endswith(suffix):
+        if among_results and _named_as_result(path, naming):
             continue
         inside = results is not None and results in path.resolve().parents
         if inside and results != folder.resolve():
@@ -228,14 +305,13 @@ def _job(
             raise PlanError(f"-o {output} and --format {naming.file_format} disagree")
         stem, folder = target.stem, target.parent
     else:
-        suffix = naming.suffix if naming.suffix is not None else DEFAULT_SUFFIX * (output is None)
         base = found.path.parent if output is None else Path(output) / found.relative.parent
         stem, folder = found.path.stem, base
         own = found.path.suffix if found.path.suffix.lower() in FORMAT_OF_SUFFIX else ".png"
         extension = own
         if file_format is not None and FORMAT_OF_SUFFIX.get(own.lower()) != file_format:
             extension = SUFFIX_OF_FORMAT[file_format]
-        target = folder / f"{stem}{suffix}{extension}"
+        target = folder / f"{stem}{naming.infix}{extension}"
         wanted = FORMAT_OF_SUFFIX[extension.lower()]
     transmission = folder / f"{stem}{TRANSMISSION_SUFFIX}" if naming.save_transmission else None
     return Job(source, target, transmission, wanted)
@@ -258,6 +334,37 @@ def _resolved_output(output: str) -> Path:
 
 def _unusable(output: str, error: OSError | RuntimeError) -> PlanError:
     return PlanError(f"-o {output}: cannot be used ({_reason(error)}); choose another")
+
+
+def _tell_transmissions_apart(plan: Plan) -> None:
+    """Keeps the extension in the names of transmissions that would else be the same."""
+    shared = Counter(job.transmission for job in plan.jobs)
+    for index, job in enumerate(plan.jobs):
+        if job.transmission is not None and job.source is not None and shared[job.transmission] > 1:
+            name = job.source.name + TRANSMISSION_SUFFIX
+            plan.jobs[index] = replace(job, transmission=job.transmission.with_name(name))
+
+
+def _leave_out_results(plan: Plan) -> None:
+    """Takes out the jobs whose picture another job writes."""
+    writers: dict[Path, set[Path]] = {}
+    for job in plan.jobs:
+        if job.source is not None:
+            for output in job.outputs:
+                writers.setdefault(_place(output), set()).add(_place(job.source))
+    plan.jobs[:] = [
+        job
+        for job in plan.jobs
+        if job.source is None or not (writers.get(_place(job.source), set()) - {_place(job.source)})
+    ]
+
+
+def _place(path: Path) -> Path:
+    """The path resolved, or as it is where the system does not look it up (reported later)."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path
 
 
 def _refuse_conflicts(plan: Plan, overwrite: bool) -> None:

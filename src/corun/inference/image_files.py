@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped
-from PIL import Image, ImageOps, UnidentifiedImageError
+from jaxtyping import Shaped, UInt16
+from PIL import Image, UnidentifiedImageError
 
 from corun.errors import ImageFileError, MissingExtraError
 from corun.inference.deep_formats import (
@@ -27,12 +27,18 @@ from corun.inference.deep_formats import (
     too_many_pixels,
 )
 from corun.inference.metadata import (
+    ICC_PROFILE,
+    RESOLUTION_TAGS,
+    RESOLUTION_UNIT,
     PictureMetadata,
     exif_of,
     orientation_of,
     reset_orientation,
     serialise_exif,
+    sound_resolution,
+    tiff_directory,
 )
+from corun.inference.pil_modes import SIXTEEN_BIT_MODES
 from corun.inference.pixels import PixelError
 
 DEFAULT_MAX_PIXELS = 178_956_970
@@ -47,6 +53,17 @@ READABLE_SUFFIXES = frozenset(
 )
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
+TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what makes the picture upright (EXIF 2.32, 4.6.4)."""
+
 DAMAGE = (
     OSError,
     SyntaxError,
@@ -54,7 +71,7 @@ DAMAGE = (
     TypeError,
     LookupError,
     EOFError,
-    OverflowError,
+    ArithmeticError,  # strips of no rows are divided by
     struct.error,
     zlib.error,
 )
@@ -141,14 +158,28 @@ def _decode(data: bytes, max_pixels: int) -> Picture:
         notes = (f"holds {frames} pictures; only the first is used",) if frames > 1 else ()
         exif, exif_notes = exif_of(image)
         orientation = orientation_of(exif)
-        upright = ImageOps.exif_transpose(image)
+        upright = _upright_image(image, orientation)
         reset_orientation(exif)
         metadata = PictureMetadata.of_image(image, size=upright.size, notes=(*notes, *exif_notes))
+        if orientation != 1 and metadata.exif is not None:
+            upright.info["exif"] = metadata.exif
         if image.format == "WEBP" and b"VP8L" in data[:64]:
             metadata = replace(metadata, encoding={"lossless": True})
         if is_deep_png(data):
             return Picture(_upright_array(read_deep_png(data), orientation), metadata)
+        if upright.mode in SIXTEEN_BIT_MODES and "transparency" in upright.info:
+            return Picture(_with_keyed_alpha(upright), metadata)
         return Picture(upright, metadata)
+
+
+def _with_keyed_alpha(image: Image.Image) -> UInt16[np.ndarray, "h w 2"]:
+    """16-bit grey + alpha, transparent where the grey is the one that the file marks.
+
+    Pillow has no 16-bit grey with alpha, and after dehazing no pixel has just that grey.
+    """
+    grey = np.asarray(image).astype(np.uint16)
+    alpha = np.where(grey == image.info["transparency"], 0, 65535).astype(np.uint16)
+    return np.stack([grey, alpha], axis=-1)
 
 
 def _open(data: bytes) -> Image.Image:
@@ -178,13 +209,13 @@ def _register_heif() -> None:
 
 
 def _deep_tiff_picture(data: bytes, samples: Shaped[np.ndarray, "..."]) -> Picture:
-    exif = Image.Exif()
-    exif.load(b"Exif\0\0" + data)
+    exif, unread = tiff_directory(data)
     orientation = orientation_of(exif)
-    icc = exif.get(34675)
+    icc = exif.get(ICC_PROFILE)
     dpi = None
-    if exif.get(296) == 2 and 282 in exif and 283 in exif:
-        dpi = (float(exif[282]), float(exif[283]))
+    if exif.get(RESOLUTION_UNIT) == 2 and all(tag in exif for tag in RESOLUTION_TAGS):
+        x, y = RESOLUTION_TAGS
+        dpi = sound_resolution(exif[x], exif[y])
     samples = _upright_array(samples, orientation)
     reset_orientation(exif)
     block, notes = serialise_exif(exif, (samples.shape[1], samples.shape[0]), "TIFF")
@@ -194,11 +225,26 @@ def _deep_tiff_picture(data: bytes, samples: Shaped[np.ndarray, "..."]) -> Pictu
         icc=icc if isinstance(icc, bytes) else None,
         dpi=dpi,
         encoding={"compression": "tiff_adobe_deflate"},
-        notes=notes,
+        notes=(*unread, *notes),
     )
     if samples.ndim == 2 and samples.dtype in (np.uint16, np.float32):
         return Picture(Image.fromarray(samples), metadata)
     return Picture(samples, metadata)
+
+
+def _upright_image(image: Image.Image, orientation: int) -> Image.Image:
+    """A copy with an EXIF orientation (1-8) applied and, if it turned, without what states it.
+
+    Pillow's exif_transpose writes the EXIF anew to do so, and fails where a single entry of it is
+    damaged.
+    """
+    method = TRANSPOSITIONS.get(orientation)
+    if method is None:
+        return image.copy()
+    upright = image.transpose(method)
+    for key in ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"):
+        upright.info.pop(key, None)
+    return upright
 
 
 def _upright_array(

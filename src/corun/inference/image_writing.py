@@ -14,7 +14,7 @@ from PIL import Image
 
 from corun.errors import ConfigurationError, ImageFileError, MissingExtraError
 from corun.inference.deep_formats import encode_deep_tiff, encode_png16
-from corun.inference.metadata import PictureMetadata
+from corun.inference.metadata import PictureMetadata, exif_has_sub_directories
 from corun.inference.pil_modes import SIXTEEN_BIT_MODES, rgb_from_pil
 from corun.inference.pixels import convert_depth
 
@@ -39,6 +39,9 @@ FORMAT_OF_READ = {"MPO": "JPEG", "DIB": "BMP"}
 
 LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "group3", "group4")
 
+ENCODER_ERRORS = (OSError, ValueError, TypeError, ArithmeticError, SystemError, RuntimeError)
+"""What Pillow's encoders raise over what they cannot write; there is no common base class."""
+
 MODES = {
     "JPEG": ("L", "RGB", "CMYK"),
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
@@ -49,6 +52,15 @@ MODES = {
     "HEIF": ("L", "LA", "RGB", "RGBA"),
 }
 """Pillow modes each format holds without loss of kind."""
+
+PROFILE_COLOURS = {
+    **dict.fromkeys(("1", "L", "LA", "I;16", "F"), "GRAY"),
+    "CMYK": "CMYK",
+}
+"""Pillow modes to the kind of ICC profile that describes them, where it is not "RGB "."""
+
+TIFF_MODES_OF_OURS = ("L", "LA", "RGB", "RGBA", "I;16")
+"""Modes that `encode_deep_tiff` writes as well as libtiff does."""
 
 
 def format_from_name(name: str) -> str:
@@ -87,22 +99,29 @@ def encode_picture(
     notes: list[str] = []
     if isinstance(image, np.ndarray):
         pixels = _fit_array(image, file_format, notes)
-        if pixels.ndim == 3 and pixels.dtype != np.uint8:
+        deep = pixels.ndim == 3 and pixels.dtype != np.uint8
+        if deep or pixels.dtype in (np.float16, np.float64):
+            notes += metadata.icc_note(_profile_colours(pixels))
             encode = encode_png16 if file_format == "PNG" else encode_deep_tiff
             return encode(pixels, metadata), tuple(notes)
-        if pixels.dtype in (np.float16, np.float64):
-            return encode_deep_tiff(pixels, metadata), tuple(notes)
         image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels)
     fitted = _fit_image(image, file_format, notes)
-    if fitted.mode == "F":
-        return encode_deep_tiff(np.asarray(fitted), metadata), tuple(notes)
+    if file_format != "BMP" and (image.mode == "CMYK") == (fitted.mode == "CMYK"):
+        notes += metadata.icc_note(PROFILE_COLOURS.get(fitted.mode, "RGB "))
     options = _writer_options(fitted, metadata, file_format, quality)
+    if fitted.mode == "F" or (
+        fitted.mode in TIFF_MODES_OF_OURS
+        and options.get("compression", "raw") != "raw"
+        and metadata.exif is not None
+        and exif_has_sub_directories(metadata.exif)
+    ):
+        return encode_deep_tiff(np.asarray(fitted), metadata), tuple(notes)
     bare = fitted.copy()
     bare.info = {key: fitted.info[key] for key in ("transparency",) if key in fitted.info}
     with io.BytesIO() as file:
         try:
             bare.save(file, file_format, **options)
-        except (OSError, ValueError, SystemError) as error:
+        except ENCODER_ERRORS as error:
             reason = " ".join(str(error).split())
             raise ImageFileError(
                 f"a {fitted.width}x{fitted.height} picture cannot be written as {file_format} "
@@ -185,7 +204,9 @@ def _fit_array(
 def _fit_image(image: Image.Image, file_format: str, notes: list[str]) -> Image.Image:
     """Converts a Pillow image to the nearest mode the format holds."""
     modes = MODES[file_format]
-    if image.mode in modes:
+    # A transparent colour or palette entry: PNG marks it, the others would show it.
+    marked = image.has_transparency_data and image.mode in ("1", "L", "P", "RGB")
+    if image.mode in modes and (file_format == "PNG" or not marked):
         return image
     if image.mode in (*SIXTEEN_BIT_MODES, "I", "F"):
         depth = np.uint16 if "I;16" in modes else np.uint8
@@ -201,9 +222,7 @@ def _fit_image(image: Image.Image, file_format: str, notes: list[str]) -> Image.
             raise ImageFileError(
                 f"{file_format} cannot hold the picture's transparency; choose --format png"
             )
-        return _fit_image(
-            image.convert("L" if image.mode in ("LA", "La") else "RGB"), file_format, notes
-        )
+        return _fit_image(_opaque(image), file_format, notes)
     if image.mode == "1" and "L" in modes:
         return image.convert("L")
     if image.mode == "CMYK":
@@ -212,12 +231,25 @@ def _fit_image(image: Image.Image, file_format: str, notes: list[str]) -> Image.
     return image.convert("RGB")
 
 
+def _opaque(image: Image.Image) -> Image.Image:
+    """Without its transparency, which no pixel makes use of."""
+    if image.mode in ("1", "L", "RGB"):
+        opaque = image.copy()
+    else:
+        opaque = image.convert("L" if image.mode in ("LA", "La") else "RGB")
+    opaque.info.pop("transparency", None)
+    return opaque
+
+
+def _profile_colours(samples: Shaped[np.ndarray, "..."]) -> str:
+    return "GRAY" if samples.ndim == 2 or samples.shape[2] < 3 else "RGB "
+
+
 def _writer_options(
     image: Image.Image, metadata: PictureMetadata, file_format: str, quality: int
 ) -> dict[str, object]:
     options: dict[str, object] = {}
-    colours = {"CMYK": "CMYK", "1": "GRAY", "L": "GRAY", "LA": "GRAY", "I;16": "GRAY"}
-    icc = metadata.icc_for(colours.get(image.mode, "RGB "))
+    icc = metadata.icc_for(PROFILE_COLOURS.get(image.mode, "RGB "))
     if file_format != "BMP":
         options["icc_profile"] = icc
         if metadata.exif is not None:
@@ -242,6 +274,12 @@ def _writer_options(
             image.mode == "1" or not compression.startswith("group")
         )
         options["compression"] = compression if fits else "tiff_adobe_deflate"
+        if (
+            image.mode not in TIFF_MODES_OF_OURS
+            and metadata.exif is not None
+            and exif_has_sub_directories(metadata.exif)
+        ):
+            options["compression"] = "raw"  # libtiff takes no sub-directories from Pillow
     return options
 
 

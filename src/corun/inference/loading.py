@@ -49,7 +49,8 @@ def dehaze(
     A registered model stays loaded between calls; for a weights file use `load` once.
 
     Args:
-        image: a path, a Pillow image, an array (H,W,C) or a tensor (3,H,W) or (B,3,H,W).
+        image: a path, a Pillow image, an array (H,W) or (H,W,C), or a tensor (H,W), (C,H,W) or
+            (B,C,H,W), C from 1 to 4.
         model: a name of `list_models`, or a weights file.
         strength: how much of the haze goes, 0 (none) to 1.
         device: where to compute; "auto", "cpu", "cuda", "mps".

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 ORIENTATION = ExifTags.Base.Orientation.value
 EXIF_IFD = ExifTags.IFD.Exif.value
 GPS_IFD = ExifTags.IFD.GPSInfo.value
 INTEROP_IFD = ExifTags.IFD.Interop.value
 SUB_DIRECTORIES = (EXIF_IFD, GPS_IFD)
+RESOLUTION_TAGS = (282, 283)
+RESOLUTION_UNIT = 296
+ICC_PROFILE = 34675
 
 PHOTOGRAPH_TAGS = frozenset(
     {
@@ -28,14 +33,21 @@ DAMAGED_EXIF = (
     SyntaxError,
     ValueError,
     TypeError,
+    AttributeError,  # a number where Pillow expects text
     LookupError,
     OSError,
-    OverflowError,
+    ArithmeticError,
     struct.error,
 )
 """What Pillow raises over a damaged EXIF block."""
 
 EXIF_LOST = "its EXIF block is damaged and was not kept"
+EXIF_PARTLY_LOST = "some entries of its EXIF block could not be read and were not kept"
+
+LARGEST_DPI = 65535.0
+"""What JPEG's two bytes hold; a damaged file may state any number."""
+
+PICTURES_OF_PROFILE = {"RGB ": "RGB", "GRAY": "grey", "CMYK": "CMYK"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ class PictureMetadata:
             format=image.format,
             exif=block,
             icc=image.info.get("icc_profile") or None,
-            dpi=(float(dpi[0]), float(dpi[1])) if dpi else None,
+            dpi=sound_resolution(*dpi) if dpi else None,
             encoding=encoding,
             notes=(*notes, *unread, *unwritten),
         )
@@ -97,6 +109,24 @@ class PictureMetadata:
         The kind is read from bytes 16-19 of the profile's header (ICC.1:2022, 7.2).
         """
         return self.icc if self.icc is not None and self.icc[16:20] == colours.encode() else None
+
+    def icc_note(self, colours: str) -> tuple[str, ...]:
+        """A note if there is a profile that `icc_for` leaves out, else nothing."""
+        if self.icc is None or self.icc_for(colours) is not None:
+            return ()
+        kind = self.icc[16:20].decode("ascii", "replace")
+        return (
+            f"its colour profile is for {PICTURES_OF_PROFILE.get(kind, kind.strip())} pictures, "
+            f"not for {PICTURES_OF_PROFILE[colours]}, and was not kept",
+        )
+
+
+def sound_resolution(x: object, y: object) -> tuple[float, float] | None:
+    """Dots per inch as given, None where they are no numbers or none that a format holds."""
+    if not (isinstance(x, Real) and isinstance(y, Real)):
+        return None
+    dpi = float(x), float(y)
+    return dpi if all(0 < dots <= LARGEST_DPI for dots in dpi) else None
 
 
 def exif_of(image: Image.Image) -> tuple[Image.Exif, tuple[str, ...]]:
@@ -110,6 +140,41 @@ def exif_of(image: Image.Image) -> tuple[Image.Exif, tuple[str, ...]]:
         for key in ("exif", "Raw profile type exif"):
             image.info.pop(key, None)
         return Image.Exif(), (EXIF_LOST,)
+
+
+def tiff_directory(data: bytes) -> tuple[Image.Exif, tuple[str, ...]]:
+    """The first directory of a TIFF or BigTIFF file, which has the form of EXIF, and notes.
+
+    Raises:
+        struct.error, ...: it is cut short or damaged.
+    """
+    exif = Image.Exif()
+    if data.startswith(b"MM\0\x2b"):
+        return _directory_by_tifffile(data)
+    if data.startswith(b"II\x2b\0"):
+        # Exif.load takes the header to be as short as that of a TIFF; here bytes 8-15 say where.
+        exif.bigtiff, exif.endian = True, "<"
+        exif.load_from_fp(io.BytesIO(data), struct.unpack("<Q", data[8:16])[0])
+    else:
+        exif.load(b"Exif\0\0" + data)
+    return exif, ()
+
+
+def _directory_by_tifffile(data: bytes) -> tuple[Image.Exif, tuple[str, ...]]:
+    """The directory of a big-endian BigTIFF, which Pillow 13 misreads, without sub-directories."""
+    import tifffile
+
+    exif = Image.Exif()
+    notes: tuple[str, ...] = ()
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        for tag in tiff.pages.first.tags:
+            if tag.code in RESOLUTION_TAGS:
+                exif[tag.code] = TiffImagePlugin.IFDRational(*tag.value)
+            elif tag.code in PHOTOGRAPH_TAGS or tag.code in (RESOLUTION_UNIT, ICC_PROFILE):
+                exif[tag.code] = tag.value
+            elif tag.code in SUB_DIRECTORIES:
+                notes = (EXIF_PARTLY_LOST,)
+    return exif, notes
 
 
 def orientation_of(exif: Image.Exif) -> int:
@@ -126,25 +191,78 @@ def serialise_exif(
     From a TIFF, whose whole directory Pillow reports as EXIF, only the tags that describe the
     photograph are taken. The embedded thumbnail is left out: it would show the hazy picture.
     """
-    kept = Image.Exif()
+    directories, lost = _directories(exif, file_format)
+    details = directories[EXIF_IFD]
+    for tag, length in zip((0xA002, 0xA003), size, strict=True):  # PixelXDimension, -Y-
+        if tag in details:
+            details[tag] = length
     try:
-        for tag, value in exif.items():
-            if tag not in SUB_DIRECTORIES and (file_format != "TIFF" or tag in PHOTOGRAPH_TAGS):
-                kept[tag] = value
-        for tag in SUB_DIRECTORIES:
-            entries = dict(exif.get_ifd(tag))
+        block = _exif_bytes(directories)
+    except DAMAGED_EXIF:
+        lost = True
+        whole = {
+            directory: {
+                tag: value
+                for tag, value in entries.items()
+                if _can_be_written({directory: {tag: value}})
+            }
+            for directory, entries in directories.items()
+        }
+        block = _exif_bytes(whole)
+    if not lost:
+        return block, ()
+    return block, (EXIF_LOST if block is None else EXIF_PARTLY_LOST,)
+
+
+def exif_has_sub_directories(block: bytes) -> bool:
+    """Whether an EXIF block has more than one directory: details of the exposure, or a position."""
+    exif = Image.Exif()
+    exif.load(block)
+    return any(tag in exif for tag in SUB_DIRECTORIES)
+
+
+def _directories(
+    exif: Image.Exif, file_format: str | None
+) -> tuple[dict[int, dict[int, object]], bool]:
+    """The entries to keep by directory, 0 the main one, and whether some could not be read."""
+    directories: dict[int, dict[int, object]] = {0: {}}
+    lost = False
+    for tag in exif:
+        if tag in SUB_DIRECTORIES or (file_format == "TIFF" and tag not in PHOTOGRAPH_TAGS):
+            continue
+        try:
+            directories[0][tag] = exif[tag]
+        except DAMAGED_EXIF:
+            lost = True
+    for directory in SUB_DIRECTORIES:
+        directories[directory] = {}
+        try:
+            entries = dict(exif.get_ifd(directory))
             if INTEROP_IFD in entries:
                 entries[INTEROP_IFD] = exif.get_ifd(INTEROP_IFD)
-            if entries:
-                kept.get_ifd(tag).update(entries)
-        details = kept.get_ifd(EXIF_IFD)
-        for tag, length in zip((0xA002, 0xA003), size, strict=True):  # PixelXDimension, -Y-
-            if tag in details:
-                details[tag] = length
-        empty = not kept and not details and not kept.get_ifd(GPS_IFD)
-        return (None if empty else kept.tobytes()), ()
+            directories[directory] = entries
+        except DAMAGED_EXIF:
+            lost = True
+    return directories, lost
+
+
+def _exif_bytes(directories: Mapping[int, Mapping[int, object]]) -> bytes | None:
+    """An EXIF block without the directories that are empty, None if all are."""
+    kept = Image.Exif()
+    for directory, entries in directories.items():
+        if directory == 0:
+            kept.update(entries)
+        elif entries:  # get_ifd alone would add an empty one, which libtiff cannot write
+            kept.get_ifd(directory).update(entries)
+    return kept.tobytes() if any(directories.values()) else None
+
+
+def _can_be_written(directories: Mapping[int, Mapping[int, object]]) -> bool:
+    try:
+        _exif_bytes(directories)
     except DAMAGED_EXIF:
-        return None, (EXIF_LOST,)
+        return False
+    return True
 
 
 def reset_orientation(exif: Image.Exif) -> None:

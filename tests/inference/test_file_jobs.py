@@ -1,0 +1,82 @@
+"""A picture that meets a bug of ours fails alone; the others are done."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from inference_pictures import pil_picture
+from torch import Tensor, nn
+
+from corun.inference.dehazer import Dehazer
+from corun.inference.file_jobs import JobOptions, Outcome, run_jobs
+from corun.inference.file_plan import Naming, make_plan
+
+
+class Identity(nn.Module):
+    def forward(self, hazy: Tensor) -> Tensor:
+        return hazy
+
+
+class Raising(nn.Module):
+    """Fails on its first picture with whatever it is given."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.errors = [error]
+
+    def forward(self, hazy: Tensor) -> Tensor:
+        if self.errors:
+            raise self.errors.pop()
+        return hazy
+
+
+def outcomes(folder: Path, error: BaseException) -> list[Outcome]:
+    for name in ("a.png", "b.png"):
+        pil_picture("RGB").save(folder / name)
+    plan = make_plan([str(folder)], Naming())
+    return list(run_jobs(plan.jobs, Dehazer(Raising(error), device="cpu"), JobOptions()))
+
+
+@pytest.mark.parametrize("error", [KeyError("a\nb"), RuntimeError("odd"), AttributeError("x")])
+def test_an_unforeseen_exception_fails_one_picture(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CORUN_TRACEBACK", raising=False)
+    first, second = outcomes(tmp_path, error)
+    assert (first.status, second.status) == ("failed", "ok")
+    assert first.error is not None
+    assert "a.png: unexpected error" in first.error
+    assert type(error).__name__ in first.error
+    assert "CORUN_TRACEBACK=1" in first.error
+    assert "\n" not in first.error
+    assert (tmp_path / "b.dehazed.png").exists()
+
+
+def test_its_traceback_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORUN_TRACEBACK", "1")
+    with pytest.raises(RuntimeError, match="odd"):
+        outcomes(tmp_path, RuntimeError("odd"))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143), BrokenPipeError()])
+def test_what_ends_the_command_is_not_held_up(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        outcomes(tmp_path, error)
+
+
+def test_one_picture_to_a_reader_who_left_ends_quietly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Gone:
+        buffer: Gone
+
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    pil_picture("RGB").save(tmp_path / "a.png")
+    plan = make_plan([str(tmp_path / "a.png")], Naming(output="-"))
+    monkeypatch.setattr(sys, "stdout", Gone())
+    with pytest.raises(BrokenPipeError):
+        list(run_jobs(plan.jobs, Dehazer(Identity(), device="cpu"), JobOptions()))
