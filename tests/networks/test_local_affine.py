@@ -18,17 +18,24 @@ LIGHTNESS_AND_COLOUR = (
 
 def test_one_window_is_a_ridge_regression() -> None:
     """Where every window is the whole picture, a and b are one regression's: one a for lightness,
-    one for both colour differences."""
+    one for both colour differences, no steeper than that of all three."""
     torch.manual_seed(0)
     P = torch.rand(2, 3, 8, 8)
     J = 0.1 + 0.7 * P.square() + 0.1 * torch.rand_like(P)  # nothing as dark as the shadows
     out = local_affine_scene(P, J, cell=8, epsilon=1e-3)
     p, j, o = (torch.einsum("bcn,kc->bkn", x.flatten(2), LIGHTNESS_AND_COLOUR) for x in (P, J, out))
     p_away, j_away = p - p.mean(-1, keepdim=True), j - j.mean(-1, keepdim=True)
-    for channels, ridge in ((slice(0, 1), 1e-3), (slice(1, 3), 2.5e-4)):
+
+    def slope(channels: slice, ridge: float) -> torch.Tensor:
         covariance = (p_away * j_away)[:, channels].mean(-1).sum(1)
         variance = p_away.square()[:, channels].mean(-1).sum(1)
-        a = (covariance / (variance + ridge))[:, None, None]
+        return (covariance / (variance + ridge))[:, None, None]
+
+    of_all = slope(slice(0, 3), 1e-3)
+    for channels, a in (
+        (slice(0, 1), slope(slice(0, 1), 1e-3)),
+        (slice(1, 3), torch.minimum(slope(slice(1, 3), 2.5e-4), of_all)),
+    ):
         expected = j[:, channels].mean(-1, keepdim=True) + a * p_away[:, channels]
         torch.testing.assert_close(o[:, channels], expected, atol=1e-5, rtol=0)
 
@@ -50,6 +57,19 @@ def test_hues_keep_their_place_around_the_haze() -> None:
     assert cosine(turned, wanted, 0) < 0.9
     assert cosine(seen, wanted, 0) > 0.999
     assert seen.norm() > 0.7 * turned.norm()
+
+
+def test_colours_are_not_strengthened_beyond_lightness() -> None:
+    """Faint bluish smoke, of which the network makes blue clouds: it gets the slope of all."""
+    generator = torch.Generator().manual_seed(8)
+    smoke = 0.02 * torch.randn(1, 1, 32, 32, generator=generator)
+    colour = 0.002 * torch.randn(1, 1, 32, 32, generator=generator)
+    blue = torch.tensor([-1.0, 0.0, 1.0]).view(1, 3, 1, 1)
+    P = 0.7 + smoke + colour * blue
+    J = 0.6 + 2 * smoke + 8 * colour * blue
+    out = local_affine_scene(P, J, cell=32, epsilon=1e-8)
+    strengthened = (out[:, 2] - out[:, 0]).std() / (P[:, 2] - P[:, 0]).std()
+    assert strengthened.item() == pytest.approx(2, rel=0.05)
 
 
 def test_exact_haze_removal_passes_through_unchanged() -> None:

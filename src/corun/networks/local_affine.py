@@ -18,7 +18,9 @@ vignette of a lens above all.
 Lightness and colour are fitted apart, because haze and JPEG leave far less of the colours than of
 the lightness, noise included. The two colour differences share one slope: 1/T is the same for both,
 and two slopes turn a crimson shawl orange where that is what the network has seen more of. Their
-offsets, the tint of the airlight, come from the wider windows unless there is much colour.
+offsets, the tint of the airlight, come from the wider windows unless there is much colour. Nor is
+the slope of the colours ever steeper than that of the whole picture: haze weakens colours no more
+than lightness, and a network that restores them further paints faint smoke blue and brown.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def local_affine_model(
 
     with moments over the window and v the variance of P in it: of all three channels for the
     lightness, of the two colour differences for these. cov and var are summed over the two colour
-    differences, which get the same a. With κ = 1 (and at the coarsest scale) a and b are the
+    differences, which get the same a, at most that of all three channels together (their cov and
+    var summed) or 0. With κ = 1 (and at the coarsest scale) a and b are the
     minimisers of Σ (a·P + b − J)² + ε·a².
 
     Where P is flat (v ≪ ε) aℓ is near 0, so noise and compression blocks are not amplified, and J'
@@ -103,6 +106,8 @@ def local_affine_model(
             variance = (mean_PP - mean_P.square()).clamp_min(0)
             covariance = mean_PJ - mean_P * mean_J
             a = _colours_together(covariance) / (_colours_together(variance) + epsilons)
+            a_all = covariance.sum(1, keepdim=True) / (variance.sum(1, keepdim=True) + epsilon)
+            a = torch.cat((a[:, :1], torch.minimum(a[:, 1:], a_all.clamp_min(0))), 1)
             if fields is not None:
                 height, width = mean_P.shape[-2:]
                 coarse_a, coarse_b = _twice_as_large(fields)[..., :height, :width].chunk(2, 1)
