@@ -11,7 +11,7 @@ from published_weights import published_state
 from safetensors.torch import save_file
 
 from corun.errors import WeightsError
-from corun.networks.checkpoints import convert_published, load_network, save_network
+from corun.networks.checkpoints import convert_weights, load_network, save_network
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.published_layout import our_name, published_name
 from corun.training.checkpoint import load_checkpoint
@@ -140,7 +140,7 @@ def test_half_precision_storage_halves_the_file_and_loads_as_float32(tmp_path: P
 def test_conversion_gives_the_same_network(tmp_path: Path, shared: Path) -> None:
     state = published_state(shared / "fixtures", 3)
     torch.save({"params_ema": state}, tmp_path / "published.pth")
-    convert_published(tmp_path / "published.pth", tmp_path / "ours.safetensors")
+    convert_weights(tmp_path / "published.pth", tmp_path / "ours.safetensors")
     one = load_network(tmp_path / "published.pth").network
     other = load_network(tmp_path / "ours.safetensors").network
     for name, tensor in one.state_dict().items():

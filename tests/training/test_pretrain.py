@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from corun.errors import ConfigurationError, DataError, WeightsError
-from corun.networks.checkpoints import load_network
+from corun.networks.checkpoints import convert_weights, load_network
 from corun.training.checkpoint import load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig
 from corun.training.engine import TrainingDivergedError, learning_rate_at
@@ -239,6 +239,20 @@ def test_a_run_killed_before_its_validation_validates_when_it_goes_on(
     assert [r["step"] for r in records if "validation PSNR" in r] == [12]
     assert load_checkpoint(folder / "best.ckpt")["step"] == 12
     assert (folder / "best" / "weights.safetensors").is_file()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_becomes_a_weights_file(recipe: Path) -> None:
+    """A run that was stopped early is not lost: its averaged weights are those it would ship."""
+    run(recipe, [])
+    folder = recipe.parent / "run"
+    convert_weights(folder / "last.ckpt", recipe.parent / "net.safetensors")
+    converted = load_network(recipe.parent / "net.safetensors")
+    shipped = load_network(folder / "weights.safetensors").network.state_dict()
+    assert converted.metadata["steps"] == 12
+    assert converted.network.config.stages == 2
+    for name, tensor in converted.network.state_dict().items():
+        assert torch.equal(tensor, shipped[name]), name
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -90,7 +90,10 @@ def info(
 
 @models_app.command("convert")
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="FILE.pth", help="Published CORUN weights.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Published CORUN weights, or a run's last.ckpt."),
+    ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE.safetensors", help="Where to.")
     ],
@@ -98,13 +101,13 @@ def convert(
         False
     ),
 ) -> None:
-    """Turn published CORUN weights (.pth) into a file of ours."""
+    """Turn published CORUN weights (.pth), or a run's last.ckpt, into a file of ours."""
     if output.suffix != ".safetensors":
         raise WeightsError(f"{output}: the name must end in .safetensors")
     if output.exists() and not overwrite:
         raise WeightsError(f"{output}: exists already; add --overwrite")
-    from corun.networks.checkpoints import convert_published
+    from corun.networks.checkpoints import convert_weights
 
-    network = convert_published(source, output)
+    network = convert_weights(source, output)
     count = sum(parameter.numel() for parameter in network.parameters())
     print(f"{source} -> {output} ({network.config.stages} stages, {count:,} parameters)")

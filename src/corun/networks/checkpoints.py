@@ -219,8 +219,10 @@ def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.sav
         raise WeightsError(f"{path}: not a readable weights file ({reason}); {remedy}") from error
 
 
-def convert_published(source: Path, destination: Path) -> CORUN:
-    """Read a published ``.pth`` and write it as a file of ours.
+def convert_weights(source: Path, destination: Path) -> CORUN:
+    """Read a published ``.pth``, or the checkpoint of a pre-training, and write a file of ours.
+
+    Of a checkpoint the averaged weights are taken, as they were at its step.
 
     Raises:
         WeightsError: see :func:`load_network` and :func:`save_network`.
@@ -231,9 +233,27 @@ def convert_published(source: Path, destination: Path) -> CORUN:
         raise WeightsError(f"{source}: cannot be read ({_one_line(error)})") from error
     if not found:
         raise WeightsError(f"{source}: no such file; give a published CORUN checkpoint (.pth)")
-    network = load_published(read_pth(source), str(source))
-    save_network(destination, network, {"source": source.name})
+    content = read_pth(source)
+    facts: dict[str, Any] = {"source": source.name}
+    if isinstance(content, dict) and {"average", "identity", "step"} <= content.keys():
+        network = _averaged_network(content, source)
+        facts["steps"] = content["step"]
+    else:
+        network = load_published(content, str(source))
+    save_network(destination, network, facts)
     return network
+
+
+def _averaged_network(content: dict[str, Any], source: Path) -> CORUN:
+    """The averaged weights in a training checkpoint whose configuration tells the network."""
+    config = json.loads(content["identity"]).get("network")
+    if not isinstance(config, dict):
+        raise WeightsError(
+            f"{source}: the checkpoint of an adaptation does not tell its network; let the run "
+            "end, its folder then holds weights.safetensors"
+        )
+    state = {name: t for name, t in content["average"].items() if not name.startswith("__")}
+    return build_filled(_config(config, source), state, str(source))
 
 
 def _config(content: Any, path: Path) -> CorunConfig:
