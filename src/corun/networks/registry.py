@@ -55,7 +55,7 @@ LITE_CONFIG = CorunConfig(
     transmission_step="least_squares",
     affine_cell=4,
     affine_epsilon=2e-5,
-    affine_trust=4e-3,
+    affine_trust=2.5e-2,
     working_pixels=147_456,  # 384² or 470×313: the scale of the photos in training
 )
 
