@@ -29,7 +29,7 @@ def test_one_window_is_a_ridge_regression() -> None:
     def slope(channels: slice, ridge: float) -> torch.Tensor:
         covariance = (p_away * j_away)[:, channels].mean(-1).sum(1)
         variance = p_away.square()[:, channels].mean(-1).sum(1)
-        return (covariance / (variance + ridge))[:, None, None]
+        return ((covariance + ridge) / (variance + ridge))[:, None, None]
 
     of_all = slope(slice(0, 3), 1e-3)
     for channels, a in (
@@ -81,6 +81,16 @@ def test_exact_haze_removal_passes_through_unchanged() -> None:
     )
     out = local_affine_scene(P, J, cell=4, epsilon=1e-7)
     torch.testing.assert_close(out, J, atol=1e-3, rtol=0)
+
+
+def test_faint_noise_stays_as_it_is() -> None:
+    """What counts as noise is neither strengthened with the contrast nor smeared."""
+    generator = torch.Generator().manual_seed(9)
+    noise = 1e-3 * torch.randn(1, 3, 64, 64, generator=generator)
+    P = 0.7 + noise
+    out = local_affine_scene(P, 5 * P - 2.9, cell=4, epsilon=1e-4)
+    kept = (out - out.mean((2, 3), keepdim=True)).std() / noise.std()
+    assert 0.9 < kept.item() < 1.2
 
 
 def test_texture_that_the_photo_does_not_show_is_removed() -> None:
@@ -180,8 +190,8 @@ def test_a_vignette_is_not_deepened() -> None:
     plain, darker = (
         local_affine_scene(photo, J, cell=4)[..., :64, :64].mean() for photo in (P, P - vignette)
     )
-    # With one τ for all scales it is 0.12.
-    assert (plain - darker) < 0.07 * 1.5 * vignette[:64, :64].mean()
+    # With one τ for all scales it is 0.25.
+    assert (plain - darker) < 0.18 * 1.5 * vignette[:64, :64].mean()
 
 
 def test_shadows_are_compressed_not_cut_off() -> None:

@@ -59,17 +59,18 @@ def local_affine_model(
 
     On each scale ℓ, from the coarsest to the finest,
 
-        aℓ = cov(P, J)/(var(P) + ε),
+        aℓ = (cov(P, J) + ε)/(var(P) + ε),
         bℓ = m − aℓ·mean(P),  m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(P) + b̄ℓ₊₁),  κ = v/(v + τ/2^ℓ),
 
     with moments over the window and v the variance of P in it: of all three channels for the
     lightness, of the two colour differences for these. cov and var are summed over the two colour
     differences, which get the same a, at most that of all three channels together (their cov and
     var summed) or 0. With κ = 1 (and at the coarsest scale) a and b are the
-    minimisers of Σ (a·P + b − J)² + ε·a².
+    minimisers of Σ (a·P + b − J)² + ε·(a − 1)².
 
-    Where P is flat (v ≪ ε) aℓ is near 0, so noise and compression blocks are not amplified, and J'
-    follows the mean of P by the model of the next coarser scale.
+    Where P is flat (v ≪ ε) aℓ is near 1, the least that 1/T can be, so noise and compression blocks
+    are neither amplified nor smeared, and J' follows the mean of P by the model of the next coarser
+    scale.
 
     Args:
         hazy: P, RGB, [0,1]; H and W multiples of ``cell``.
@@ -105,8 +106,11 @@ def local_affine_model(
             mean_P, mean_J, mean_PJ, mean_PP = (sums[:, :12] / sums[:, 12:]).chunk(4, 1)
             variance = (mean_PP - mean_P.square()).clamp_min(0)
             covariance = mean_PJ - mean_P * mean_J
-            a = _colours_together(covariance) / (_colours_together(variance) + epsilons)
-            a_all = covariance.sum(1, keepdim=True) / (variance.sum(1, keepdim=True) + epsilon)
+            covariance_c, variance_c = _colours_together(covariance), _colours_together(variance)
+            a = (covariance_c + epsilons) / (variance_c + epsilons)
+            a_all = (covariance.sum(1, keepdim=True) + epsilon) / (
+                variance.sum(1, keepdim=True) + epsilon
+            )
             a = torch.cat((a[:, :1], torch.minimum(a[:, 1:], a_all.clamp_min(0))), 1)
             if fields is not None:
                 height, width = mean_P.shape[-2:]

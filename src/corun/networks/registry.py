@@ -54,7 +54,7 @@ LITE_CONFIG = CorunConfig(
     prior_downscale=2,
     transmission_step="least_squares",
     affine_cell=4,
-    affine_epsilon=2e-5,
+    affine_epsilon=5e-5,
     affine_trust=2.5e-2,
     working_pixels=147_456,  # 384² or 470×313: the scale of the photos in training
 )
