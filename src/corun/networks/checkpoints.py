@@ -249,8 +249,8 @@ def _averaged_network(content: dict[str, Any], source: Path) -> CORUN:
     config = json.loads(content["identity"]).get("network")
     if not isinstance(config, dict):
         raise WeightsError(
-            f"{source}: the checkpoint of an adaptation does not tell its network; let the run "
-            "end, its folder then holds weights.safetensors"
+            f"{source}: only a pre-training's checkpoint tells its network; let this run end, its "
+            "folder then holds weights.safetensors"
         )
     state = {name: t for name, t in content["average"].items() if not name.startswith("__")}
     return build_filled(_config(config, source), state, str(source))

@@ -16,42 +16,25 @@ from torch import Tensor
 from corun.errors import ConfigurationError, WeightsError
 from corun.networks.corun import CORUN, CorunConfig
 
-# One rule per renamed part, applied in order; a name that no rule touches keeps its text.
-RULES: tuple[tuple[str, str], ...] = (
-    (r"\.trans_prox\.step_lambda$", ".lam"),
-    (r"\.dehaze_prox\.step_lambda$", ".gamma"),
-    (r"\.trans_net\.", ".transmission_prior."),
-    (r"\.dehaze_net\.", ".scene_prior."),
-    (r"\.encoder_layers\.(\d+)\.0\.", r".encoder.\1."),
-    (r"\.encoder_layers\.(\d+)\.1\.body\.0\.", r".down.\1."),
-    (r"\.decoder_layers\.(\d+)\.0\.body\.0\.", r".up.\1."),
-    (r"\.decoder_layers\.(\d+)\.1\.", r".fuse.\1."),
-    (r"\.decoder_layers\.(\d+)\.2\.", r".decoder.\1."),
-    (r"\.blocks\.0\.0\.pos_emb\.0\.", ".attention.position_in."),
-    (r"\.blocks\.0\.0\.pos_emb\.2\.", ".attention.position_out."),
-    (r"\.blocks\.0\.0\.", ".attention."),
-    (r"\.blocks\.0\.1\.fn\.net\.0\.", ".ffn.expand."),
-    (r"\.blocks\.0\.1\.fn\.net\.2\.", ".ffn.depthwise."),
-    (r"\.blocks\.0\.1\.fn\.net\.4\.", ".ffn.project."),
-    (r"\.blocks\.0\.1\.norm\.", ".norm."),
-)
-INVERSE_RULES: tuple[tuple[str, str], ...] = (
-    (r"\.norm\.", ".blocks.0.1.norm."),
-    (r"\.ffn\.project\.", ".blocks.0.1.fn.net.4."),
-    (r"\.ffn\.depthwise\.", ".blocks.0.1.fn.net.2."),
-    (r"\.ffn\.expand\.", ".blocks.0.1.fn.net.0."),
-    (r"\.attention\.position_out\.", ".blocks.0.0.pos_emb.2."),
-    (r"\.attention\.position_in\.", ".blocks.0.0.pos_emb.0."),
-    (r"\.attention\.", ".blocks.0.0."),
-    (r"\.decoder\.(\d+)\.", r".decoder_layers.\1.2."),
-    (r"\.fuse\.(\d+)\.", r".decoder_layers.\1.1."),
-    (r"\.up\.(\d+)\.", r".decoder_layers.\1.0.body.0."),
-    (r"\.down\.(\d+)\.", r".encoder_layers.\1.1.body.0."),
-    (r"\.encoder\.(\d+)\.", r".encoder_layers.\1.0."),
-    (r"\.scene_prior\.", ".dehaze_net."),
-    (r"\.transmission_prior\.", ".trans_net."),
-    (r"\.gamma$", ".dehaze_prox.step_lambda"),
-    (r"\.lam$", ".trans_prox.step_lambda"),
+# One row per renamed part, published and ours, # a number; applied in order, either way. A name
+# that no row touches keeps its text.
+PARTS: tuple[tuple[str, str], ...] = (
+    (".trans_prox.step_lambda", ".lam"),
+    (".dehaze_prox.step_lambda", ".gamma"),
+    (".trans_net.", ".transmission_prior."),
+    (".dehaze_net.", ".scene_prior."),
+    (".encoder_layers.#.0.", ".encoder.#."),
+    (".encoder_layers.#.1.body.0.", ".down.#."),
+    (".decoder_layers.#.0.body.0.", ".up.#."),
+    (".decoder_layers.#.1.", ".fuse.#."),
+    (".decoder_layers.#.2.", ".decoder.#."),
+    (".blocks.0.0.pos_emb.0.", ".attention.position_in."),
+    (".blocks.0.0.pos_emb.2.", ".attention.position_out."),
+    (".blocks.0.0.", ".attention."),
+    (".blocks.0.1.fn.net.0.", ".ffn.expand."),
+    (".blocks.0.1.fn.net.2.", ".ffn.depthwise."),
+    (".blocks.0.1.fn.net.4.", ".ffn.project."),
+    (".blocks.0.1.norm.", ".norm."),
 )
 NESTED_UNDER = ("params_ema", "params", "state_dict")
 
@@ -66,8 +49,8 @@ def our_name(published: str, stages: int) -> str:
     name = re.sub(r"^first\.", "unfolding.0.", published)
     name = re.sub(r"^basic\.(\d+)\.", lambda m: f"unfolding.{int(m[1]) + 1}.", name)
     name = re.sub(r"^last\.", f"unfolding.{stages - 1}.", name)
-    for pattern, replacement in RULES:
-        name = re.sub(pattern, replacement, name)
+    for published_part, our_part in PARTS:
+        name = _renamed(name, published_part, our_part)
     return name
 
 
@@ -79,14 +62,19 @@ def published_name(ours: str, stages: int) -> str:
         stages: K of the network.
     """
     name = ours
-    for pattern, replacement in INVERSE_RULES:
-        name = re.sub(pattern, replacement, name)
+    for published_part, our_part in PARTS:
+        name = _renamed(name, our_part, published_part)
 
     def stage(match: re.Match[str]) -> str:
         k = int(match[1])
         return "first." if k == 0 else "last." if k == stages - 1 else f"basic.{k - 1}."
 
     return re.sub(r"^unfolding\.(\d+)\.", stage, name)
+
+
+def _renamed(name: str, old: str, new: str) -> str:
+    pattern = re.escape(old).replace(r"\#", r"(\d+)") + ("" if old.endswith(".") else "$")
+    return re.sub(pattern, new.replace("#", r"\1"), name)
 
 
 def bare_state_dict(content: Any, source: str) -> dict[str, Tensor]:

@@ -359,10 +359,9 @@ def _require_finite(loss: float, norm: float, step: int, names: list[str], fabri
 
 
 def _require_finite_weights(network: nn.Module, step: int) -> None:
-    """A finite gradient times too high a rate can still be too much."""
     if not all(torch.isfinite(p).all() for p in network.parameters()):
         raise TrainingDivergedError(
-            f"step {step}: the weights are not finite any more; the last checkpoint is intact: "
+            f"step {step}: the weights are not finite; the last checkpoint is intact: "
             "start again in another run.folder with a lower optimizer.learning_rate"
         )
 
