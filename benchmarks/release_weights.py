@@ -2,9 +2,10 @@
 
     python benchmarks/release_weights.py RUN/weights.safetensors corun-lite --facts facts.json
 
-The closing fit's ε and τ have no tensor and may be chosen after training (``--affine-epsilon``,
-``--affine-trust``). The card holds the configuration, data, commands and scores given in the facts,
-and the checksum of the file, which ``tests/networks/test_registry.py`` compares.
+The closing fit's cell, ε, τ and ν have no tensor and may be chosen after training
+(``--affine-cell``, ``--affine-epsilon``, ``--affine-trust``, ``--affine-noise``). The card holds
+the configuration, data, commands and scores given in the facts, and the checksum of the file, which
+``tests/networks/test_registry.py`` compares.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("name", choices=[n for n, card in MODELS.items() if card.weights])
     parser.add_argument("--facts", type=Path, required=True, help="JSON of what made them")
+    parser.add_argument("--affine-cell", type=int, help="other cells of the closing fit, pixels")
     parser.add_argument("--affine-epsilon", type=float, help="another ε of the closing fit")
     parser.add_argument("--affine-trust", type=float, help="another τ of the closing fit")
+    parser.add_argument("--affine-noise", type=float, help="another ν of the closing fit")
     arguments = parser.parse_args()
     network, _ = load_file_of_ours(arguments.source)
     chosen = {
         name: value
-        for name in ("affine_epsilon", "affine_trust")
+        for name in ("affine_cell", "affine_epsilon", "affine_trust", "affine_noise")
         if (value := getattr(arguments, name)) is not None
     }
     if chosen:

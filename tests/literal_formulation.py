@@ -95,9 +95,15 @@ def literal_prior(
     return x + refined
 
 
-def local_affine_scene(hazy: Tensor, scene: Tensor, **settings: Any) -> Tensor:
-    """The closing fit of a scene, applied to the picture that it was fitted on."""
-    return apply_local_affine(local_affine_model(hazy, scene, **settings), hazy)
+def local_affine_scene(
+    hazy: Tensor, scene: Tensor, transmission: Tensor | None = None, **settings: Any
+) -> Tensor:
+    """The closing fit of a scene, applied to the picture that it was fitted on.
+
+    With T = 1 everywhere, the default, the physical scene is the picture itself.
+    """
+    T = torch.ones_like(hazy[:, :1]) if transmission is None else transmission
+    return apply_local_affine(local_affine_model(hazy, scene, T, **settings), hazy)
 
 
 class LiteralCORUN(nn.Module):
@@ -124,8 +130,10 @@ class LiteralCORUN(nn.Module):
             J = local_affine_scene(
                 P,
                 J,
+                T_hat,
                 cell=config.affine_cell,
                 epsilon=config.affine_epsilon,
                 trust=config.affine_trust,
+                noise=config.affine_noise,
             )
         return CorunOutput(J[..., :height, :width], T_hat[..., :height, :width])

@@ -99,7 +99,8 @@ def test_only_the_last_stage_is_fitted() -> None:
         torch.testing.assert_close(same.scene_unfitted, stage.scene)
     first = fitted.stages(hazy)[0]
     assert torch.equal(first.scene, first.scene_unfitted)
-    assert torch.equal(same.scene, local_affine_scene(hazy, same.scene_unfitted, cell=4))
+    expected = local_affine_scene(hazy, same.scene_unfitted, same.transmission_hat, cell=4)
+    assert torch.equal(same.scene, expected)
 
 
 @torch.no_grad()
@@ -116,12 +117,13 @@ def test_large_pictures_are_reduced_for_the_stages_only() -> None:
     )
     small = F.interpolate(hazy, size=(48, 64), mode="bilinear", antialias=True)
     of_small = free.stages(small)
-    model = local_affine_model(small, of_small[-1].scene_unfitted, cell=4)
+    last = of_small[-1]
+    model = local_affine_model(small, last.scene_unfitted, last.transmission_hat, cell=4)
     output, stages = limited(hazy), limited.stages(hazy)
     torch.testing.assert_close(output.scene, apply_local_affine(model, hazy))
     torch.testing.assert_close(output.scene, stages[-1].scene)
     assert output.transmission.shape == (1, 1, 192, 256)
-    T = F.interpolate(of_small[-1].transmission_hat, size=(192, 256), mode="bilinear")
+    T = F.interpolate(last.transmission_hat, size=(192, 256), mode="bilinear")
     torch.testing.assert_close(output.transmission, T)
     for stage in stages:
         assert all(value.shape[-2:] == (192, 256) for value in stage)
@@ -142,7 +144,7 @@ def test_reduced_pictures_stay_in_place(size: tuple[int, int]) -> None:
     assert all(side % network.multiple == 0 for side in reduced_to)
     small = F.interpolate(hazy, size=reduced_to, mode="bilinear", antialias=True)
     of_small = network.stages(small)[-1]
-    model = local_affine_model(small, of_small.scene_unfitted, cell=4)
+    model = local_affine_model(small, of_small.scene_unfitted, of_small.transmission_hat, cell=4)
     output = network(hazy)
     torch.testing.assert_close(output.scene, apply_local_affine(model, hazy))
     T = F.interpolate(of_small.transmission_hat, size=size, mode="bilinear")

@@ -6,14 +6,120 @@ import pytest
 import torch
 
 from corun.data.scenes import render_scene
-from corun.networks.local_affine import apply_local_affine, window_mean
-from corun.physics.scattering import add_haze
+from corun.networks.local_affine import (
+    apply_local_affine,
+    local_airlight,
+    physical_model,
+    window_mean,
+)
+from corun.physics.scattering import add_haze, remove_haze
 from literal_formulation import local_affine_scene
 
 LIGHTNESS_AND_COLOUR = (
     torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1, 0, -1], [-1, 2, -1]], dtype=torch.float32)
     / torch.tensor([1, 6**0.5, 18**0.5])[:, None]
 )
+
+
+def uneven_haze(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A scene with what its haze lets through: clear below, dense above; and its photo."""
+    truth = 0.1 + 0.8 * render_scene(height, width, 5).image[None]
+    T = torch.linspace(0.2, 0.9, height).view(1, 1, height, 1).expand(1, 1, height, width)
+    return truth, T, add_haze(truth, T, torch.tensor([0.8, 0.85, 0.9]).view(1, 3, 1, 1))
+
+
+def test_the_airlight_is_that_which_explains_the_photo() -> None:
+    truth, T, P = uneven_haze(64, 96)
+    A = local_airlight(P, truth, T, cell=4)
+    expected = torch.tensor([0.8, 0.85, 0.9]).view(1, 3, 1, 1).expand_as(P)
+    torch.testing.assert_close(A, expected, atol=1e-5, rtol=0)
+
+
+def test_each_end_of_a_picture_has_its_own_airlight() -> None:
+    truth, T, _ = uneven_haze(48, 768)
+    left = (torch.arange(768) < 384).float() * 0.2
+    tint = torch.stack((0.7 + left, torch.full((768,), 0.8), 0.9 - left)).view(1, 3, 1, 768)
+    A = local_airlight(add_haze(truth, T, tint), truth, T, cell=4)
+    torch.testing.assert_close(A[..., :150], tint.expand_as(A)[..., :150], atol=0.01, rtol=0)
+    torch.testing.assert_close(A[..., -150:], tint.expand_as(A)[..., -150:], atol=0.01, rtol=0)
+
+
+def test_without_haze_there_is_an_airlight_of_no_effect() -> None:
+    P = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+    T = torch.ones(1, 1, 16, 16)
+    model = physical_model(P, T, local_airlight(P, P, T, cell=4), noise=2e-5)
+    a, b = model.chunk(2, 1)
+    assert torch.equal(a, torch.ones_like(a))
+    assert torch.equal(b, torch.zeros_like(b))
+
+
+def test_the_physical_scene_is_the_scattering_model_solved() -> None:
+    truth, T, P = uneven_haze(48, 64)
+    A = torch.tensor([0.8, 0.85, 0.9]).view(1, 3, 1, 1).expand_as(P)
+    a, b = physical_model(P, T, A, noise=0.0).chunk(2, 1)
+    torch.testing.assert_close(a * P + b, remove_haze(P, T, A), atol=1e-5, rtol=0)
+    torch.testing.assert_close(a * P + b, truth, atol=1e-5, rtol=0)
+
+
+def test_noise_is_not_divided_by_the_transmission_but_detail_and_tone_are() -> None:
+    generator = torch.Generator().manual_seed(2)
+    P = 0.7 + 5e-4 * torch.randn(1, 3, 64, 128, generator=generator)
+    detail = 0.05 * torch.randn(1, 3, 64, 64, generator=generator)
+    P[..., 64:] += detail
+    T, A = torch.full((1, 1, 64, 128), 0.25), torch.full((1, 3, 64, 128), 0.8)
+    a, b = physical_model(P, T, A, noise=2e-5).chunk(2, 1)
+    X = a * P + b
+    noise, noise_before = X[..., 8:48].std(), P[..., 8:48].std()
+    assert noise < 1.3 * noise_before
+    assert X[..., 80:].std() > 3.8 * P[..., 80:].std()
+    tone = 0.8 - 0.1 / 0.25
+    assert X[..., 8:48].mean().item() == pytest.approx(tone, abs=2e-3)
+
+
+def test_nothing_is_amplified_without_bound() -> None:
+    P = 0.5 + 0.1 * torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
+    out = local_affine_scene(P, P, torch.full((1, 1, 32, 32), 1e-9), cell=4)
+    assert torch.isfinite(out).all()
+    assert out.std() < 11 * P.std()
+
+
+def smoky_fog() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """P, T and J: a dark figure before fog, around which the network sees dark smoke."""
+    generator = torch.Generator().manual_seed(11)
+    truth = torch.full((1, 3, 128, 192), 0.75)
+    T = torch.full((1, 1, 128, 192), 0.2)
+    truth[..., 40:, 80:112] = 0.2 + 0.2 * torch.rand(1, 3, 88, 32, generator=generator)
+    T[..., 40:, 80:112] = 0.95
+    P = add_haze(truth, T, torch.full((1, 3, 1, 1), 0.8))
+    y, x = torch.arange(128.0)[:, None] - 84, torch.arange(192.0) - 96
+    smoke = 0.3 * torch.exp(-(y.square() + x.square()) / (2 * 40.0**2))
+    smoke = torch.where(T[0, 0] < 0.5, smoke, torch.zeros(()))
+    return P, T, truth - smoke
+
+
+def test_fog_around_a_figure_stays_fog() -> None:
+    """Smoke that the photo does not show and T does not explain is spread to nothing."""
+    P, T, J = smoky_fog()
+    fog = T[0, 0] < 0.5
+
+    def unevenness(scene: torch.Tensor) -> float:
+        return scene[0, :, fog].std().item()
+
+    without_T = local_affine_scene(P, J, cell=4)
+    assert unevenness(local_affine_scene(P, J, T, cell=16)) < 0.2 * unevenness(J)
+    assert unevenness(local_affine_scene(P, J, T, cell=16)) < 0.5 * unevenness(without_T)
+
+
+def test_true_transmission_and_scene_give_the_scene() -> None:
+    """Where T changes within the windows, which no a and b per window could follow."""
+    truth, T, P = uneven_haze(128, 160)
+    near = (torch.arange(160) // 20) % 2 == 0
+    T = torch.where(near, T, 0.5 * T)
+    P = add_haze(truth, T, torch.full((1, 3, 1, 1), 0.85))
+    exact = local_affine_scene(P, truth, T, cell=16, noise=0.0)
+    blind = local_affine_scene(P, truth, cell=4)
+    assert (exact - truth).abs().mean() < 0.01
+    assert (blind - truth).abs().mean() > 0.05
 
 
 def test_one_window_is_a_ridge_regression() -> None:
@@ -148,7 +254,8 @@ def test_contrast_that_the_photo_shows_keeps_its_own_model() -> None:
     truth = torch.rand(1, 3, 64, 128, generator=generator)
     t = torch.full((1, 1, 64, 128), 0.8)
     t[..., 64:] = 0.4
-    out = local_affine_scene(add_haze(truth, t, torch.full((1, 3, 1, 1), 0.9)), truth, cell=4)
+    P = add_haze(truth, t, torch.full((1, 3, 1, 1), 0.9))
+    out = local_affine_scene(P, truth, cell=4, trust=1e-3)
     away = torch.cat((out[..., :40] - truth[..., :40], out[..., 88:] - truth[..., 88:]), -1)
     assert away.abs().mean() < 0.01
 
@@ -188,7 +295,8 @@ def test_a_vignette_is_not_deepened() -> None:
     y, x = torch.linspace(0, 1, 384)[:, None], torch.linspace(0, 1, 512)
     vignette = 0.06 * ((x - 0.6).square() + (y - 0.6).square()) / 0.72
     plain, darker = (
-        local_affine_scene(photo, J, cell=4)[..., :64, :64].mean() for photo in (P, P - vignette)
+        local_affine_scene(photo, J, cell=4, epsilon=5e-5, trust=1e-3)[..., :64, :64].mean()
+        for photo in (P, P - vignette)
     )
     # With one τ for all scales it is 0.25.
     assert (plain - darker) < 0.18 * 1.5 * vignette[:64, :64].mean()
@@ -236,9 +344,13 @@ def test_odd_numbers_of_cells_are_treated_alike_on_all_sides() -> None:
 def test_gradients_are_finite_on_flat_pictures() -> None:
     P = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
     J = torch.full((1, 3, 16, 16), 0.4, requires_grad=True)
-    local_affine_scene(P, J, cell=4).square().sum().backward()
-    assert torch.isfinite(P.grad).all()
-    assert torch.isfinite(J.grad).all()
+    for noise in (0.0, 2e-5):
+        for value in (1.0, 0.3):
+            T = torch.full((1, 1, 16, 16), value, requires_grad=True)
+            local_affine_scene(P, J, T, cell=4, noise=noise).square().sum().backward()
+            assert torch.isfinite(P.grad).all()
+            assert torch.isfinite(J.grad).all()
+            assert torch.isfinite(T.grad).all()
 
 
 def test_window_mean_is_cut_off_at_the_border() -> None:

@@ -38,9 +38,10 @@ class CorunConfig:
         transmission_step: ``"paper"`` (published checkpoints) or ``"least_squares"``.
         affine_cell: side, in pixels, of the finest cells of the closing local affine fit
             (:mod:`corun.networks.local_affine`); 0, as published, for none.
-        affine_epsilon: ε of that fit, the variance of P below which detail counts as noise.
-        affine_trust: τ of that fit, the variance of P at which a narrow window's own mean counts
-            half.
+        affine_epsilon: ε of that fit, the variance below which the slope of the physical scene is
+            believed rather than the network's.
+        affine_trust: τ of that fit, the variance at which a narrow window's own mean counts half.
+        affine_noise: ν of that fit, the variance of P at which detail counts half as noise.
         working_pixels: with a closing fit, pixels above which a (padded) picture is reduced for the
             stages, to about as many; the fit is then applied at full size. 0 for no limit. The
             priors then see as much of a large picture as they saw of those in training, and the
@@ -54,8 +55,9 @@ class CorunConfig:
     prior_downscale: int = 1
     transmission_step: TransmissionStep = "paper"
     affine_cell: int = 0
-    affine_epsilon: float = 5e-5
-    affine_trust: float = 1e-3
+    affine_epsilon: float = 1e-4
+    affine_trust: float = 5e-2
+    affine_noise: float = 2e-5
     working_pixels: int = 0
 
     # Read by pydantic where a training configuration contains this one.
@@ -84,6 +86,8 @@ class CorunConfig:
         for name in ("affine_epsilon", "affine_trust"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not self.affine_noise >= 0:
+            raise ConfigurationError(f"affine_noise must be at least 0, not {self.affine_noise}")
         if self.dim % 2:
             raise ConfigurationError(f"dim must be even (channels are halved), not {self.dim}")
         if self.transmission_step not in TRANSMISSION_STEPS:
@@ -215,14 +219,14 @@ class CORUN(nn.Module):
             return self.stages(hazy)
         P, reduced = self._working_picture(hazy)
         last = deque(self._iterate(P), maxlen=1).pop()  # holds one stage's variables at a time
-        scene = self._closing_fit(hazy, P, last.scene, reduced)
+        scene = self._closing_fit(hazy, P, last, reduced)
         return CorunOutput(scene, _to_full_size(last.transmission_hat, hazy, reduced))
 
     def stages(self, hazy: Float[Tensor, "b 3 h w"]) -> list[Stage]:
         """Every stage's variables, of the input's size, for losses and pictures."""
         P, reduced = self._working_picture(hazy)
         results = list(self._iterate(P))
-        scene = self._closing_fit(hazy, P, results[-1].scene, reduced)
+        scene = self._closing_fit(hazy, P, results[-1], reduced)
         stages = [
             Stage(*(_to_full_size(value, hazy, reduced) for value in result)) for result in results
         ]
@@ -252,20 +256,22 @@ class CORUN(nn.Module):
         self,
         hazy: Float[Tensor, "b 3 h w"],
         P: Float[Tensor, "b 3 h2 w2"],
-        scene: Float[Tensor, "b 3 h2 w2"],
+        last: Stage,
         reduced: bool,
     ) -> Float[Tensor, "b 3 h w"]:
         """The last scene at full size, by the closing fit if there is one."""
         height, width = hazy.shape[-2:]
         config = self.config
         if not config.affine_cell:
-            return scene[..., :height, :width]
+            return last.scene[..., :height, :width]
         model = local_affine_model(
             P,
-            scene,
+            last.scene,
+            last.transmission_hat,
             cell=config.affine_cell,
             epsilon=config.affine_epsilon,
             trust=config.affine_trust,
+            noise=config.affine_noise,
         )
         if reduced:
             return apply_local_affine(model, hazy)

@@ -1,19 +1,27 @@
 """The output as a locally affine function of the input, which is what the scattering model says.
 
-Solving P = J·T + A·(1 − T) for J gives J = a·P + b with a = 1/T and b = A·(1 − 1/T): as smooth over
-the picture as T and A are. Whatever a network invents beyond that, texture in skies, the grid of a
-pixel-shuffle, blur, is not explained by haze. Fitting a and b to the network's scene in overlapping
-windows, and applying them to the input, keeps what haze removal is (contrast and colour, region by
-region) and takes every detail from the photo itself. The fit is the guided filter's (He, Sun and
-Tang, TPAMI 2013), with exact window moments on a coarse grid.
+Solving P = J·T + A·(1 − T) for J gives J = a·P + b with a = 1/T and b = A·(1 − 1/T). Whatever a
+network invents beyond that, texture in skies, clouds of smoke in a bank of fog, the grid of a
+pixel-shuffle, blur, is not explained by haze. So the last scene J of the network is not shown
+itself. It is what two steps aim at, which together are one affine function of the photo:
 
-Where the photo is flat, a sky or dense haze, a window says nothing about a, and its mean of J, and
-so b, is whatever the network drifted to there: clouds of smoke that are not in the photo. So the
-fit runs from wide windows (2560 pixels with cells of 4) down to narrow ones (20 pixels), each scale
-correcting the one before only as far as its windows contain contrast; a flat region keeps the model
-of its wider surroundings. In a wide window drift averages out, so it needs less contrast to be
-believed: else the slope of the whole picture would deepen whatever is smooth in the photo, the
-vignette of a lens above all.
+1. The physical scene X, the model solved with the network's last transmission T, smoothed where the
+   photo is smooth. T has the outlines of what is near, and so X has no halo and no smoke. The
+   airlight A is what
+   explains P best, given T and J, in windows of some hundred pixels: haze is not of one tint from
+   end to end of a picture. Detail that is weaker than noise and compression blocks is left as it is
+   instead of divided by T, by the weights of the guided filter (He, Sun and Tang, TPAMI 2013).
+2. A correction of X towards J, the affine function of least squares in overlapping windows, with
+   exact window moments on a coarse grid. It sets the tone and the contrast that the network wants
+   in each region, and where T is wrong it makes up for it.
+
+Where X is flat, a sky or dense haze, a window says nothing about the slope, and its mean of J, and
+so the offset, is whatever the network drifted to there. So the correction runs from wide windows
+(10240 pixels with cells of 16) down to narrow ones (80 pixels), each scale correcting the one
+before only as far as its windows contain contrast; a flat region keeps the model of its wider
+surroundings. In a wide window drift averages out, so it needs less contrast to be believed: else
+the slope of the whole picture would deepen whatever is smooth in the photo, the vignette of a lens
+above all.
 
 Lightness and colour are fitted apart, because haze and JPEG leave far less of the colours than of
 the lightness, noise included. The two colour differences share one slope: 1/T is the same for both,
@@ -40,6 +48,16 @@ _OPPONENT = (
 SCALES = 8
 CHROMA_EPSILON = 1 / 4
 CHROMA_TRUST = 1 / 16
+CHROMA_NOISE = 1 / 4
+LEAST_TRANSMISSION = 0.1
+"""Below it T is taken for this: nothing is amplified more than ten times."""
+FLAT_RADIUS, FLAT_VARIANCE = 8, 3e-4
+"""Windows, in pixels, and the variance of P in them at which T is half smoothed."""
+DETAIL_RADIUS = 4
+"""Of the windows, in pixels, in which detail is told from noise."""
+AIRLIGHT_HALVINGS, AIRLIGHT_RADIUS, AIRLIGHT_PULL = 2, 3, 0.02
+"""The airlight's windows: 7 cells of 2² times the correction's, drawn to that of the whole picture
+as by a (1 − T)² of 0.02."""
 WHITE_RANGE = (0.9, 1.0)
 """Least channel of P between which the photo itself takes over from the model."""
 SHADOW = 0.04
@@ -49,79 +67,193 @@ SHADOW = 0.04
 def local_affine_model(
     hazy: Float[Tensor, "b 3 h w"],
     scene: Float[Tensor, "b 3 h w"],
+    transmission: Float[Tensor, "b 1 h w"],
     *,
     cell: int,
     radius: int = 2,
-    epsilon: float = 5e-5,
-    trust: float = 1e-3,
-) -> Float[Tensor, "b 6 h2 w2"]:
-    """ā and b̄ of J ≈ ā·P + b̄ per opponent channel, averaged over the windows around a cell.
-
-    On each scale ℓ, from the coarsest to the finest,
-
-        aℓ = (cov(P, J) + ε)/(var(P) + ε),
-        bℓ = m − aℓ·mean(P),  m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(P) + b̄ℓ₊₁),  κ = v/(v + τ/2^ℓ),
-
-    with moments over the window and v the variance of P in it: of all three channels for the
-    lightness, of the two colour differences for these. cov and var are summed over the two colour
-    differences, which get the same a, at most that of all three channels together (their cov and
-    var summed) or 0. With κ = 1 (and at the coarsest scale) a and b are the
-    minimisers of Σ (a·P + b − J)² + ε·(a − 1)².
-
-    Where P is flat (v ≪ ε) aℓ is near 1, the least that 1/T can be, so noise and compression blocks
-    are neither amplified nor smeared, and J' follows the mean of P by the model of the next coarser
-    scale.
+    epsilon: float = 1e-4,
+    trust: float = 5e-2,
+    noise: float = 2e-5,
+) -> Float[Tensor, "b 6 h w"]:
+    """a and b of J' = a·P + b per opponent channel and pixel: the correction of the physical scene.
 
     Args:
         hazy: P, RGB, [0,1]; H and W multiples of ``cell``.
         scene: J, the network's own estimate, RGB.
-        cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
-            on. a and b live on the grids of cells.
-        radius: of the windows, in cells: they are (2·radius + 1) cells wide.
-        epsilon: ε, the variance of P below which detail counts as noise; ε/4 for colour.
-        trust: τ, the variance of P at which a window's own mean of J counts half on the finest
-            scale, ℓ = 0; half of it on each wider one; τ/16 for colour.
+        transmission: T, the network's own estimate, (0,1].
+        cell: side of the square cells of the correction's finest scale, pixels.
+        radius: of the correction's windows, in cells: they are (2·radius + 1) cells wide.
+        epsilon: ε of the correction, see :func:`correction`.
+        trust: τ of the correction.
+        noise: ν, the variance of P at which detail counts half as noise, see
+            :func:`physical_model`.
 
     Returns:
-        ā of the three opponent channels, then b̄, per cell of the finest scale, float32 whatever the
-        precision around it.
+        a of the three opponent channels, then b, float32 whatever the precision around it.
     """
     with torch.autocast(hazy.device.type, enabled=False):
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
         P, J = _mix(opponent, hazy.float()), _mix(opponent, scene.float())
-        epsilons = _per_channel(hazy, epsilon, epsilon * CHROMA_EPSILON)
-        trusts = _per_channel(hazy, trust, trust * CHROMA_TRUST)
+        T = smooth_where_flat(P, transmission.float()).clamp_min(LEAST_TRANSMISSION)
+        A = local_airlight(P, J, T, cell=cell)
+        a, b = physical_model(P, T, A, noise=noise).chunk(2, 1)
+        fields = correction(a * P + b, J, cell=cell, radius=radius, epsilon=epsilon, trust=trust)
+        slope, offset = _times_as_large(fields, cell).chunk(2, 1)
+        return torch.cat((slope * a, slope * b + offset), 1)
 
-        # The last channel counts: cells beyond the picture's edge are empty.
-        moments = torch.cat((P, J, P * J, P * P, torch.ones_like(P[:, :1])), 1).contiguous()
-        scales = [F.avg_pool2d(moments, cell)]
-        for _ in range(SCALES - 1):  # as many for every size: the graph does not depend on it
-            height, width = scales[-1].shape[-2:]
-            scales.append(F.avg_pool2d(F.pad(scales[-1], (0, width % 2, 0, height % 2)), 2))
 
-        fields: Tensor | None = None
-        for level in reversed(range(SCALES)):
-            cells = scales[level]
-            sums = window_mean(cells, radius)
-            mean_P, mean_J, mean_PJ, mean_PP = (sums[:, :12] / sums[:, 12:]).chunk(4, 1)
-            variance = (mean_PP - mean_P.square()).clamp_min(0)
-            covariance = mean_PJ - mean_P * mean_J
-            covariance_c, variance_c = _colours_together(covariance), _colours_together(variance)
-            a = (covariance_c + epsilons) / (variance_c + epsilons)
-            a_all = (covariance.sum(1, keepdim=True) + epsilon) / (
-                variance.sum(1, keepdim=True) + epsilon
-            )
-            a = torch.cat((a[:, :1], torch.minimum(a[:, 1:], a_all.clamp_min(0))), 1)
-            if fields is not None:
-                height, width = mean_P.shape[-2:]
-                coarse_a, coarse_b = _twice_as_large(fields)[..., :height, :width].chunk(2, 1)
-                expected_J = coarse_a * mean_P + coarse_b
-                contrast = _contrast(variance)
-                share = contrast / (contrast + trusts / 2**level)
-                mean_J = expected_J + share * (mean_J - expected_J)
-            fields = window_mean(torch.cat((a, mean_J - a * mean_P), 1), radius)
-        assert fields is not None
-        return fields
+def smooth_where_flat(
+    P: Float[Tensor, "b 3 h w"], T: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    """T without what the photo shows no reason for: the grid of the priors, grain of the T-step.
+
+    s̄·T + mean((1 − s)·mean(T)) with s = v/(v + 3·10⁻⁴), means and v, the variance of P over all
+    three channels, over windows of 17×17 pixels: T itself where there is contrast, its mean where
+    there is none.
+
+    Args:
+        P: opponent channels.
+        T: (0,1].
+    """
+    share, _ = _share_of_detail(P, FLAT_RADIUS, FLAT_VARIANCE)
+    share = share[:, :1]
+    rest = (1 - share) * window_mean(T, FLAT_RADIUS)
+    share, rest = window_mean(torch.cat((share, rest), 1), FLAT_RADIUS).chunk(2, 1)
+    return share * T + rest
+
+
+def local_airlight(
+    P: Float[Tensor, "b 3 h w"],
+    J: Float[Tensor, "b 3 h w"],
+    T: Float[Tensor, "b 1 h w"],
+    *,
+    cell: int,
+) -> Float[Tensor, "b 3 h w"]:
+    """A that explains P best in the window around each pixel, given J and T.
+
+    The minimiser of Σ (P − J·T − A·(1 − T))² over windows of 28 cells, drawn towards that of the
+    whole picture where T is near 1 all over the window.
+
+    Args:
+        P, J, T: in any linear colour space; H and W multiples of ``cell``.
+        cell: pixels.
+
+    Returns:
+        A, in the colour space of P and J, not bounded: where T is near 1 it stands for what else
+        sets P and J apart.
+    """
+    haze = 1 - T
+    sums = F.avg_pool2d(torch.cat(((P - J * T) * haze, haze.square()), 1), cell)
+    for _ in range(AIRLIGHT_HALVINGS):
+        height, width = sums.shape[-2:]
+        sums = F.avg_pool2d(F.pad(sums, (0, width % 2, 0, height % 2)), 2)
+    whole = sums.mean((2, 3), keepdim=True)
+    A = whole[:, :3] / whole[:, 3:].clamp_min(1e-8)
+    sums = window_mean(sums, AIRLIGHT_RADIUS)
+    local = (sums[:, :3] + AIRLIGHT_PULL * A) / (sums[:, 3:] + AIRLIGHT_PULL)
+    smooth = _times_as_large(window_mean(local, AIRLIGHT_RADIUS), cell * 2**AIRLIGHT_HALVINGS)
+    return smooth[..., : P.shape[2], : P.shape[3]]
+
+
+def physical_model(
+    P: Float[Tensor, "b 3 h w"],
+    T: Float[Tensor, "b 1 h w"],
+    A: Float[Tensor, "b 3 h w"],
+    *,
+    noise: float,
+) -> Float[Tensor, "b 6 h w"]:
+    """a and b of the physical scene, X = a·P + b, per opponent channel.
+
+    With B the photo without detail below the noise,
+
+        X = (B − A)/T + A + (P − B),  B = s̄·P + mean((1 − s)·mean(P)),  s = v/(v + ν),
+
+    means and v, the variance of P, over windows of 9×9 pixels: v of all three channels for the
+    lightness, of the two colour differences for these. With ν = 0 it is (P − A)/T + A.
+
+    Args:
+        P: opponent channels.
+        T: (0,1].
+        A: opponent channels.
+        noise: ν ≥ 0; ν/4 for colour.
+    """
+    share, means = _share_of_detail(P, DETAIL_RADIUS, noise)
+    smoothed = window_mean(torch.cat((share, (1 - share) * means), 1), DETAIL_RADIUS)
+    share, rest = smoothed.chunk(2, 1)
+    return torch.cat((1 + (1 / T - 1) * share, (1 / T - 1) * (rest - A)), 1)
+
+
+def correction(
+    X: Float[Tensor, "b 3 h w"],
+    J: Float[Tensor, "b 3 h w"],
+    *,
+    cell: int,
+    radius: int,
+    epsilon: float,
+    trust: float,
+) -> Float[Tensor, "b 6 h2 w2"]:
+    """ā and b̄ of J ≈ ā·X + b̄ per opponent channel, averaged over the windows around a cell.
+
+    On each scale ℓ, from the coarsest to the finest,
+
+        aℓ = (cov(X, J) + ε)/(var(X) + ε),
+        bℓ = m − aℓ·mean(X),  m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/2^ℓ),
+
+    with moments over the window and v the variance of X in it: of all three channels for the
+    lightness, of the two colour differences for these. cov and var are summed over the two colour
+    differences, which get the same a, at most that of all three channels together (their cov and
+    var summed) or 0. With κ = 1 (and at the coarsest scale) a and b are the
+    minimisers of Σ (a·X + b − J)² + ε·(a − 1)².
+
+    Where X is flat (v ≪ ε) aℓ is near 1 and J' follows the mean of X by the model of the next
+    coarser scale.
+
+    Args:
+        X: the physical scene, opponent channels; H and W multiples of ``cell``.
+        J: the scene to come near to, opponent channels.
+        cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
+            on. a and b live on the grids of cells.
+        radius: of the windows, in cells.
+        epsilon: ε, the variance of X below which its slope is believed rather than J's; ε/4 for
+            colour.
+        trust: τ, the variance of X at which a window's own mean of J counts half on the finest
+            scale, ℓ = 0; half of it on each wider one; τ/16 for colour.
+
+    Returns:
+        ā of the three opponent channels, then b̄, per cell of the finest scale.
+    """
+    epsilons = _per_channel(X, epsilon, epsilon * CHROMA_EPSILON)
+    trusts = _per_channel(X, trust, trust * CHROMA_TRUST)
+
+    # The last channel counts: cells beyond the picture's edge are empty.
+    moments = torch.cat((X, J, X * J, X * X, torch.ones_like(X[:, :1])), 1).contiguous()
+    scales = [F.avg_pool2d(moments, cell)]
+    for _ in range(SCALES - 1):  # as many for every size: the graph does not depend on it
+        height, width = scales[-1].shape[-2:]
+        scales.append(F.avg_pool2d(F.pad(scales[-1], (0, width % 2, 0, height % 2)), 2))
+
+    fields: Tensor | None = None
+    for level in reversed(range(SCALES)):
+        sums = window_mean(scales[level], radius)
+        mean_X, mean_J, mean_XJ, mean_XX = (sums[:, :12] / sums[:, 12:]).chunk(4, 1)
+        variance = (mean_XX - mean_X.square()).clamp_min(0)
+        covariance = mean_XJ - mean_X * mean_J
+        covariance_c, variance_c = _colours_together(covariance), _colours_together(variance)
+        a = (covariance_c + epsilons) / (variance_c + epsilons)
+        a_all = (covariance.sum(1, keepdim=True) + epsilon) / (
+            variance.sum(1, keepdim=True) + epsilon
+        )
+        a = torch.cat((a[:, :1], torch.minimum(a[:, 1:], a_all.clamp_min(0))), 1)
+        if fields is not None:
+            height, width = mean_X.shape[-2:]
+            coarse_a, coarse_b = _times_as_large(fields, 2)[..., :height, :width].chunk(2, 1)
+            expected_J = coarse_a * mean_X + coarse_b
+            contrast = _contrast(variance)
+            share = contrast / (contrast + trusts / 2**level)
+            mean_J = expected_J + share * (mean_J - expected_J)
+        fields = window_mean(torch.cat((a, mean_J - a * mean_X), 1), radius)
+    assert fields is not None
+    return fields
 
 
 def apply_local_affine(
@@ -156,7 +288,18 @@ def apply_local_affine(
 def window_mean(cells: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
     """The mean over the (2·radius + 1)² window around each cell, cut off at the border."""
     side = 2 * radius + 1
-    return F.avg_pool2d(cells, side, stride=1, padding=radius, count_include_pad=False)
+    rows = F.avg_pool2d(cells, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
+    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+
+
+def _share_of_detail(
+    P: Float[Tensor, "b 3 h w"], radius: int, noise: float
+) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
+    """v/(v + ν) and the mean of P, over the windows around each pixel; ν/4 for the colours."""
+    means, squares = window_mean(torch.cat((P, P.square()), 1), radius).chunk(2, 1)
+    contrast = _contrast((squares - means.square()).clamp_min(0))
+    noises = _per_channel(P, noise, noise * CHROMA_NOISE)
+    return contrast / (contrast + noises).clamp_min(torch.finfo(P.dtype).tiny), means
 
 
 def _contrast(variance: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
@@ -186,5 +329,5 @@ def _per_channel(like: Tensor, lightness: float, colour: float) -> Float[Tensor,
     return torch.tensor((lightness, colour, colour), device=like.device).view(1, 3, 1, 1)
 
 
-def _twice_as_large(fields: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-    return F.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
+def _times_as_large(fields: Float[Tensor, "b c h w"], factor: int) -> Float[Tensor, "b c h2 w2"]:
+    return F.interpolate(fields, scale_factor=factor, mode="bilinear", align_corners=False)
