@@ -9,8 +9,8 @@ regressed on the photo's, both averaged over cells of 8×8, and the mean absolut
 is what the network added: clouds, smoke, veils. A colour cast is told by how many photos come out
 bluer than they went in, by more than 0.03 in the mean of blue less red. Photos are those of
 FOLDER, reduced to a long side of 640. A corun network with a closing fit is scored twice, the
-second time with the finest scale of the fit alone (``affine_trust`` near 0; where the photo has no
-variance at all, as in clipped skies, the coarser scales still decide).
+second time with the finest scale of its correction alone (``affine_trust`` near 0; where the photo
+has no variance at all, as in clipped skies, the coarser scales still decide).
 """
 
 from __future__ import annotations

@@ -104,6 +104,24 @@ def test_only_the_last_stage_is_fitted() -> None:
 
 
 @torch.no_grad()
+def test_every_setting_of_the_closing_fit_reaches_it() -> None:
+    torch.manual_seed(0)
+    hazy = 0.5 + 0.1 * torch.rand(1, 3, 32, 32)
+    fitted = CORUN(replace(TINY, affine_cell=4)).eval()
+    scene = fitted(hazy).scene
+    other: dict[str, int | float]
+    for other in (
+        {"affine_cell": 8},
+        {"affine_epsilon": 1e-1},
+        {"affine_trust": 1e-5},
+        {"affine_noise": 1e-1},
+    ):
+        changed = CORUN(replace(fitted.config, **other)).eval()  # type: ignore[arg-type]
+        changed.load_state_dict(fitted.state_dict())
+        assert not torch.allclose(changed(hazy).scene, scene, atol=1e-4), other
+
+
+@torch.no_grad()
 def test_large_pictures_are_reduced_for_the_stages_only() -> None:
     """The model of the reduced picture, applied to the picture itself: its detail stays."""
     torch.manual_seed(0)
@@ -220,6 +238,11 @@ def test_padding_reflects_and_falls_back_to_repetition() -> None:
         ("levels", -1),
         ("prior_downscale", 0),
         ("working_pixels", -1),
+        ("affine_cell", -1),
+        ("affine_epsilon", 0.0),
+        ("affine_trust", 0.0),
+        ("affine_noise", -1e-9),
+        ("affine_noise", float("nan")),
         ("working_pixels", 1000),  # without a closing fit nothing brings back full size
     ],
 )

@@ -1,16 +1,15 @@
-"""The output as a locally affine function of the input, which is what the scattering model says.
+"""The output as the photo itself, changed as the scattering model says.
 
-Solving P = J·T + A·(1 − T) for J gives J = a·P + b with a = 1/T and b = A·(1 − 1/T). Whatever a
-network invents beyond that, texture in skies, clouds of smoke in a bank of fog, the grid of a
-pixel-shuffle, blur, is not explained by haze. So the last scene J of the network is not shown
-itself. It is what two steps aim at, which together are one affine function of the photo:
+Solving P = J·T + A·(1 − T) for J gives J = P/T + A·(1 − 1/T). Texture in skies, clouds of smoke in
+a bank of fog, the grid of a pixel-shuffle, blur: what a network paints beyond that is not explained
+by haze. So the last scene J of the network is not shown itself. It is what two steps aim at, which
+change tone and contrast of the photo and take every detail from it:
 
-1. The physical scene X, the model solved with the network's last transmission T, smoothed where the
-   photo is smooth. T has the outlines of what is near, and so X has no halo and no smoke. The
-   airlight A is what
-   explains P best, given T and J, in windows of some hundred pixels: haze is not of one tint from
-   end to end of a picture. Detail that is weaker than noise and compression blocks is left as it is
-   instead of divided by T, by the weights of the guided filter (He, Sun and Tang, TPAMI 2013).
+1. The physical scene X, the model solved with the network's last transmission T and the airlight A
+   that explains P best, given T and J. T has the outlines of what is near, and so X has no halo and
+   no smoke. T is smoothed where the photo is flat; and detail that is weaker than noise and
+   compression blocks is left as it is instead of divided by T, by the weights of the guided filter
+   (He, Sun and Tang, TPAMI 2013).
 2. A correction of X towards J, the affine function of least squares in overlapping windows, with
    exact window moments on a coarse grid. It sets the tone and the contrast that the network wants
    in each region, and where T is wrong it makes up for it.
@@ -33,6 +32,8 @@ than lightness, and a network that restores them further paints faint smoke blue
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -50,18 +51,63 @@ CHROMA_EPSILON = 1 / 4
 CHROMA_TRUST = 1 / 16
 CHROMA_NOISE = 1 / 4
 LEAST_TRANSMISSION = 0.1
-"""Below it T is taken for this: nothing is amplified more than ten times."""
+"""Below it T is taken for this: the physical scene amplifies nothing more than ten times."""
+GUIDE_RADIUS, GUIDE_EPSILON = 2, 1e-4
+"""Windows, in pixels, and the variance of P in them from which T follows its outlines."""
 FLAT_RADIUS, FLAT_VARIANCE = 8, 3e-4
 """Windows, in pixels, and the variance of P in them at which T is half smoothed."""
 DETAIL_RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
-AIRLIGHT_HALVINGS, AIRLIGHT_RADIUS, AIRLIGHT_PULL = 2, 3, 0.02
-"""The airlight's windows: 7 cells of 2² times the correction's, drawn to that of the whole picture
-as by a (1 − T)² of 0.02."""
 WHITE_RANGE = (0.9, 1.0)
 """Least channel of P between which the photo itself takes over from the model."""
 SHADOW = 0.04
 """Values below it are compressed instead of cut off at black."""
+
+
+class PhysicalModel(NamedTuple):
+    """The scattering model solved, for the photo that it was made of or a larger version.
+
+    X = P + (1/T − 1)·(s̄·P + r̄ − A) with T = ᾱ·L + β̄, in [0.1, 1], L the lightness of P.
+
+    Attributes:
+        guide: ᾱ and β̄, (B,2,H,W).
+        share: s̄, per opponent channel: how far detail is more than noise, (B,3,H,W), in [0,1].
+        rest: r̄, the mean of what is not detail, (B,3,H,W).
+        airlight: A, (B,3,1,1).
+    """
+
+    guide: Float[Tensor, "b 2 h w"]
+    share: Float[Tensor, "b 3 h w"]
+    rest: Float[Tensor, "b 3 h w"]
+    airlight: Float[Tensor, "b 3 1 1"]
+
+    def transmission(self, lightness: Float[Tensor, "b 1 h2 w2"]) -> Float[Tensor, "b 1 h2 w2"]:
+        """T with the outlines of L, which is of any size."""
+        alpha, beta = (_enlarged(x, lightness) for x in self.guide.chunk(2, 1))
+        return (alpha * lightness + beta).clamp(LEAST_TRANSMISSION, 1)
+
+    def scene(
+        self,
+        P: Float[Tensor, "b 1 h2 w2"],
+        transmission: Float[Tensor, "b 1 h2 w2"],
+        channel: int,
+    ) -> Float[Tensor, "b 1 h2 w2"]:
+        """X of one opponent channel of a photo of any size."""
+        at = slice(channel, channel + 1)
+        share, rest = _enlarged(self.share[:, at], P), _enlarged(self.rest[:, at], P)
+        return P + (1 / transmission - 1) * (share * P + rest - self.airlight[:, at])
+
+
+class LocalAffineModel(NamedTuple):
+    """What turns a photo into the scene that is shown.
+
+    Attributes:
+        physical: gives X.
+        correction: ā and b̄ of J' = ā·X + b̄ per opponent channel, on a coarse grid, (B,6,h,w).
+    """
+
+    physical: PhysicalModel
+    correction: Float[Tensor, "b 6 h w"]
 
 
 def local_affine_model(
@@ -74,8 +120,8 @@ def local_affine_model(
     epsilon: float = 1e-4,
     trust: float = 5e-2,
     noise: float = 2e-5,
-) -> Float[Tensor, "b 6 h w"]:
-    """a and b of J' = a·P + b per opponent channel and pixel: the correction of the physical scene.
+) -> LocalAffineModel:
+    """The physical scene of a network's transmission, and its correction towards its scene.
 
     Args:
         hazy: P, RGB, [0,1]; H and W multiples of ``cell``.
@@ -89,17 +135,46 @@ def local_affine_model(
             :func:`physical_model`.
 
     Returns:
-        a of the three opponent channels, then b, float32 whatever the precision around it.
+        The model, float32 whatever the precision around it.
     """
     with torch.autocast(hazy.device.type, enabled=False):
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
         P, J = _mix(opponent, hazy.float()), _mix(opponent, scene.float())
-        T = smooth_where_flat(P, transmission.float()).clamp_min(LEAST_TRANSMISSION)
-        A = local_airlight(P, J, T, cell=cell)
-        a, b = physical_model(P, T, A, noise=noise).chunk(2, 1)
-        fields = correction(a * P + b, J, cell=cell, radius=radius, epsilon=epsilon, trust=trust)
-        slope, offset = _times_as_large(fields, cell).chunk(2, 1)
-        return torch.cat((slope * a, slope * b + offset), 1)
+        physical = physical_model(P, J, transmission.float(), noise=noise)
+        T = physical.transmission(P[:, :1])
+        X = torch.cat([physical.scene(P[:, c : c + 1], T, c) for c in range(3)], 1)
+        fields = correction(X, J, cell=cell, radius=radius, epsilon=epsilon, trust=trust)
+        return LocalAffineModel(physical, fields)
+
+
+def physical_model(
+    P: Float[Tensor, "b 3 h w"],
+    J: Float[Tensor, "b 3 h w"],
+    T: Float[Tensor, "b 1 h w"],
+    *,
+    noise: float,
+) -> PhysicalModel:
+    """What solves the scattering model for the scene, without strengthening noise.
+
+    With B the photo without detail below the noise,
+
+        X = (B − A)/T + A + (P − B),  B = s̄·P + mean((1 − s)·mean(P)),  s = v/(v + ν),
+
+    means and v, the variance of P, over windows of 9×9 pixels: v of all three channels for the
+    lightness, of the two colour differences for these. With ν = 0 it is (P − A)/T + A where the
+    photo has any contrast.
+
+    Args:
+        P: the photo, opponent channels.
+        J: the network's scene, opponent channels, from which A is told.
+        T: the network's transmission, (0,1].
+        noise: ν ≥ 0; ν/4 for colour.
+    """
+    guide = transmission_by_lightness(P[:, :1], smooth_where_flat(P, T))
+    share, means = _share_of_detail(P, DETAIL_RADIUS, noise)
+    smoothed = window_mean(torch.cat((share, (1 - share) * means), 1), DETAIL_RADIUS)
+    share, rest = smoothed.chunk(2, 1)
+    return PhysicalModel(guide, share, rest, explaining_airlight(P, J, T))
 
 
 def smooth_where_flat(
@@ -122,65 +197,39 @@ def smooth_where_flat(
     return share * T + rest
 
 
-def local_airlight(
-    P: Float[Tensor, "b 3 h w"],
-    J: Float[Tensor, "b 3 h w"],
-    T: Float[Tensor, "b 1 h w"],
-    *,
-    cell: int,
-) -> Float[Tensor, "b 3 h w"]:
-    """A that explains P best in the window around each pixel, given J and T.
+def transmission_by_lightness(
+    lightness: Float[Tensor, "b 1 h w"], T: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 2 h w"]:
+    """ᾱ and β̄ of T ≈ ᾱ·L + β̄: the guided filter's coefficients, in windows of 5×5 pixels.
 
-    The minimiser of Σ (P − J·T − A·(1 − T))² over windows of 28 cells, drawn towards that of the
-    whole picture where T is near 1 all over the window.
+    They, and not T, are enlarged for a larger photo. 1/T differs by a factor of five between a
+    figure and the fog behind it, and an outline blurred by the enlargement would get a dark rim.
+    """
+    moments = torch.cat((lightness, T, lightness * T, lightness.square()), 1)
+    mean_L, mean_T, mean_LT, mean_LL = window_mean(moments, GUIDE_RADIUS).chunk(4, 1)
+    variance = (mean_LL - mean_L.square()).clamp_min(0)
+    alpha = (mean_LT - mean_L * mean_T) / (variance + GUIDE_EPSILON)
+    return window_mean(torch.cat((alpha, mean_T - alpha * mean_L), 1), GUIDE_RADIUS)
+
+
+def explaining_airlight(
+    P: Float[Tensor, "b 3 h w"], J: Float[Tensor, "b 3 h w"], T: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 3 1 1"]:
+    """The one A of a picture that explains P best, given J and T.
+
+    The minimiser of Σ (P − J·T − A·(1 − T))². In narrow windows it would follow every cloud that
+    the network paints into fog.
 
     Args:
-        P, J, T: in any linear colour space; H and W multiples of ``cell``.
-        cell: pixels.
+        P, J, T: P and J in any linear colour space.
 
     Returns:
-        A, in the colour space of P and J, not bounded: where T is near 1 it stands for what else
-        sets P and J apart.
+        A, in the colour space of P and J, not bounded: where T is near 1 everywhere it stands for
+        what else sets P and J apart.
     """
     haze = 1 - T
-    sums = F.avg_pool2d(torch.cat(((P - J * T) * haze, haze.square()), 1), cell)
-    for _ in range(AIRLIGHT_HALVINGS):
-        height, width = sums.shape[-2:]
-        sums = F.avg_pool2d(F.pad(sums, (0, width % 2, 0, height % 2)), 2)
-    whole = sums.mean((2, 3), keepdim=True)
-    A = whole[:, :3] / whole[:, 3:].clamp_min(1e-8)
-    sums = window_mean(sums, AIRLIGHT_RADIUS)
-    local = (sums[:, :3] + AIRLIGHT_PULL * A) / (sums[:, 3:] + AIRLIGHT_PULL)
-    smooth = _times_as_large(window_mean(local, AIRLIGHT_RADIUS), cell * 2**AIRLIGHT_HALVINGS)
-    return smooth[..., : P.shape[2], : P.shape[3]]
-
-
-def physical_model(
-    P: Float[Tensor, "b 3 h w"],
-    T: Float[Tensor, "b 1 h w"],
-    A: Float[Tensor, "b 3 h w"],
-    *,
-    noise: float,
-) -> Float[Tensor, "b 6 h w"]:
-    """a and b of the physical scene, X = a·P + b, per opponent channel.
-
-    With B the photo without detail below the noise,
-
-        X = (B − A)/T + A + (P − B),  B = s̄·P + mean((1 − s)·mean(P)),  s = v/(v + ν),
-
-    means and v, the variance of P, over windows of 9×9 pixels: v of all three channels for the
-    lightness, of the two colour differences for these. With ν = 0 it is (P − A)/T + A.
-
-    Args:
-        P: opponent channels.
-        T: (0,1].
-        A: opponent channels.
-        noise: ν ≥ 0; ν/4 for colour.
-    """
-    share, means = _share_of_detail(P, DETAIL_RADIUS, noise)
-    smoothed = window_mean(torch.cat((share, (1 - share) * means), 1), DETAIL_RADIUS)
-    share, rest = smoothed.chunk(2, 1)
-    return torch.cat((1 + (1 / T - 1) * share, (1 / T - 1) * (rest - A)), 1)
+    explained = ((P - J * T) * haze).mean((2, 3), keepdim=True)
+    return explained / haze.square().mean((2, 3), keepdim=True).clamp_min(1e-8)
 
 
 def correction(
@@ -246,7 +295,7 @@ def correction(
         a = torch.cat((a[:, :1], torch.minimum(a[:, 1:], a_all.clamp_min(0))), 1)
         if fields is not None:
             height, width = mean_X.shape[-2:]
-            coarse_a, coarse_b = _times_as_large(fields, 2)[..., :height, :width].chunk(2, 1)
+            coarse_a, coarse_b = _twice_as_large(fields)[..., :height, :width].chunk(2, 1)
             expected_J = coarse_a * mean_X + coarse_b
             contrast = _contrast(variance)
             share = contrast / (contrast + trusts / 2**level)
@@ -257,9 +306,9 @@ def correction(
 
 
 def apply_local_affine(
-    model: Float[Tensor, "b 6 h2 w2"], hazy: Float[Tensor, "b 3 h w"]
+    model: LocalAffineModel, hazy: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """J' = ā·P + b̄, the model enlarged to the photo's size; black and white keep their shades.
+    """J' = ā·X + b̄, the model enlarged to the photo's size; black and white keep their shades.
 
     J' fades into P as the least channel of P goes from 0.9 to 1. A window would take the tint of
     the haze from its clouds and lamps as well, but nothing tells what these are like without haze.
@@ -268,21 +317,26 @@ def apply_local_affine(
     which has value and slope s and 1 at s and never reaches 0; but no brighter than P by that.
 
     Args:
-        model: ā and b̄ per opponent channel on a grid that spans the photo.
-        hazy: P, RGB, [0,1], of any size: that which the model was fitted on, or a larger version.
+        model: of the photo, or of a reduced version of it.
+        hazy: P, RGB, [0,1], of any size.
 
     Returns:
         J', RGB, not clamped, float32.
     """
     with torch.autocast(hazy.device.type, enabled=False):
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
-        enlarged = F.interpolate(model, size=hazy.shape[-2:], mode="bilinear", align_corners=False)
-        a, b = enlarged.chunk(2, 1)
-        P = hazy.float()
+        photo = hazy.float()
+        P = _mix(opponent, photo)
+        T = model.physical.transmission(P[:, :1])
+        channels = []
+        for c in range(3):  # one at a time: the enlarged maps of all would be the peak of memory
+            X = model.physical.scene(P[:, c : c + 1], T, c)
+            a, b = (_enlarged(model.correction[:, k : k + 1], X) for k in (c, 3 + c))
+            channels.append(a * X + b)
         low, high = WHITE_RANGE
-        white = ((P.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
-        J = _mix(3 * opponent.T, a * _mix(opponent, P) + b)
-        return torch.lerp(torch.maximum(J, torch.minimum(_with_shadows(J), P)), P, white)
+        white = ((photo.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
+        J = _mix(3 * opponent.T, torch.cat(channels, 1))
+        return torch.lerp(torch.maximum(J, torch.minimum(_with_shadows(J), photo)), photo, white)
 
 
 def window_mean(cells: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
@@ -329,5 +383,11 @@ def _per_channel(like: Tensor, lightness: float, colour: float) -> Float[Tensor,
     return torch.tensor((lightness, colour, colour), device=like.device).view(1, 3, 1, 1)
 
 
-def _times_as_large(fields: Float[Tensor, "b c h w"], factor: int) -> Float[Tensor, "b c h2 w2"]:
-    return F.interpolate(fields, scale_factor=factor, mode="bilinear", align_corners=False)
+def _twice_as_large(fields: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    return F.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _enlarged(
+    fields: Float[Tensor, "b c h w"], like: Float[Tensor, "b d h2 w2"]
+) -> Float[Tensor, "b c h2 w2"]:
+    return F.interpolate(fields, size=like.shape[-2:], mode="bilinear", align_corners=False)
