@@ -57,7 +57,7 @@ class CorunConfig:
     affine_cell: int = 0
     affine_epsilon: float = 1e-4
     affine_trust: float = 5e-2
-    affine_noise: float = 2e-5
+    affine_noise: float = 1.5e-5
     working_pixels: int = 0
 
     # Read by pydantic where a training configuration contains this one.

@@ -16,7 +16,7 @@ change tone and contrast of the photo and take every detail from it:
 
 Where X is flat, a sky or dense haze, a window says nothing about the slope, and its mean of J, and
 so the offset, is whatever the network drifted to there. So the correction runs from wide windows
-(10240 pixels with cells of 16) down to narrow ones (80 pixels), each scale correcting the one
+(5120 pixels with cells of 8) down to narrow ones (40 pixels), each scale correcting the one
 before only as far as its windows contain contrast; a flat region keeps the model of its wider
 surroundings. In a wide window drift averages out, so it needs less contrast to be believed: else
 the slope of the whole picture would deepen whatever is smooth in the photo, the vignette of a lens
@@ -119,7 +119,7 @@ def local_affine_model(
     radius: int = 2,
     epsilon: float = 1e-4,
     trust: float = 5e-2,
-    noise: float = 2e-5,
+    noise: float = 1.5e-5,
 ) -> LocalAffineModel:
     """The physical scene of a network's transmission, and its correction towards its scene.
 
