@@ -3,9 +3,10 @@
     python benchmarks/release_weights.py RUN/weights.safetensors corun-lite --facts facts.json
 
 The closing fit's cell, ε, τ and ν have no tensor and may be chosen after training
-(``--affine-cell``, ``--affine-epsilon``, ``--affine-trust``, ``--affine-noise``). The card holds
-the configuration, data, commands and scores given in the facts, and the checksum of the file, which
-``tests/networks/test_registry.py`` compares.
+(``--affine-cell``, ``--affine-epsilon``, ``--affine-trust``, ``--affine-noise``). ``--average``
+takes the mean of the parameters with those of an ancestor, halfway back to what that did. The card
+holds the configuration, data, commands and scores given in the facts, and the checksum of the file,
+which ``tests/networks/test_registry.py`` compares.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("source", type=Path)
     parser.add_argument("name", choices=[n for n, card in MODELS.items() if card.weights])
     parser.add_argument("--facts", type=Path, required=True, help="JSON of what made them")
+    parser.add_argument("--average", type=Path, help="weights to take the mean with, half and half")
     parser.add_argument("--affine-cell", type=int, help="other cells of the closing fit, pixels")
     parser.add_argument("--affine-epsilon", type=float, help="another ε of the closing fit")
     parser.add_argument("--affine-trust", type=float, help="another τ of the closing fit")
@@ -44,6 +46,10 @@ def main() -> None:
     if chosen:
         trained, network = network, CORUN(replace(network.config, **chosen))
         network.load_state_dict(trained.state_dict())
+    if arguments.average is not None:
+        other = load_file_of_ours(arguments.average)[0].state_dict()
+        mean = {name: (value + other[name]) / 2 for name, value in network.state_dict().items()}
+        network.load_state_dict(mean)
     target = WEIGHTS / str(MODELS[arguments.name].weights)
     facts = json.loads(arguments.facts.read_text(encoding="utf-8"))
     save_network(target, network, {"name": arguments.name}, dtype=torch.float16)
