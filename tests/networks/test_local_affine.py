@@ -81,18 +81,20 @@ def test_transmission_without_a_reason_in_the_photo_is_smoothed() -> None:
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 8])
 def test_outlines_of_large_photos_have_no_rim(factor: int) -> None:
-    """A dark figure in fog: its model is made of the photo reduced, and used at full size."""
+    """A dark figure in fog, its outline between two pixels of the reduced photo of which the model
+    is made. With 1/T or T enlarged as they are, more than a quarter of its rim comes out black."""
     truth = torch.full((1, 3, 96, 128), 0.75)
     T = torch.full((1, 1, 96, 128), 0.2)
-    truth[..., 30:, 50:77], T[..., 30:, 50:77] = 0.3, 0.95
-    size = (96 * factor, 128 * factor)
-    full, T_full = (torch.nn.functional.interpolate(x, size=size) for x in (truth, T))
+    truth[..., 30:80, 50:77], T[..., 30:80, 50:77] = 0.3, 0.95
+    size, between = (96 * factor, 128 * factor), (factor // 2, factor // 2)
+    full, T_full = (
+        torch.nn.functional.interpolate(x, size=size).roll(between, (2, 3)) for x in (truth, T)
+    )
     P = add_haze(full, T_full, torch.full((1, 3, 1, 1), 0.8))
     small = torch.nn.functional.interpolate(P, size=(96, 128), mode="area")
-    model = local_affine_model(small, truth, T, cell=16, noise=0.0)
-    error = (apply_local_affine(model, P) - full).abs()
-    rim = (window_mean(T_full, factor) - T_full).abs() > 1e-3
-    assert error.amax(1, keepdim=True)[rim].mean() < 0.05
+    out = apply_local_affine(local_affine_model(small, truth, T, cell=16, noise=0.0), P)
+    rim = (T_full > 0.5) & (window_mean(T_full, factor) < 0.949)
+    assert (out.mean(1, keepdim=True)[rim] < 0.2).float().mean() < 0.15
 
 
 def test_noise_is_not_divided_by_the_transmission_but_detail_and_tone_are() -> None:

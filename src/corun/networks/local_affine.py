@@ -82,7 +82,7 @@ class PhysicalModel(NamedTuple):
     airlight: Float[Tensor, "b 3 1 1"]
 
     def transmission(self, lightness: Float[Tensor, "b 1 h2 w2"]) -> Float[Tensor, "b 1 h2 w2"]:
-        """T with the outlines of L, which is of any size."""
+        """T with the outlines of L, unitless, in [0.1, 1]; L, in [0,1], is of any size."""
         alpha, beta = (_enlarged(x, lightness) for x in self.guide.chunk(2, 1))
         return (alpha * lightness + beta).clamp(LEAST_TRANSMISSION, 1)
 
@@ -92,7 +92,7 @@ class PhysicalModel(NamedTuple):
         transmission: Float[Tensor, "b 1 h2 w2"],
         channel: int,
     ) -> Float[Tensor, "b 1 h2 w2"]:
-        """X of one opponent channel of a photo of any size."""
+        """X of one opponent channel, 0 to 2, of a photo of any size, with T of that size."""
         at = slice(channel, channel + 1)
         share, rest = _enlarged(self.share[:, at], P), _enlarged(self.rest[:, at], P)
         return P + (1 / transmission - 1) * (share * P + rest - self.airlight[:, at])
