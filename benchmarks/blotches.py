@@ -8,15 +8,12 @@ a neighbourhood. So over the flat parts of windows of 328×328 pixels the result
 regressed on the photo's, both averaged over cells of 8×8, and the mean absolute remainder in 1/255
 is what the network added: clouds, smoke, veils. A colour cast is told by how many photos come out
 bluer than they went in, by more than 0.03 in the mean of blue less red. Photos are those of
-FOLDER, reduced to a long side of 640. A corun network with a closing fit is scored twice, the
-second time with the finest scale of its correction alone (``affine_trust`` near 0; where the photo
-has no variance at all, as in clipped skies, the coarser scales still decide).
+FOLDER, reduced to a long side of 640.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,7 +24,6 @@ from corun.data.images import list_images
 from corun.metrics.pictures import as_tensor, read_picture
 from corun.metrics.protocol import prepare
 from corun.networks.adapters import open_network
-from corun.networks.corun import CORUN
 from corun.networks.local_affine import window_mean
 from corun.networks.outputs import read_output
 
@@ -49,12 +45,7 @@ def main() -> None:
         for path in list_images(options.folder)
     ]
     for model in options.model or ["corun-lite"]:
-        network = open_network(model).eval()
-        report(model, network, photos)
-        if isinstance(network, CORUN) and network.config.affine_cell:
-            finest = CORUN(replace(network.config, affine_trust=1e-12)).eval()
-            finest.load_state_dict(network.state_dict())
-            report(f"{model}, finest scale only", finest, photos)
+        report(model, open_network(model).eval(), photos)
 
 
 def report(name: str, network: nn.Module, photos: list[Tensor]) -> None:

@@ -95,6 +95,13 @@ def literal_prior(
     return x + refined
 
 
+LIGHTNESS_AND_COLOUR = (
+    torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1, 0, -1], [-1, 2, -1]], dtype=torch.float32)
+    / torch.tensor([1, 6**0.5, 18**0.5])[:, None]
+)
+"""What the closing fit tells apart: (R + G + B)/3 and two colour differences."""
+
+
 def local_affine_scene(
     hazy: Tensor, scene: Tensor, transmission: Tensor | None = None, **settings: Any
 ) -> Tensor:
@@ -135,5 +142,6 @@ class LiteralCORUN(nn.Module):
                 epsilon=config.affine_epsilon,
                 trust=config.affine_trust,
                 noise=config.affine_noise,
+                exponent=config.affine_exponent,
             )
         return CorunOutput(J[..., :height, :width], T_hat[..., :height, :width])

@@ -36,12 +36,15 @@ class CorunConfig:
         ffn_expansion: widening of their feed-forward parts.
         prior_downscale: the priors run at 1/r of the resolution (pixel-unshuffle by r).
         transmission_step: ``"paper"`` (published checkpoints) or ``"least_squares"``.
-        affine_cell: side, in pixels, of the finest cells of the closing local affine fit
+        affine_cell: side, in pixels, of the finest cells of the closing fit
             (:mod:`corun.networks.local_affine`); 0, as published, for none.
-        affine_epsilon: ε of that fit, the variance below which the slope of the physical scene is
-            believed rather than the network's.
-        affine_trust: τ of that fit, the variance at which a narrow window's own mean counts half.
+        affine_epsilon: 4ε of that fit: the variance below which the slope of the physical scene's
+            colours is believed rather than that of the network's.
+        affine_trust: 16τ of that fit: τ is the variance of colour at which a narrow window's own
+            mean counts half.
         affine_noise: ν of that fit, the variance of P at which detail counts half as noise.
+        affine_exponent: of the transmission in that fit: above 1, more haze is taken away than the
+            transmission says.
         working_pixels: with a closing fit, pixels above which a (padded) picture is reduced for the
             stages, to about as many; the fit is then applied at full size. 0 for no limit. The
             priors then see as much of a large picture as they saw of those in training, and the
@@ -58,6 +61,7 @@ class CorunConfig:
     affine_epsilon: float = 1e-4
     affine_trust: float = 5e-2
     affine_noise: float = 1.5e-5
+    affine_exponent: float = 1.0
     working_pixels: int = 0
 
     # Read by pydantic where a training configuration contains this one.
@@ -83,7 +87,7 @@ class CorunConfig:
                 "working_pixels needs affine_cell: only the closing fit brings a reduced picture "
                 "back to full size"
             )
-        for name in ("affine_epsilon", "affine_trust"):
+        for name in ("affine_epsilon", "affine_trust", "affine_exponent"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} must be above 0, not {getattr(self, name)}")
         if not self.affine_noise >= 0:
@@ -272,6 +276,7 @@ class CORUN(nn.Module):
             epsilon=config.affine_epsilon,
             trust=config.affine_trust,
             noise=config.affine_noise,
+            exponent=config.affine_exponent,
         )
         if reduced:
             return apply_local_affine(model, hazy)

@@ -2,32 +2,29 @@
 
 Solving P = J·T + A·(1 − T) for J gives J = P/T + A·(1 − 1/T). Texture in skies, clouds of smoke in
 a bank of fog, the grid of a pixel-shuffle, blur: what a network paints beyond that is not explained
-by haze. So the last scene J of the network is not shown itself. It is what two steps aim at, which
-change tone and contrast of the photo and take every detail from it:
+by haze. So the last scene J of the network is not shown itself:
 
-1. The physical scene X, the model solved with the network's last transmission T and the airlight A
-   that explains P best, given T and J. T has the outlines of what is near, and so X has no halo and
-   no smoke. T is smoothed where the photo is flat; and detail that is weaker than noise and
-   compression blocks is left as it is instead of divided by T, by the weights of the guided filter
-   (He, Sun and Tang, TPAMI 2013).
-2. A correction of X towards J, the affine function of least squares in overlapping windows, with
-   exact window moments on a coarse grid. It sets the tone and the contrast that the network wants
-   in each region, and where T is wrong it makes up for it.
+1. Lightness is that of the physical scene X, the model solved with the network's last transmission
+   T and the airlight A that explains P best, given T and J. T is made to
+   follow the outlines of the photo, so that X has no halo and no smoke; and detail that is weaker
+   than noise and compression blocks is left as it is instead of divided by T, by the weights of the
+   guided filter (He, Sun and Tang, TPAMI 2013). Nor is T believed to be as low for what is brighter
+   than the airlight, a sky or a white wall, as for what is darker: skies would burn out.
+2. The two colour differences are those of X, corrected towards J. A picture has not one tint of
+   haze but several, a bluish one far away and a brownish one above a town, and dividing by T
+   multiplies whatever sets them apart from the one A. The correction is the affine function of
+   least squares in overlapping windows, with exact window moments on a coarse grid.
 
-Where X is flat, a sky or dense haze, a window says nothing about the slope, and its mean of J, and
-so the offset, is whatever the network drifted to there. So the correction runs from wide windows
-(5120 pixels with cells of 8) down to narrow ones (40 pixels), each scale correcting the one
-before only as far as its windows contain contrast; a flat region keeps the model of its wider
-surroundings. In a wide window drift averages out, so it needs less contrast to be believed: else
-the slope of the whole picture would deepen whatever is smooth in the photo, the vignette of a lens
-above all.
+Where X has no colour, a sky or dense haze, a window says nothing about the slope, and its mean of
+J, and so the offset, is whatever the network drifted to there. So the correction runs from wide
+windows down to narrow ones, each scale correcting the one before only as far as its windows contain
+colour; a grey region keeps the model of its wider surroundings. In a wide window drift averages
+out, so it needs less colour to be believed.
 
-Lightness and colour are fitted apart, because haze and JPEG leave far less of the colours than of
-the lightness, noise included. The two colour differences share one slope: 1/T is the same for both,
-and two slopes turn a crimson shawl orange where that is what the network has seen more of. Their
-offsets, the tint of the airlight, come from the wider windows unless there is much colour. Nor is
-the slope of the colours ever steeper than that of the whole picture: haze weakens colours no more
-than lightness, and a network that restores them further paints faint smoke blue and brown.
+The two colour differences share one slope: 1/T is the same for both, and two slopes turn a crimson
+shawl orange where that is what the network has seen more of. Nor is it ever steeper than that of
+the whole picture: haze weakens colours no more than lightness, and a network that restores them
+further paints faint smoke blue and brown.
 """
 
 from __future__ import annotations
@@ -38,6 +35,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from corun.physics.window_filters import guided_filter_coefficients
 
 # Rows: lightness (R + G + B)/3, and two colour differences. Orthogonal rows, each of length 1/√3:
 # the three variances add up to the mean variance of R, G and B, and the inverse is 3·Mᵀ.
@@ -50,24 +49,26 @@ SCALES = 8
 CHROMA_EPSILON = 1 / 4
 CHROMA_TRUST = 1 / 16
 CHROMA_NOISE = 1 / 4
-LEAST_TRANSMISSION = 0.1
-"""Below it T is taken for this: the physical scene amplifies nothing more than ten times."""
-GUIDE_RADIUS, GUIDE_EPSILON = 2, 1e-4
-"""Windows, in pixels, and the variance of P in them from which T follows its outlines."""
-FLAT_RADIUS, FLAT_VARIANCE = 8, 3e-4
-"""Windows, in pixels, and the variance of P in them at which T is half smoothed."""
+LEAST_TRANSMISSION = (0.1, 0.5)
+"""Below it T is taken for this, where a photo without detail is darker and brighter than A."""
+AIRLIGHT_SOFTNESS = 0.03
+"""How far around A, in lightness, the one goes over into the other."""
+GUIDE_RADIUS, GUIDE_EPSILON = 32, 1e-3
+"""Windows, in pixels, and the variance of L in them from which T follows its outlines."""
 DETAIL_RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
 WHITE_RANGE = (0.9, 1.0)
 """Least channel of P between which the photo itself takes over from the model."""
-SHADOW = 0.04
-"""Values below it are compressed instead of cut off at black."""
+SHADOW, HIGHLIGHT = 0.04, 0.1
+"""Values nearer than this to black and to white are compressed instead of cut off."""
 
 
 class PhysicalModel(NamedTuple):
     """The scattering model solved, for the photo that it was made of or a larger version.
 
-    X = P + (1/T − 1)·(s̄·P + r̄ − A) with T = ᾱ·L + β̄, in [0.1, 1], L the lightness of P.
+    X = P + (1/T' − 1)·(s̄·P + r̄ − A) with T' = max(ᾱ·L + β̄, t₀(d)), L the lightness of P,
+    d that of s̄·P + r̄ − A, and t₀(d) = 0.1 + 0.4/(1 + exp(−d/0.03)), which grows with d slowly
+    enough for X to grow with L.
 
     Attributes:
         guide: ᾱ and β̄, (B,2,H,W).
@@ -82,9 +83,12 @@ class PhysicalModel(NamedTuple):
     airlight: Float[Tensor, "b 3 1 1"]
 
     def transmission(self, lightness: Float[Tensor, "b 1 h2 w2"]) -> Float[Tensor, "b 1 h2 w2"]:
-        """T with the outlines of L, unitless, in [0.1, 1]; L, in [0,1], is of any size."""
+        """T' with the outlines of L, unitless, in [0.1, 1]; L, in [0,1], is of any size."""
         alpha, beta = (_enlarged(x, lightness) for x in self.guide.chunk(2, 1))
-        return (alpha * lightness + beta).clamp(LEAST_TRANSMISSION, 1)
+        below, above = LEAST_TRANSMISSION
+        beyond = self._beyond_the_airlight(lightness, 0)
+        least = below + (above - below) * torch.sigmoid(beyond / AIRLIGHT_SOFTNESS)
+        return torch.maximum(alpha * lightness + beta, least).clamp(max=1)
 
     def scene(
         self,
@@ -92,10 +96,15 @@ class PhysicalModel(NamedTuple):
         transmission: Float[Tensor, "b 1 h2 w2"],
         channel: int,
     ) -> Float[Tensor, "b 1 h2 w2"]:
-        """X of one opponent channel, 0 to 2, of a photo of any size, with T of that size."""
+        """X of one opponent channel, 0 to 2, of a photo of any size, with T' of that size."""
+        return P + (1 / transmission - 1) * self._beyond_the_airlight(P, channel)
+
+    def _beyond_the_airlight(
+        self, P: Float[Tensor, "b 1 h2 w2"], channel: int
+    ) -> Float[Tensor, "b 1 h2 w2"]:
         at = slice(channel, channel + 1)
         share, rest = _enlarged(self.share[:, at], P), _enlarged(self.rest[:, at], P)
-        return P + (1 / transmission - 1) * (share * P + rest - self.airlight[:, at])
+        return share * P + rest - self.airlight[:, at]
 
 
 class LocalAffineModel(NamedTuple):
@@ -103,11 +112,12 @@ class LocalAffineModel(NamedTuple):
 
     Attributes:
         physical: gives X.
-        correction: ā and b̄ of J' = ā·X + b̄ per opponent channel, on a coarse grid, (B,6,h,w).
+        correction: ā, and b̄ of either colour difference, of J' = ā·X + b̄, on a coarse grid,
+            (B,3,h,w).
     """
 
     physical: PhysicalModel
-    correction: Float[Tensor, "b 6 h w"]
+    correction: Float[Tensor, "b 3 h w"]
 
 
 def local_affine_model(
@@ -120,8 +130,9 @@ def local_affine_model(
     epsilon: float = 1e-4,
     trust: float = 5e-2,
     noise: float = 1.5e-5,
+    exponent: float = 1.0,
 ) -> LocalAffineModel:
-    """The physical scene of a network's transmission, and its correction towards its scene.
+    """The physical scene of a network's transmission, and its colours' correction to its scene.
 
     Args:
         hazy: P, RGB, [0,1]; H and W multiples of ``cell``.
@@ -133,6 +144,7 @@ def local_affine_model(
         trust: τ of the correction.
         noise: ν, the variance of P at which detail counts half as noise, see
             :func:`physical_model`.
+        exponent: of T, > 0: above 1, more haze is taken away than T says.
 
     Returns:
         The model, float32 whatever the precision around it.
@@ -140,10 +152,10 @@ def local_affine_model(
     with torch.autocast(hazy.device.type, enabled=False):
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
         P, J = _mix(opponent, hazy.float()), _mix(opponent, scene.float())
-        physical = physical_model(P, J, transmission.float(), noise=noise)
+        physical = physical_model(P, J, transmission.float() ** exponent, noise=noise)
         T = physical.transmission(P[:, :1])
         X = torch.cat([physical.scene(P[:, c : c + 1], T, c) for c in range(3)], 1)
-        fields = correction(X, J, cell=cell, radius=radius, epsilon=epsilon, trust=trust)
+        fields = colour_correction(X, J, cell=cell, radius=radius, epsilon=epsilon, trust=trust)
         return LocalAffineModel(physical, fields)
 
 
@@ -170,46 +182,28 @@ def physical_model(
         T: the network's transmission, (0,1].
         noise: ν ≥ 0; ν/4 for colour.
     """
-    guide = transmission_by_lightness(P[:, :1], smooth_where_flat(P, T))
+    guide = transmission_by_lightness(P[:, :1], T)
     share, means = _share_of_detail(P, DETAIL_RADIUS, noise)
     smoothed = window_mean(torch.cat((share, (1 - share) * means), 1), DETAIL_RADIUS)
     share, rest = smoothed.chunk(2, 1)
     return PhysicalModel(guide, share, rest, explaining_airlight(P, J, T))
 
 
-def smooth_where_flat(
-    P: Float[Tensor, "b 3 h w"], T: Float[Tensor, "b 1 h w"]
-) -> Float[Tensor, "b 1 h w"]:
-    """T without what the photo shows no reason for: the grid of the priors, grain of the T-step.
-
-    s̄·T + mean((1 − s)·mean(T)) with s = v/(v + 3·10⁻⁴), means and v, the variance of P over all
-    three channels, over windows of 17×17 pixels: T itself where there is contrast, its mean where
-    there is none.
-
-    Args:
-        P: opponent channels.
-        T: (0,1].
-    """
-    share, _ = _share_of_detail(P, FLAT_RADIUS, FLAT_VARIANCE)
-    share = share[:, :1]
-    rest = (1 - share) * window_mean(T, FLAT_RADIUS)
-    share, rest = window_mean(torch.cat((share, rest), 1), FLAT_RADIUS).chunk(2, 1)
-    return share * T + rest
-
-
 def transmission_by_lightness(
     lightness: Float[Tensor, "b 1 h w"], T: Float[Tensor, "b 1 h w"]
 ) -> Float[Tensor, "b 2 h w"]:
-    """ᾱ and β̄ of T ≈ ᾱ·L + β̄: the guided filter's coefficients, in windows of 5×5 pixels.
+    """ᾱ and β̄ of T ≈ ᾱ·L + β̄: the guided filter's coefficients, in windows of 65×65 pixels.
+
+    What the photo shows no reason for is gone from it: the grid of the priors, a T that is high
+    around a near figure, and not only on it.
 
     They, and not T, are enlarged for a larger photo. 1/T differs by a factor of five between a
     figure and the fog behind it, and an outline blurred by the enlargement would get a dark rim.
     """
-    moments = torch.cat((lightness, T, lightness * T, lightness.square()), 1)
-    mean_L, mean_T, mean_LT, mean_LL = window_mean(moments, GUIDE_RADIUS).chunk(4, 1)
-    variance = (mean_LL - mean_L.square()).clamp_min(0)
-    alpha = (mean_LT - mean_L * mean_T) / (variance + GUIDE_EPSILON)
-    return window_mean(torch.cat((alpha, mean_T - alpha * mean_L), 1), GUIDE_RADIUS)
+    slope, offset = guided_filter_coefficients(
+        lightness, T, radius=GUIDE_RADIUS, epsilon=GUIDE_EPSILON
+    )
+    return torch.cat((slope[:, :, 0], offset), 1)
 
 
 def explaining_airlight(
@@ -232,7 +226,7 @@ def explaining_airlight(
     return explained / haze.square().mean((2, 3), keepdim=True).clamp_min(1e-8)
 
 
-def correction(
+def colour_correction(
     X: Float[Tensor, "b 3 h w"],
     J: Float[Tensor, "b 3 h w"],
     *,
@@ -240,22 +234,21 @@ def correction(
     radius: int,
     epsilon: float,
     trust: float,
-) -> Float[Tensor, "b 6 h2 w2"]:
-    """ā and b̄ of J ≈ ā·X + b̄ per opponent channel, averaged over the windows around a cell.
+) -> Float[Tensor, "b 3 h2 w2"]:
+    """ā and b̄ of J ≈ ā·X + b̄ for the colour differences, averaged over windows around a cell.
 
     On each scale ℓ, from the coarsest to the finest,
 
         aℓ = (cov(X, J) + ε)/(var(X) + ε),
         bℓ = m − aℓ·mean(X),  m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/2^ℓ),
 
-    with moments over the window and v the variance of X in it: of all three channels for the
-    lightness, of the two colour differences for these. cov and var are summed over the two colour
-    differences, which get the same a, at most that of all three channels together (their cov and
-    var summed) or 0. With κ = 1 (and at the coarsest scale) a and b are the
-    minimisers of Σ (a·X + b − J)² + ε·(a − 1)².
+    with moments over the window; v the variance of X in it; v, cov and var summed over the two
+    differences, which get the same a: at most that of all three channels together (their cov and
+    var summed, 4ε for ε) or 0. With κ = 1 (and at the coarsest scale) a and b are the minimisers
+    of Σ (a·X + b − J)² + ε·(a − 1)².
 
-    Where X is flat (v ≪ ε) aℓ is near 1 and J' follows the mean of X by the model of the next
-    coarser scale.
+    Where X has no colour (v ≪ ε) aℓ is near 1 and J' follows the mean of X by the model of the
+    next coarser scale.
 
     Args:
         X: the physical scene, opponent channels; H and W multiples of ``cell``.
@@ -263,17 +256,14 @@ def correction(
         cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
             on. a and b live on the grids of cells.
         radius: of the windows, in cells.
-        epsilon: ε, the variance of X below which its slope is believed rather than J's; ε/4 for
-            colour.
-        trust: τ, the variance of X at which a window's own mean of J counts half on the finest
-            scale, ℓ = 0; half of it on each wider one; τ/16 for colour.
+        epsilon: 4ε: the variance of X below which its slope is believed rather than J's, for all
+            channels together; a quarter of it for colour.
+        trust: 16τ, τ the variance of X at which a window's own mean of J counts half on the finest
+            scale, ℓ = 0; half of it on each wider one.
 
     Returns:
-        ā of the three opponent channels, then b̄, per cell of the finest scale.
+        ā, then b̄ of either difference, per cell of the finest scale.
     """
-    epsilons = _per_channel(X, epsilon, epsilon * CHROMA_EPSILON)
-    trusts = _per_channel(X, trust, trust * CHROMA_TRUST)
-
     # The last channel counts: cells beyond the picture's edge are empty.
     moments = torch.cat((X, J, X * J, X * X, torch.ones_like(X[:, :1])), 1).contiguous()
     scales = [F.avg_pool2d(moments, cell)]
@@ -287,18 +277,19 @@ def correction(
         mean_X, mean_J, mean_XJ, mean_XX = (sums[:, :12] / sums[:, 12:]).chunk(4, 1)
         variance = (mean_XX - mean_X.square()).clamp_min(0)
         covariance = mean_XJ - mean_X * mean_J
-        covariance_c, variance_c = _colours_together(covariance), _colours_together(variance)
-        a = (covariance_c + epsilons) / (variance_c + epsilons)
+        mean_X, mean_J = mean_X[:, 1:], mean_J[:, 1:]
+        colour = variance[:, 1:].sum(1, keepdim=True)
+        ridge = epsilon * CHROMA_EPSILON
+        a = (covariance[:, 1:].sum(1, keepdim=True) + ridge) / (colour + ridge)
         a_all = (covariance.sum(1, keepdim=True) + epsilon) / (
             variance.sum(1, keepdim=True) + epsilon
         )
-        a = torch.cat((a[:, :1], torch.minimum(a[:, 1:], a_all.clamp_min(0))), 1)
+        a = torch.minimum(a, a_all.clamp_min(0))
         if fields is not None:
             height, width = mean_X.shape[-2:]
-            coarse_a, coarse_b = _twice_as_large(fields)[..., :height, :width].chunk(2, 1)
-            expected_J = coarse_a * mean_X + coarse_b
-            contrast = _contrast(variance)
-            share = contrast / (contrast + trusts / 2**level)
+            coarse = _twice_as_large(fields)[..., :height, :width]
+            expected_J = coarse[:, :1] * mean_X + coarse[:, 1:]
+            share = colour / (colour + trust * CHROMA_TRUST / 2**level)
             mean_J = expected_J + share * (mean_J - expected_J)
         fields = window_mean(torch.cat((a, mean_J - a * mean_X), 1), radius)
     assert fields is not None
@@ -308,13 +299,14 @@ def correction(
 def apply_local_affine(
     model: LocalAffineModel, hazy: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """J' = ā·X + b̄, the model enlarged to the photo's size; black and white keep their shades.
+    """The scene that is shown, the model enlarged to the photo's size.
 
-    J' fades into P as the least channel of P goes from 0.9 to 1. A window would take the tint of
-    the haze from its clouds and lamps as well, but nothing tells what these are like without haze.
+    J' fades into P as the least channel of P goes from 0.9 to 1: clouds and lamps would take the
+    tint of the haze as well, but nothing tells what these are like without haze.
 
-    A slope above 1 takes the darkest tones below 0. With s = 0.04, J' < s becomes s·exp(J'/s − 1),
+    Division by T takes the darkest tones below 0. With s = 0.04, J' < s becomes s·exp(J'/s − 1),
     which has value and slope s and 1 at s and never reaches 0; but no brighter than P by that.
+    In the same way what is above 0.9 stays below 1; but no darker than P by that.
 
     Args:
         model: of the photo, or of a reduced version of it.
@@ -328,15 +320,17 @@ def apply_local_affine(
         photo = hazy.float()
         P = _mix(opponent, photo)
         T = model.physical.transmission(P[:, :1])
-        channels = []
-        for c in range(3):  # one at a time: the enlarged maps of all would be the peak of memory
+        channels = [model.physical.scene(P[:, :1], T, 0)]
+        a = _enlarged(model.correction[:, :1], P)
+        for c in (1, 2):  # one at a time: the enlarged maps of all would be the peak of memory
             X = model.physical.scene(P[:, c : c + 1], T, c)
-            a, b = (_enlarged(model.correction[:, k : k + 1], X) for k in (c, 3 + c))
-            channels.append(a * X + b)
+            channels.append(a * X + _enlarged(model.correction[:, c : c + 1], P))
         low, high = WHITE_RANGE
         white = ((photo.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
         J = _mix(3 * opponent.T, torch.cat(channels, 1))
-        return torch.lerp(torch.maximum(J, torch.minimum(_with_shadows(J), photo)), photo, white)
+        J = torch.maximum(J, torch.minimum(_compressed(J, SHADOW), photo))
+        J = torch.minimum(J, torch.maximum(1 - _compressed(1 - J, HIGHLIGHT), photo))
+        return torch.lerp(J, photo, white)
 
 
 def window_mean(cells: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
@@ -362,17 +356,9 @@ def _contrast(variance: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return torch.cat((variance[:, :1] + chroma, chroma, chroma), 1)
 
 
-def _colours_together(moment: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """The lightness's own moment, and that of both colour differences for each of them."""
-    chroma = moment[:, 1:].sum(1, keepdim=True)
-    return torch.cat((moment[:, :1], chroma, chroma), 1)
-
-
-def _with_shadows(scene: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+def _compressed(scene: Float[Tensor, "b 3 h w"], end: float) -> Float[Tensor, "b 3 h w"]:
     """s·exp(J/s − 1) below s, J from there on."""
-    return torch.where(
-        scene < SHADOW, SHADOW * torch.exp(scene.clamp(max=SHADOW) / SHADOW - 1), scene
-    )
+    return torch.where(scene < end, end * torch.exp(scene.clamp(max=end) / end - 1), scene)
 
 
 def _mix(matrix: Float[Tensor, "c 3"], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
