@@ -150,7 +150,8 @@ def test_a_high_transmission_holds_on_either_side_of_the_airlight() -> None:
 def test_the_exponent_takes_away_more_haze() -> None:
     truth, T, P = uneven_haze(96, 128)
     plain, stronger = (
-        local_affine_scene(P, truth, t, cell=16, exponent=e) for t, e in ((T.square(), 1.0), (T, 2.0))
+        local_affine_scene(P, truth, t, cell=16, exponent=e)
+        for t, e in ((T.square(), 1.0), (T, 2.0))
     )
     torch.testing.assert_close(plain, stronger)
     assert stronger.std() > 1.1 * local_affine_scene(P, truth, T, cell=16).std()
