@@ -38,10 +38,10 @@ class CorunConfig:
         transmission_step: ``"paper"`` (published checkpoints) or ``"least_squares"``.
         affine_cell: side, in pixels, of the finest cells of the closing fit
             (:mod:`corun.networks.local_affine`); 0, as published, for none.
-        affine_epsilon: 4ε of that fit: the variance below which the slope of the physical scene's
-            colours is believed rather than that of the network's.
-        affine_trust: 16τ of that fit: τ is the variance of colour at which a narrow window's own
-            mean counts half.
+        affine_epsilon: ε of that fit; a quarter of it is the variance of colour below which the
+            slope of the physical scene is believed rather than the network's.
+        affine_trust: τ of that fit; a sixteenth of it is the variance of colour at which a narrow
+            window's own mean counts half.
         affine_noise: ν of that fit, the variance of P at which detail counts half as noise.
         affine_exponent: of the transmission in that fit: above 1, more haze is taken away than the
             transmission says.

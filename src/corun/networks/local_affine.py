@@ -140,7 +140,7 @@ def local_affine_model(
         transmission: T, the network's own estimate, (0,1].
         cell: side of the square cells of the correction's finest scale, pixels.
         radius: of the correction's windows, in cells: they are (2·radius + 1) cells wide.
-        epsilon: ε of the correction, see :func:`correction`.
+        epsilon: ε of the correction, see :func:`colour_correction`.
         trust: τ of the correction.
         noise: ν, the variance of P at which detail counts half as noise, see
             :func:`physical_model`.
@@ -239,15 +239,15 @@ def colour_correction(
 
     On each scale ℓ, from the coarsest to the finest,
 
-        aℓ = (cov(X, J) + ε)/(var(X) + ε),
-        bℓ = m − aℓ·mean(X),  m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/2^ℓ),
+        aℓ = (cov(X, J) + ε/4)/(var(X) + ε/4),  bℓ = m − aℓ·mean(X),
+        m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/(16·2^ℓ)),
 
     with moments over the window; v the variance of X in it; v, cov and var summed over the two
-    differences, which get the same a: at most that of all three channels together (their cov and
-    var summed, 4ε for ε) or 0. With κ = 1 (and at the coarsest scale) a and b are the minimisers
-    of Σ (a·X + b − J)² + ε·(a − 1)².
+    differences, which get the same a: at most (cov + ε)/(var + ε) of all three channels together,
+    or 0 if that is negative. With κ = 1 (and at the coarsest scale) a and b are the minimisers of
+    Σ (a·X + b − J)² + ε/4·(a − 1)².
 
-    Where X has no colour (v ≪ ε) aℓ is near 1 and J' follows the mean of X by the model of the
+    Where X has no colour (v ≪ ε/4) aℓ is near 1 and J' follows the mean of X by the model of the
     next coarser scale.
 
     Args:
@@ -256,10 +256,10 @@ def colour_correction(
         cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
             on. a and b live on the grids of cells.
         radius: of the windows, in cells.
-        epsilon: 4ε: the variance of X below which its slope is believed rather than J's, for all
-            channels together; a quarter of it for colour.
-        trust: 16τ, τ the variance of X at which a window's own mean of J counts half on the finest
-            scale, ℓ = 0; half of it on each wider one.
+        epsilon: ε; a quarter of it is the variance of colour below which the slope of X is
+            believed rather than J's.
+        trust: τ; a sixteenth of it is the variance of colour at which a window's own mean of J
+            counts half on the finest scale, ℓ = 0; half of that on each wider one.
 
     Returns:
         ā, then b̄ of either difference, per cell of the finest scale.
