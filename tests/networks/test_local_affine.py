@@ -24,7 +24,7 @@ from literal_formulation import LIGHTNESS_AND_COLOUR, local_affine_scene
 def uneven_haze(height: int, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A scene with what its haze lets through: clear below, dense above; and its photo."""
     truth = 0.1 + 0.6 * render_scene(height, width, 5).image[None]
-    T = torch.linspace(0.2, 0.9, height).view(1, 1, height, 1).expand(1, 1, height, width)
+    T = torch.linspace(0.4, 0.9, height).view(1, 1, height, 1).expand(1, 1, height, width)
     return truth, T, add_haze(truth, T, torch.tensor([0.8, 0.85, 0.9]).view(1, 3, 1, 1))
 
 
@@ -82,7 +82,7 @@ def test_a_transmission_that_is_high_around_a_figure_too_is_high_on_it_only() ->
     alpha, beta = transmission_by_lightness(L, spread).chunk(2, 1)
     followed = alpha * L + beta
     assert spread[around].min() > 0.9
-    assert followed[around].mean() < 0.45
+    assert followed[around].mean() < 0.6
     assert followed[T > 0.9].mean() > 0.9
 
 
@@ -115,11 +115,11 @@ def test_noise_is_not_divided_by_the_transmission_but_detail_and_tone_are() -> N
     generator = torch.Generator().manual_seed(2)
     P = 0.6 + 5e-4 * torch.randn(1, 3, 64, 128, generator=generator)
     P[..., 64:] += 0.02 * torch.randn(1, 3, 64, 64, generator=generator)
-    T = torch.full((1, 1, 64, 128), 0.25)
+    T = torch.full((1, 1, 64, 128), 0.4)
     X, _ = physical_scene(P, remove_haze(P, T, torch.full((1, 3, 1, 1), 0.8)), T, 2e-5)
     assert X[..., 8:48].std() < 1.3 * P[..., 8:48].std()
-    assert X[..., 80:].std() > 3.8 * P[..., 80:].std()
-    tone = 0.8 - 0.2 / 0.25
+    assert X[..., 80:].std() > 2.4 * P[..., 80:].std()
+    tone = 0.8 - 0.2 / 0.4
     assert X[..., 8:48].mean().item() == pytest.approx(tone, abs=2e-3)
 
 
@@ -134,12 +134,25 @@ def tone_curve(T: float) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_what_is_brighter_than_the_airlight_is_amplified_less() -> None:
-    """Ten times at most below A, twice above it; brighter stays brighter on the way."""
+    """Ten times at most below A, 5/3 above it; brighter stays brighter on the way."""
     L, X = tone_curve(0.01)
     slope = X.diff() / L.diff()
     assert slope[0].item() == pytest.approx(10, rel=1e-2)
-    assert slope[-1].item() == pytest.approx(2, rel=1e-2)
+    assert slope[-1].item() == pytest.approx(5 / 3, rel=1e-2)
     assert (slope > 0).all()
+
+
+def test_colours_are_not_amplified_where_haze_leaves_nothing_of_them() -> None:
+    colour = torch.linspace(-0.1, 0.1, 21).view(1, 1, 1, -1)
+    model = PhysicalModel(
+        torch.zeros(1, 2, 1, 21),
+        torch.ones(1, 3, 1, 21),
+        torch.zeros(1, 3, 1, 21),
+        torch.zeros(1, 3, 1, 1),
+    )
+    for T, slope in ((0.2, 1 / 0.35), (0.8, 1 / 0.8)):
+        X = model.scene(colour, torch.full_like(colour, T), 1)
+        torch.testing.assert_close(X, slope * colour)
 
 
 def test_a_high_transmission_holds_on_either_side_of_the_airlight() -> None:
@@ -212,13 +225,13 @@ def test_shadows_and_highlights_are_compressed_not_cut_off() -> None:
     """Where the model leaves [0, 1], tones keep their order, and go no farther from P by that."""
     P = torch.linspace(0.0, 0.85, 128).expand(1, 3, 8, 128).contiguous()
     guide = torch.zeros(1, 2, 8, 128)
-    guide[:, 1] = 0.5
-    airlight = torch.tensor([0.3, 0.0, 0.0]).view(1, 3, 1, 1)  # J = 2·P − 0.3
+    guide[:, 1] = 0.6
+    airlight = torch.tensor([0.3, 0.0, 0.0]).view(1, 3, 1, 1)  # J = P/0.6 − 0.2
     nothing = torch.zeros(1, 3, 8, 128)
     physical = PhysicalModel(guide, nothing + 1, nothing, airlight)
     model = LocalAffineModel(physical, torch.zeros(1, 3, 2, 32))
     out, photo = apply_local_affine(model, P)[0, 0, 0], P[0, 0, 0]
-    plain = 2 * photo - 0.3
+    plain = photo / 0.6 - 0.2
     assert (out > 0)[1:].all()
     assert (out < 1).all()
     assert (out.diff() > 0).all()

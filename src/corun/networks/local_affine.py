@@ -49,11 +49,13 @@ SCALES = 8
 CHROMA_EPSILON = 1 / 4
 CHROMA_TRUST = 1 / 16
 CHROMA_NOISE = 1 / 4
-LEAST_TRANSMISSION = (0.1, 0.5)
+LEAST_TRANSMISSION = (0.1, 0.6)
 """Below it T is taken for this, where a photo without detail is darker and brighter than A."""
 AIRLIGHT_SOFTNESS = 0.03
 """How far around A, in lightness, the one goes over into the other."""
-GUIDE_RADIUS, GUIDE_EPSILON = 32, 1e-3
+LEAST_OF_COLOUR = 0.35
+"""The same for colours, of which JPEG leaves no more in dense haze than blocks and tints."""
+GUIDE_RADIUS, GUIDE_EPSILON = 20, 1e-3
 """Windows, in pixels, and the variance of L in them from which T follows its outlines."""
 DETAIL_RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
@@ -67,8 +69,8 @@ class PhysicalModel(NamedTuple):
     """The scattering model solved, for the photo that it was made of or a larger version.
 
     X = P + (1/T' − 1)·(s̄·P + r̄ − A) with T' = max(ᾱ·L + β̄, t₀(d)), L the lightness of P,
-    d that of s̄·P + r̄ − A, and t₀(d) = 0.1 + 0.4/(1 + exp(−d/0.03)), which grows with d slowly
-    enough for X to grow with L.
+    d that of s̄·P + r̄ − A, and t₀(d) = 0.1 + 0.5/(1 + exp(−d/0.03)), which grows with d slowly
+    enough for X to grow with L; for colours T' is 0.35 at least.
 
     Attributes:
         guide: ᾱ and β̄, (B,2,H,W).
@@ -97,7 +99,8 @@ class PhysicalModel(NamedTuple):
         channel: int,
     ) -> Float[Tensor, "b 1 h2 w2"]:
         """X of one opponent channel, 0 to 2, of a photo of any size, with T' of that size."""
-        return P + (1 / transmission - 1) * self._beyond_the_airlight(P, channel)
+        T = transmission.clamp_min(LEAST_OF_COLOUR) if channel else transmission
+        return P + (1 / T - 1) * self._beyond_the_airlight(P, channel)
 
     def _beyond_the_airlight(
         self, P: Float[Tensor, "b 1 h2 w2"], channel: int
@@ -192,7 +195,7 @@ def physical_model(
 def transmission_by_lightness(
     lightness: Float[Tensor, "b 1 h w"], T: Float[Tensor, "b 1 h w"]
 ) -> Float[Tensor, "b 2 h w"]:
-    """ᾱ and β̄ of T ≈ ᾱ·L + β̄: the guided filter's coefficients, in windows of 65×65 pixels.
+    """ᾱ and β̄ of T ≈ ᾱ·L + β̄: the guided filter's coefficients, in windows of 41×41 pixels.
 
     What the photo shows no reason for is gone from it: the grid of the priors, a T that is high
     around a near figure, and not only on it.
@@ -211,8 +214,9 @@ def explaining_airlight(
 ) -> Float[Tensor, "b 3 1 1"]:
     """The one A of a picture that explains P best, given J and T.
 
-    The minimiser of Σ (P − J·T − A·(1 − T))². In narrow windows it would follow every cloud that
-    the network paints into fog.
+    The minimiser of Σ (1 − T)²·(P − J·T − A·(1 − T))²: where haze is dense, its error counts most,
+    because it is divided by T. In narrow windows A would follow every cloud that the network paints
+    into fog.
 
     Args:
         P, J, T: P and J in any linear colour space.
@@ -222,8 +226,8 @@ def explaining_airlight(
         what else sets P and J apart.
     """
     haze = 1 - T
-    explained = ((P - J * T) * haze).mean((2, 3), keepdim=True)
-    return explained / haze.square().mean((2, 3), keepdim=True).clamp_min(1e-8)
+    explained = ((P - J * T) * haze**3).mean((2, 3), keepdim=True)
+    return explained / (haze**4).mean((2, 3), keepdim=True).clamp_min(1e-8)
 
 
 def colour_correction(
