@@ -53,7 +53,7 @@ LEAST_TRANSMISSION = (0.1, 0.6)
 """Below it T is taken for this, where a photo without detail is darker and brighter than A."""
 AIRLIGHT_SOFTNESS = 0.03
 """How far around A, in lightness, the one goes over into the other."""
-LEAST_OF_COLOUR = 0.35
+LEAST_OF_COLOUR = 0.5
 """The same for colours, of which JPEG leaves no more in dense haze than blocks and tints."""
 GUIDE_RADIUS, GUIDE_EPSILON = 20, 1e-3
 """Windows, in pixels, and the variance of L in them from which T follows its outlines."""
@@ -70,7 +70,7 @@ class PhysicalModel(NamedTuple):
 
     X = P + (1/T' − 1)·(s̄·P + r̄ − A) with T' = max(ᾱ·L + β̄, t₀(d)), L the lightness of P,
     d that of s̄·P + r̄ − A, and t₀(d) = 0.1 + 0.5/(1 + exp(−d/0.03)), which grows with d slowly
-    enough for X to grow with L; for colours T' is 0.35 at least.
+    enough for X to grow with L; for colours T' is 0.5 at least.
 
     Attributes:
         guide: ᾱ and β̄, (B,2,H,W).
