@@ -5,10 +5,11 @@ a bank of fog, the grid of a pixel-shuffle, blur: what a network paints beyond t
 by haze. So the last scene J of the network is not shown itself:
 
 1. Lightness is that of the physical scene X, the model solved with the network's last transmission
-   T and the airlight A that explains P best, given T and J. T is made to follow the
-   outlines of the photo, against halos and smoke; and detail that is weaker than noise and compression blocks is left as it is instead of divided by T, by the weights of the
-   guided filter (He, Sun and Tang, TPAMI 2013). Nor is T believed to be as low for what is brighter
-   than the airlight, a sky or a white wall, as for what is darker: skies would burn out.
+   T and the airlight A that explains P best, given T and J. T is made to follow the outlines of the
+   photo, against halos and smoke; and detail that is weaker than noise and compression blocks is
+   left as it is instead of divided by T, by the weights of the guided filter (He, Sun and Tang,
+   TPAMI 2013). Nor is T believed to be as low for what is brighter than the airlight, a sky or a
+   white wall, as for what is darker: skies would burn out.
 2. The two colour differences are those of X, corrected towards J. A picture has not one tint of
    haze but several, a bluish one far away and a brownish one above a town, and dividing by T
    multiplies whatever sets them apart from the one A. The correction is the affine function of
