@@ -24,8 +24,8 @@ from corun.data.images import list_images
 from corun.metrics.pictures import as_tensor, read_picture
 from corun.metrics.protocol import prepare
 from corun.networks.adapters import open_network
-from corun.networks.local_affine import window_mean
 from corun.networks.outputs import read_output
+from corun.physics.window_filters import window_mean
 
 CELL = 8
 CAST = 0.03

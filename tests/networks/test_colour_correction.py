@@ -91,7 +91,8 @@ def test_clouds_that_a_flat_sky_does_not_show_are_removed(tint: tuple[float, ...
 def test_colour_that_the_photo_shows_takes_its_own_tint_away() -> None:
     """Two coloured halves in haze of opposite tints: each gets the offset of its own."""
     generator = torch.Generator().manual_seed(6)
-    truth = 0.1 + 0.6 * torch.rand(1, 3, 64, 256, generator=generator)
+    warm = torch.tensor([1.0, 1.0, 0.7]).view(1, 3, 1, 1)
+    truth = (0.1 + 0.6 * torch.rand(1, 3, 64, 256, generator=generator)) * warm
     t = torch.full((1, 1, 64, 256), 0.6)
     tint = torch.tensor([0.08, 0.0, -0.08]).view(1, 3, 1, 1)
     left = (torch.arange(256) < 128).float() * 2 - 1
@@ -104,6 +105,26 @@ def test_colour_that_the_photo_shows_takes_its_own_tint_away() -> None:
     for columns in (slice(16, 112), slice(144, 240)):
         assert cast(5e-2)[columns].mean().abs() < 0.02
         assert cast(1e9)[columns].mean().abs() > 0.04  # the offset of the whole picture alone
+
+
+def test_no_window_gets_bluer_or_more_magenta_than_the_photo() -> None:
+    """The network's drift towards warm colours and green is followed, towards the others not."""
+    generator = torch.Generator().manual_seed(9)
+    P = 0.3 + 0.4 * torch.rand(1, 3, 64, 64, generator=generator)
+    P -= P.mean((2, 3), keepdim=True) - 0.5
+    for drift, followed in (
+        ((0.1, 0.0, -0.1), 1.0),
+        ((-0.05, 0.1, -0.05), 1.0),
+        ((-0.1, 0.0, 0.1), 0.0),
+        ((0.05, -0.1, 0.05), 0.0),
+    ):
+        offset = torch.tensor(drift).view(1, 3, 1, 1)
+        for photo in (P, P + torch.tensor([-0.05, 0.0, 0.1]).view(1, 3, 1, 1)):
+            away = (local_affine_scene(photo, photo + offset, cell=32) - photo).mean((0, 2, 3))
+            torch.testing.assert_close(away, followed * torch.tensor(drift), atol=2e-3, rtol=0)
+    green = P + torch.tensor([0.02, 0.06, -0.08]).view(1, 3, 1, 1)
+    away = local_affine_scene(green, P, cell=32) - P  # grey is no cast: there it may come to
+    torch.testing.assert_close(away.mean((0, 2, 3)), torch.zeros(3), atol=2e-3, rtol=0)
 
 
 def test_any_number_of_cells() -> None:

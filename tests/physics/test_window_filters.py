@@ -13,6 +13,7 @@ from corun.physics.window_filters import (
     dark_channel,
     guided_filter,
     guided_filter_coefficients,
+    window_mean,
 )
 
 
@@ -27,18 +28,20 @@ shapes = st.tuples(st.integers(1, 4), st.integers(1, 12), st.integers(1, 12))
 
 @given(seed=st.integers(0, 1000), shape=shapes, radius=st.integers(0, 9))
 @settings(max_examples=50, deadline=None)
-def test_dark_channel_and_box_mean_match_loops(
+def test_dark_channel_and_means_match_loops(
     seed: int, shape: tuple[int, int, int], radius: int
 ) -> None:
     image = np.random.default_rng(seed).random(shape)
     tensor = torch.from_numpy(image)[None]
     dark = dark_channel(tensor, patch=2 * radius + 1)[0, 0].numpy()
     mean = box_mean(tensor, radius=radius)[0].numpy()
+    afresh = window_mean(tensor, radius)[0].numpy()
     for i in range(shape[1]):
         for j in range(shape[2]):
             window = _window(image, i, j, radius)
             assert dark[i, j] == window.min()
-            np.testing.assert_allclose(mean[:, i, j], window.mean(axis=1), atol=1e-13)
+            for means in (mean, afresh):
+                np.testing.assert_allclose(means[:, i, j], window.mean(axis=1), atol=1e-13)
 
 
 def _guided_filter_by_definition(

@@ -13,18 +13,9 @@ by haze. So the last scene J of the network is not shown itself:
 2. The two colour differences are those of X, corrected towards J. A picture has not one tint of
    haze but several, a bluish one far away and a brownish one above a town, and dividing by T
    multiplies whatever sets them apart from the one A. The correction is the affine function of
-   least squares in overlapping windows, with exact window moments on a coarse grid.
-
-Where X has no colour, a sky or dense haze, a window says nothing about the slope, and its mean of
-J, and so the offset, is whatever the network drifted to there. So the correction runs from wide
-windows down to narrow ones, each scale correcting the one before only as far as its windows contain
-colour; a grey region keeps the model of its wider surroundings. In a wide window drift averages
-out, so it needs less colour to be believed.
-
-The two colour differences share one slope: 1/T is the same for both, and two slopes turn a crimson
-shawl orange where that is what the network has seen more of. Nor is it ever steeper than that of
-the whole picture: haze weakens colours no more than lightness, and a network that restores them
-further paints faint smoke blue and brown.
+   least squares in overlapping windows, with exact window moments on a coarse grid. It leaves
+   nothing bluer or more violet than the photo: in a sky than all of the photo's blue, and where
+   there is texture than the part T of it, the rest being taken for the haze's.
 """
 
 from __future__ import annotations
@@ -36,7 +27,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.physics.window_filters import guided_filter_coefficients
+from corun.networks.colour_correction import colour_correction
+from corun.physics.window_filters import guided_filter_coefficients, window_mean
 
 # Rows: lightness (R + G + B)/3, and two colour differences. Orthogonal rows, each of length 1/√3:
 # the three variances add up to the mean variance of R, G and B, and the inverse is 3·Mᵀ.
@@ -45,9 +37,6 @@ _OPPONENT = (
     (6**-0.5, 0.0, -(6**-0.5)),
     (-(18**-0.5), 2 * 18**-0.5, -(18**-0.5)),
 )
-SCALES = 8
-CHROMA_EPSILON = 1 / 4
-CHROMA_TRUST = 1 / 16
 CHROMA_NOISE = 1 / 4
 LEAST_TRANSMISSION = (0.1, 0.6)
 """Below it T is taken for this, where a photo without detail is darker and brighter than A."""
@@ -59,6 +48,9 @@ GUIDE_RADIUS, GUIDE_EPSILON = 20, 1e-3
 """Windows, in pixels, and the variance of L in them from which T follows its outlines."""
 DETAIL_RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
+TEXTURE = 1e-4
+"""Variance of lightness in the same windows at which a region counts half as seen through haze,
+and half as sky."""
 WHITE_RANGE = (0.9, 1.0)
 """Least channel of P between which the photo itself takes over from the model."""
 SHADOW, HIGHLIGHT = 0.04, 0.1
@@ -158,8 +150,11 @@ def local_affine_model(
         physical = physical_model(P, J, transmission.float() ** exponent, noise=noise)
         T = physical.transmission(P[:, :1])
         X = torch.cat([physical.scene(P[:, c : c + 1], T, c) for c in range(3)], 1)
-        fields = colour_correction(X, J, cell=cell, radius=radius, epsilon=epsilon, trust=trust)
-        return LocalAffineModel(physical, fields)
+        tint = P[:, 1:] * (1 - _texture(P) * (1 - T))
+        correction = colour_correction(
+            X, J, tint, cell=cell, radius=radius, epsilon=epsilon, trust=trust
+        )
+        return LocalAffineModel(physical, correction)
 
 
 def physical_model(
@@ -230,76 +225,6 @@ def explaining_airlight(
     return explained / (haze**4).mean((2, 3), keepdim=True).clamp_min(1e-8)
 
 
-def colour_correction(
-    X: Float[Tensor, "b 3 h w"],
-    J: Float[Tensor, "b 3 h w"],
-    *,
-    cell: int,
-    radius: int,
-    epsilon: float,
-    trust: float,
-) -> Float[Tensor, "b 3 h2 w2"]:
-    """ā and b̄ of J ≈ ā·X + b̄ for the colour differences, averaged over windows around a cell.
-
-    On each scale ℓ, from the coarsest to the finest,
-
-        aℓ = (cov(X, J) + ε/4)/(var(X) + ε/4),  bℓ = m − aℓ·mean(X),
-        m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/(16·2^ℓ)),
-
-    with moments over the window; v the variance of X in it; v, cov and var summed over the two
-    differences, which get the same a: at most (cov + ε)/(var + ε) of all three channels together,
-    or 0 if that is negative. With κ = 1 (and at the coarsest scale) a and b are the minimisers of
-    Σ (a·X + b − J)² + ε/4·(a − 1)².
-
-    Where X has no colour (v ≪ ε/4) aℓ is near 1 and J' follows the mean of X by the model of the
-    next coarser scale.
-
-    Args:
-        X: the physical scene, opponent channels; H and W multiples of ``cell``.
-        J: the scene to come near to, opponent channels.
-        cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
-            on. a and b live on the grids of cells.
-        radius: of the windows, in cells.
-        epsilon: ε; a quarter of it is the variance of colour below which the slope of X is
-            believed rather than J's.
-        trust: τ; a sixteenth of it is the variance of colour at which a window's own mean of J
-            counts half on the finest scale, ℓ = 0; half of that on each wider one.
-
-    Returns:
-        ā, then b̄ of either difference, per cell of the finest scale.
-    """
-    # The last channel counts: cells beyond the picture's edge are empty.
-    moments = torch.cat((X, J, X * J, X * X, torch.ones_like(X[:, :1])), 1).contiguous()
-    scales = [F.avg_pool2d(moments, cell)]
-    for _ in range(SCALES - 1):  # as many for every size: the graph does not depend on it
-        height, width = scales[-1].shape[-2:]
-        scales.append(F.avg_pool2d(F.pad(scales[-1], (0, width % 2, 0, height % 2)), 2))
-
-    fields: Tensor | None = None
-    for level in reversed(range(SCALES)):
-        sums = window_mean(scales[level], radius)
-        mean_X, mean_J, mean_XJ, mean_XX = (sums[:, :12] / sums[:, 12:]).chunk(4, 1)
-        variance = (mean_XX - mean_X.square()).clamp_min(0)
-        covariance = mean_XJ - mean_X * mean_J
-        mean_X, mean_J = mean_X[:, 1:], mean_J[:, 1:]
-        colour = variance[:, 1:].sum(1, keepdim=True)
-        ridge = epsilon * CHROMA_EPSILON
-        a = (covariance[:, 1:].sum(1, keepdim=True) + ridge) / (colour + ridge)
-        a_all = (covariance.sum(1, keepdim=True) + epsilon) / (
-            variance.sum(1, keepdim=True) + epsilon
-        )
-        a = torch.minimum(a, a_all.clamp_min(0))
-        if fields is not None:
-            height, width = mean_X.shape[-2:]
-            coarse = _twice_as_large(fields)[..., :height, :width]
-            expected_J = coarse[:, :1] * mean_X + coarse[:, 1:]
-            share = colour / (colour + trust * CHROMA_TRUST / 2**level)
-            mean_J = expected_J + share * (mean_J - expected_J)
-        fields = window_mean(torch.cat((a, mean_J - a * mean_X), 1), radius)
-    assert fields is not None
-    return fields
-
-
 def apply_local_affine(
     model: LocalAffineModel, hazy: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, "b 3 h w"]:
@@ -337,19 +262,25 @@ def apply_local_affine(
         return torch.lerp(J, photo, white)
 
 
-def window_mean(cells: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
-    """The mean over the (2·radius + 1)² window around each cell, cut off at the border."""
-    side = 2 * radius + 1
-    rows = F.avg_pool2d(cells, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
-    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+def _texture(P: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """From 0, a sky or a fog, to 1: how much lightness varies around a pixel, v/(v + 1e-4)."""
+    _, variance = _mean_and_variance(P[:, :1], DETAIL_RADIUS)
+    return variance / (variance + TEXTURE)
+
+
+def _mean_and_variance(
+    P: Float[Tensor, "b c h w"], radius: int
+) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
+    means, squares = window_mean(torch.cat((P, P.square()), 1), radius).chunk(2, 1)
+    return means, (squares - means.square()).clamp_min(0)
 
 
 def _share_of_detail(
     P: Float[Tensor, "b 3 h w"], radius: int, noise: float
 ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
     """v/(v + ν) and the mean of P, over the windows around each pixel; ν/4 for the colours."""
-    means, squares = window_mean(torch.cat((P, P.square()), 1), radius).chunk(2, 1)
-    contrast = _contrast((squares - means.square()).clamp_min(0))
+    means, variance = _mean_and_variance(P, radius)
+    contrast = _contrast(variance)
     noises = _per_channel(P, noise, noise * CHROMA_NOISE)
     return contrast / (contrast + noises).clamp_min(torch.finfo(P.dtype).tiny), means
 
@@ -371,10 +302,6 @@ def _mix(matrix: Float[Tensor, "c 3"], image: Float[Tensor, "b 3 h w"]) -> Float
 
 def _per_channel(like: Tensor, lightness: float, colour: float) -> Float[Tensor, "1 3 1 1"]:
     return torch.tensor((lightness, colour, colour), device=like.device).view(1, 3, 1, 1)
-
-
-def _twice_as_large(fields: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-    return F.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _enlarged(

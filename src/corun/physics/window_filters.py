@@ -58,6 +58,24 @@ def box_mean(image: Float[Tensor, "b c h w"], *, radius: int) -> Float[Tensor, "
     return _axis_mean(_axis_mean(working, 3, radius), 2, radius).to(image.dtype)
 
 
+def window_mean(image: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
+    """The same as :func:`box_mean`, summed afresh for each window and in the image's own dtype.
+
+    Without a running sum's rounding, so that variances of 1e-5 can be told from it, and exported to
+    ONNX as poolings; the cost grows with the radius.
+
+    Args:
+        image: any values.
+        radius: of the window in pixels, at least 0.
+
+    Returns:
+        The local means, same dtype.
+    """
+    side = 2 * radius + 1
+    rows = F.avg_pool2d(image, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
+    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+
+
 def guided_filter(
     guide: Float[Tensor, "b g h w"],
     source: Float[Tensor, "b c h w"],

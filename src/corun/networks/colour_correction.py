@@ -1,0 +1,112 @@
+"""The colours of the physical scene, corrected towards the network's by regression in windows.
+
+Where the physical scene X has no colour, a sky or dense haze, a window says nothing about the
+slope, and its mean of J, and so the offset, is whatever the network drifted to there. So the
+correction runs from wide windows down to narrow ones, each scale correcting the one before only as
+far as its windows contain colour; a grey region keeps the model of its wider surroundings. In a
+wide window drift averages out, so it needs less colour to be believed.
+
+The two colour differences share one slope: 1/T is the same for both, and two slopes turn a crimson
+shawl orange where that is what the network has seen more of. Nor is it ever steeper than that of
+the whole picture: haze weakens colours no more than lightness, and a network that restores them
+further paints faint smoke blue and brown.
+
+Haze is blue and violet more often than what lies behind it, and a network that takes too little
+of that away, or paints shadows blue, leaves a cast that the eye finds before anything else. So the
+mean of a window never gets bluer or more magenta than the photo's, or than what of the photo's is
+not haze.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from corun.physics.window_filters import window_mean
+
+SCALES = 8
+CHROMA_EPSILON = 1 / 4
+CHROMA_TRUST = 1 / 16
+
+
+def colour_correction(
+    X: Float[Tensor, "b 3 h w"],
+    J: Float[Tensor, "b 3 h w"],
+    tint: Float[Tensor, "b 2 h w"],
+    *,
+    cell: int,
+    radius: int,
+    epsilon: float,
+    trust: float,
+) -> Float[Tensor, "b 3 h2 w2"]:
+    """ā and b̄ of J ≈ ā·X + b̄ for the colour differences, averaged over windows around a cell.
+
+    On each scale ℓ, from the coarsest to the finest,
+
+        aℓ = (cov(X, J) + ε/4)/(var(X) + ε/4),  bℓ = m − aℓ·mean(X),
+        m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/(16·2^ℓ)),
+
+    but neither difference of m below that of mean(tint), or below 0 where that is positive,
+
+    with moments over the window; v the variance of X in it; v, cov and var summed over the two
+    differences, which get the same a: at most (cov + ε)/(var + ε) of all three channels together,
+    or 0 if that is negative. With κ = 1 (and at the coarsest scale), and where tint allows it, a
+    and b are the minimisers of Σ (a·X + b − J)² + ε/4·(a − 1)².
+
+    Where X has no colour (v ≪ ε/4) aℓ is near 1 and J' follows the mean of X by the model of the
+    next coarser scale.
+
+    Args:
+        X: the physical scene, opponent channels; H and W multiples of ``cell``.
+        J: the scene to come near to, opponent channels.
+        tint: how blue (first difference, R − B) and how magenta (second, 2·G − R − B) a window may
+            be: its mean, where negative.
+        cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
+            on. a and b live on the grids of cells.
+        radius: of the windows, in cells.
+        epsilon: ε; a quarter of it is the variance of colour below which the slope of X is
+            believed rather than J's.
+        trust: τ; a sixteenth of it is the variance of colour at which a window's own mean of J
+            counts half on the finest scale, ℓ = 0; half of that on each wider one.
+
+    Returns:
+        ā, then b̄ of either difference, per cell of the finest scale.
+    """
+    # The last channel counts: cells beyond the picture's edge are empty.
+    moments = torch.cat((X, J, X * J, X * X, tint, torch.ones_like(X[:, :1])), 1).contiguous()
+    scales = [F.avg_pool2d(moments, cell)]
+    for _ in range(SCALES - 1):  # as many for every size: the graph does not depend on it
+        height, width = scales[-1].shape[-2:]
+        scales.append(F.avg_pool2d(F.pad(scales[-1], (0, width % 2, 0, height % 2)), 2))
+
+    fields: Tensor | None = None
+    for level in reversed(range(SCALES)):
+        sums = window_mean(scales[level], radius)
+        means = sums[:, :-1] / sums[:, -1:]
+        mean_X, mean_J, mean_XJ, mean_XX = means[:, :12].chunk(4, 1)
+        variance = (mean_XX - mean_X.square()).clamp_min(0)
+        covariance = mean_XJ - mean_X * mean_J
+        mean_X, mean_J = mean_X[:, 1:], mean_J[:, 1:]
+        colour = variance[:, 1:].sum(1, keepdim=True)
+        ridge = epsilon * CHROMA_EPSILON
+        a = (covariance[:, 1:].sum(1, keepdim=True) + ridge) / (colour + ridge)
+        a_all = (covariance.sum(1, keepdim=True) + epsilon) / (
+            variance.sum(1, keepdim=True) + epsilon
+        )
+        a = torch.minimum(a, a_all.clamp_min(0))
+        if fields is not None:
+            height, width = mean_X.shape[-2:]
+            coarse = _twice_as_large(fields)[..., :height, :width]
+            expected_J = coarse[:, :1] * mean_X + coarse[:, 1:]
+            share = colour / (colour + trust * CHROMA_TRUST / 2**level)
+            mean_J = expected_J + share * (mean_J - expected_J)
+        mean_J = torch.maximum(mean_J, means[:, 12:].clamp_max(0))
+        fields = window_mean(torch.cat((a, mean_J - a * mean_X), 1), radius)
+    assert fields is not None
+    return fields
+
+
+def _twice_as_large(fields: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+    return F.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
