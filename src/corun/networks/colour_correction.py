@@ -12,9 +12,9 @@ the whole picture: haze weakens colours no more than lightness, and a network th
 further paints faint smoke blue and brown.
 
 Haze is blue and violet more often than what lies behind it, and a network that takes too little
-of that away, or paints shadows blue, leaves a cast that the eye finds before anything else. So the
-mean of a window never gets bluer or more magenta than the photo's, or than what of the photo's is
-not haze.
+of that away, or paints shadows blue, leaves a cast that the eye finds before anything else. So in
+the mean of a window blue exceeds neither red nor green by more than in the photo's, or than in the
+part of the photo's that is not haze.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def colour_correction(
         aℓ = (cov(X, J) + ε/4)/(var(X) + ε/4),  bℓ = m − aℓ·mean(X),
         m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/(16·2^ℓ)),
 
-    but neither difference of m below that of mean(tint), or below 0 where that is positive,
+    but with m₁ ≥ min(mean(tint₁), 0) and m₂ ≥ min(mean(tint₂), 0) − max(m₁, 0)/√3,
 
     with moments over the window; v the variance of X in it; v, cov and var summed over the two
     differences, which get the same a: at most (cov + ε)/(var + ε) of all three channels together,
@@ -61,8 +61,8 @@ def colour_correction(
     Args:
         X: the physical scene, opponent channels; H and W multiples of ``cell``.
         J: the scene to come near to, opponent channels.
-        tint: how blue (first difference, R − B) and how magenta (second, 2·G − R − B) a window may
-            be: its mean, where negative.
+        tint: how blue (first difference, R − B) and how magenta (second, 2·G − R − B, beyond pure
+            red, where m₂ = −m₁/√3) a window may be: its mean, where negative.
         cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
             on. a and b live on the grids of cells.
         radius: of the windows, in cells.
@@ -102,10 +102,19 @@ def colour_correction(
             expected_J = coarse[:, :1] * mean_X + coarse[:, 1:]
             share = colour / (colour + trust * CHROMA_TRUST / 2**level)
             mean_J = expected_J + share * (mean_J - expected_J)
-        mean_J = torch.maximum(mean_J, means[:, 12:].clamp_max(0))
+        mean_J = _no_bluer(mean_J, means[:, 12:])
         fields = window_mean(torch.cat((a, mean_J - a * mean_X), 1), radius)
     assert fields is not None
     return fields
+
+
+def _no_bluer(
+    mean_J: Float[Tensor, "b 2 h w"], tint: Float[Tensor, "b 2 h w"]
+) -> Float[Tensor, "b 2 h w"]:
+    least_yellow, least_green = tint.clamp_max(0).chunk(2, 1)
+    yellow = torch.maximum(mean_J[:, :1], least_yellow)
+    green = torch.maximum(mean_J[:, 1:], least_green - yellow.clamp_min(0) / 3**0.5)
+    return torch.cat((yellow, green), 1)
 
 
 def _twice_as_large(fields: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
