@@ -12,9 +12,9 @@ the whole picture: haze weakens colours no more than lightness, and a network th
 further paints faint smoke blue and brown.
 
 Haze is blue and violet more often than what lies behind it, and a network that takes too little
-of that away, or paints shadows blue, leaves a cast that the eye finds before anything else. So in
-the mean of a window blue exceeds neither red nor green by more than in the photo's, or than in the
-part of the photo's that is not haze.
+of that away, or paints shadows blue, leaves a cast that the eye finds before anything else. So
+the mean of a window gets no bluer and, but for things that are red, no more magenta than the
+photo's, or than the part of the photo's that is not haze.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from corun.physics.window_filters import window_mean
 SCALES = 8
 CHROMA_EPSILON = 1 / 4
 CHROMA_TRUST = 1 / 16
+FAINT_RED = 4 / 255
+"""First colour difference below which red is not told from grey."""
 
 
 def colour_correction(
@@ -48,10 +50,10 @@ def colour_correction(
         aℓ = (cov(X, J) + ε/4)/(var(X) + ε/4),  bℓ = m − aℓ·mean(X),
         m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/(16·2^ℓ)),
 
-    but with m₁ ≥ min(mean(tint₁), 0) and m₂ ≥ min(mean(tint₂), 0) − max(m₁, 0)/√3,
-
-    with moments over the window; v the variance of X in it; v, cov and var summed over the two
-    differences, which get the same a: at most (cov + ε)/(var + ε) of all three channels together,
+    but with m₁ ≥ min(t₁, 0) and m₂ ≥ min(t₂, 0)·max(1, ρ), t = mean(tint), where ρ = m₁/t₁ lets
+    what is red in the photo keep its hue: it is max(m₁·t₁, 0)/(t₁² + (4/255)²), for grey not to
+    count as red. Means, cov and var are over the window; v = var(X); var and cov are summed over
+    the two differences, which get the same a: at most (cov + ε)/(var + ε) of all three channels,
     or 0 if that is negative. With κ = 1 (and at the coarsest scale), and where tint allows it, a
     and b are the minimisers of Σ (a·X + b − J)² + ε/4·(a − 1)².
 
@@ -61,8 +63,8 @@ def colour_correction(
     Args:
         X: the physical scene, opponent channels; H and W multiples of ``cell``.
         J: the scene to come near to, opponent channels.
-        tint: how blue (first difference, R − B) and how magenta (second, 2·G − R − B, beyond pure
-            red, where m₂ = −m₁/√3) a window may be: its mean, where negative.
+        tint: how blue (first difference, R − B) and how magenta (second, 2·G − R − B) a window may
+            be: its mean, where negative.
         cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
             on. a and b live on the grids of cells.
         radius: of the windows, in cells.
@@ -111,10 +113,11 @@ def colour_correction(
 def _no_bluer(
     mean_J: Float[Tensor, "b 2 h w"], tint: Float[Tensor, "b 2 h w"]
 ) -> Float[Tensor, "b 2 h w"]:
-    least_yellow, least_green = tint.clamp_max(0).chunk(2, 1)
-    yellow = torch.maximum(mean_J[:, :1], least_yellow)
-    green = torch.maximum(mean_J[:, 1:], least_green - yellow.clamp_min(0) / 3**0.5)
-    return torch.cat((yellow, green), 1)
+    yellow, green = tint.chunk(2, 1)
+    m_1 = torch.maximum(mean_J[:, :1], yellow.clamp_max(0))
+    redder = (m_1 * yellow).clamp_min(0) / (yellow.square() + FAINT_RED**2)
+    m_2 = torch.maximum(mean_J[:, 1:], green.clamp_max(0) * redder.clamp_min(1))
+    return torch.cat((m_1, m_2), 1)
 
 
 def _twice_as_large(fields: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
