@@ -43,8 +43,8 @@ def physical_scene(
     opponent = LIGHTNESS_AND_COLOUR
     p, j = (torch.einsum("kc,bchw->bkhw", opponent, x) for x in (P, J))
     model = physical_model(p, j, T, noise=noise)
-    T = model.transmission(p[:, :1])
-    X = torch.cat([model.scene(p[:, c : c + 1], T, c) for c in range(3)], 1)
+    lightness, T = model.lightness(p[:, :1])
+    X = torch.cat([lightness, *(model.colour(p[:, c : c + 1], T, c) for c in (1, 2))], 1)
     return torch.einsum("ck,bkhw->bchw", 3 * opponent.T, X), T
 
 
@@ -132,15 +132,15 @@ def tone_curve(T: float) -> tuple[torch.Tensor, torch.Tensor]:
     guide[:, 1] = T
     airlight = torch.tensor([0.5, 0.0, 0.0]).view(1, 3, 1, 1)
     model = PhysicalModel(guide, torch.ones(1, 3, 1, 501), torch.zeros(1, 3, 1, 501), airlight)
-    return L[0, 0, 0], model.scene(L, model.transmission(L), 0)[0, 0, 0]
+    return L[0, 0, 0], model.lightness(L)[0][0, 0, 0]
 
 
 def test_what_is_brighter_than_the_airlight_is_amplified_less() -> None:
-    """Ten times at most below A, 5/3 above it; brighter stays brighter on the way."""
+    """Ten times at most below A, 1/0.55 above it; brighter stays brighter on the way."""
     L, X = tone_curve(0.01)
     slope = X.diff() / L.diff()
     assert slope[0].item() == pytest.approx(10, rel=1e-2)
-    assert slope[-1].item() == pytest.approx(5 / 3, rel=1e-2)
+    assert slope[-1].item() == pytest.approx(1 / 0.55, rel=1e-2)
     assert (slope > 0).all()
 
 
@@ -153,7 +153,7 @@ def test_colours_are_not_amplified_where_haze_leaves_nothing_of_them() -> None:
         torch.zeros(1, 3, 1, 1),
     )
     for T, slope in ((0.2, 1 / 0.5), (0.8, 1 / 0.8)):
-        X = model.scene(colour, torch.full_like(colour, T), 1)
+        X = model.colour(colour, torch.full_like(colour, T), 1)
         torch.testing.assert_close(X, slope * colour)
 
 
@@ -177,17 +177,17 @@ def colours(image: torch.Tensor) -> torch.Tensor:
     return torch.einsum("bchw,kc->k", image, LIGHTNESS_AND_COLOUR[1:]) / image[0, 0].numel()
 
 
-def test_what_is_seen_through_haze_keeps_no_more_of_its_blue_than_the_haze_lets_through() -> None:
-    """Violet haze in front of grey rock, which the network leaves violet; a blue sky, as smooth as
-    skies are, of which it makes a deeper blue, stays as blue as it was."""
+def test_of_blue_things_keep_what_the_haze_lets_through_and_a_sky_half_as_much_again() -> None:
+    """Violet haze in front of grey rock, and a sky, smooth but for the noise of a camera, of both
+    of which the network makes a deeper blue."""
     generator = torch.Generator().manual_seed(4)
     violet = torch.tensor([0.6, 0.55, 0.8]).view(1, 3, 1, 1)
     T = torch.full((1, 1, 64, 64), 0.5)
-    rock = 0.2 + 0.4 * torch.rand(1, 1, 64, 64, generator=generator).expand(1, 3, 64, 64)
-    sky = torch.tensor([0.55, 0.65, 0.8]).view(1, 3, 1, 1) + 0.001 * rock
-    for photo, kept in ((add_haze(rock, T, violet), 0.5), (sky, 1.0)):
+    noise = torch.rand(1, 1, 64, 64, generator=generator).expand(1, 3, 64, 64)
+    sky = torch.tensor([0.45, 0.5, 0.6]).view(1, 3, 1, 1) + 0.01 * noise
+    for photo, kept in ((add_haze(0.2 + 0.4 * noise, T, violet), 0.5), (sky, 1.5)):
         grey = photo.mean(1, keepdim=True)
-        out = local_affine_scene(photo, grey + 1.5 * (photo - grey), T, cell=8)
+        out = local_affine_scene(photo, grey + 2 * (photo - grey), T, cell=8)
         expected = kept * colours(photo).clamp(max=0)
         torch.testing.assert_close(colours(out).clamp(max=0), expected, atol=2e-3, rtol=0.03)
 
@@ -222,7 +222,7 @@ def test_detail_that_the_scene_lost_comes_back() -> None:
 
 def test_exact_haze_removal_passes_through_unchanged() -> None:
     torch.manual_seed(0)
-    J = (0.05 + 0.7 * torch.rand(1, 3, 32, 48)) * WARM
+    J = (0.11 + 0.65 * torch.rand(1, 3, 32, 48)) * WARM
     T = torch.full((1, 1, 32, 48), 0.6)
     P = add_haze(J, T, torch.tensor([0.8, 0.85, 0.9]).view(1, 3, 1, 1))
     out = local_affine_scene(P, J, T, cell=4, epsilon=1e-7, noise=0.0)
@@ -239,7 +239,7 @@ def test_white_stays_white() -> None:
     J = remove_haze(P, T, torch.tensor([0.8, 0.85, 0.95]).view(1, 3, 1, 1))
     out = local_affine_scene(P, J, T, cell=4)
     assert torch.equal(out[..., :24, 20:44], torch.ones(1, 3, 24, 24))
-    torch.testing.assert_close(out[..., 44:, 24:40], J[..., 44:, 24:40], atol=0.02, rtol=0)
+    torch.testing.assert_close(out[..., 44:, 24:40], J[..., 44:, 24:40], atol=0.03, rtol=0)
     assert J[0, 0, 50, 30] - J[0, 2, 50, 30] > 0.03
 
 
@@ -257,14 +257,14 @@ def test_shadows_and_highlights_are_compressed_not_cut_off() -> None:
     assert (out > 0)[1:].all()
     assert (out < 1).all()
     assert (out.diff() > 0).all()
-    dark, bright = plain < 0.04, plain > 0.9
+    dark, bright = plain < 0.08, plain > 0.8
     assert (out <= photo + 1e-6)[dark].all()
     assert (out >= photo - 1e-6)[bright].all()
     torch.testing.assert_close(out[~dark & ~bright], plain[~dark & ~bright])
     row = int((plain - 0.02).abs().argmin())
-    assert out[row].item() == pytest.approx(0.04 * math.exp(plain[row].item() / 0.04 - 1), abs=1e-6)
+    assert out[row].item() == pytest.approx(0.08 * math.exp(plain[row].item() / 0.08 - 1), abs=1e-6)
     row = int((plain - 0.95).abs().argmin())
-    expected = 1 - 0.1 * math.exp((1 - plain[row].item()) / 0.1 - 1)
+    expected = 1 - 0.2 * math.exp((1 - plain[row].item()) / 0.2 - 1)
     assert out[row].item() == pytest.approx(expected, abs=1e-6)
     # Black in the photo, a letterbox say, stays as black as it is.
     black = apply_local_affine(model, torch.zeros(1, 3, 8, 8))

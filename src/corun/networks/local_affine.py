@@ -13,9 +13,9 @@ by haze. So the last scene J of the network is not shown itself:
 2. The two colour differences are those of X, corrected towards J. A picture has not one tint of
    haze but several, a bluish one far away and a brownish one above a town, and dividing by T
    multiplies whatever sets them apart from the one A. The correction is the affine function of
-   least squares in overlapping windows, with exact window moments on a coarse grid. It leaves
-   nothing bluer or more violet than the photo: in a sky than all of the photo's blue, and where
-   there is texture than the part T of it, the rest being taken for the haze's.
+   least squares in overlapping windows, with exact window moments on a coarse grid. Blue and
+   violet are bounded by the photo's own: where there is texture by the part T of it, the rest
+   being taken for the haze's, and in a sky, which may deepen, by half as much again.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _OPPONENT = (
     (-(18**-0.5), 2 * 18**-0.5, -(18**-0.5)),
 )
 CHROMA_NOISE = 1 / 4
-LEAST_TRANSMISSION = (0.1, 0.6)
+LEAST_TRANSMISSION = (0.1, 0.55)
 """Below it T is taken for this, where a photo without detail is darker and brighter than A."""
-AIRLIGHT_SOFTNESS = 0.03
+AIRLIGHT_SOFTNESS = 0.05
 """How far around A, in lightness, the one goes over into the other."""
 LEAST_OF_COLOUR = 0.5
 """The same for colours, of which JPEG leaves no more in dense haze than blocks and tints."""
@@ -48,12 +48,14 @@ GUIDE_RADIUS, GUIDE_EPSILON = 20, 1e-3
 """Windows, in pixels, and the variance of L in them from which T follows its outlines."""
 DETAIL_RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
-TEXTURE = 1e-4
+TEXTURE = 1.5e-4
 """Variance of lightness in the same windows at which a region counts half as seen through haze,
 and half as sky."""
+BLUE_OF_SKY = 1.5
+"""How blue a sky may become, in multiples of the photo's own blue."""
 WHITE_RANGE = (0.9, 1.0)
 """Least channel of P between which the photo itself takes over from the model."""
-SHADOW, HIGHLIGHT = 0.04, 0.1
+SHADOW, HIGHLIGHT = 0.08, 0.2
 """Values nearer than this to black and to white are compressed instead of cut off."""
 
 
@@ -61,7 +63,7 @@ class PhysicalModel(NamedTuple):
     """The scattering model solved, for the photo that it was made of or a larger version.
 
     X = P + (1/T' − 1)·(s̄·P + r̄ − A) with T' = max(ᾱ·L + β̄, t₀(d)), L the lightness of P,
-    d that of s̄·P + r̄ − A, and t₀(d) = 0.1 + 0.5/(1 + exp(−d/0.03)), which grows with d slowly
+    d that of s̄·P + r̄ − A, and t₀(d) = 0.1 + 0.45/(1 + exp(−d/0.05)), which grows with d slowly
     enough for X to grow with L; for colours T' is 0.5 at least.
 
     Attributes:
@@ -76,23 +78,23 @@ class PhysicalModel(NamedTuple):
     rest: Float[Tensor, "b 3 h w"]
     airlight: Float[Tensor, "b 3 1 1"]
 
-    def transmission(self, lightness: Float[Tensor, "b 1 h2 w2"]) -> Float[Tensor, "b 1 h2 w2"]:
-        """T' with the outlines of L, unitless, in [0.1, 1]; L, in [0,1], is of any size."""
-        alpha, beta = (_enlarged(x, lightness) for x in self.guide.chunk(2, 1))
+    def lightness(
+        self, L: Float[Tensor, "b 1 h2 w2"]
+    ) -> tuple[Float[Tensor, "b 1 h2 w2"], Float[Tensor, "b 1 h2 w2"]]:
+        """X's, and T' with the outlines of L, unitless, in [0.1, 1]; L, in [0,1], of any size."""
+        alpha, beta = (_enlarged(x, L) for x in self.guide.chunk(2, 1))
         below, above = LEAST_TRANSMISSION
-        beyond = self._beyond_the_airlight(lightness, 0)
+        beyond = self._beyond_the_airlight(L, 0)
         least = below + (above - below) * torch.sigmoid(beyond / AIRLIGHT_SOFTNESS)
-        return torch.maximum(alpha * lightness + beta, least).clamp(max=1)
+        T = torch.maximum(alpha * L + beta, least).clamp(max=1)
+        return L + (1 / T - 1) * beyond, T
 
-    def scene(
-        self,
-        P: Float[Tensor, "b 1 h2 w2"],
-        transmission: Float[Tensor, "b 1 h2 w2"],
-        channel: int,
+    def colour(
+        self, P: Float[Tensor, "b 1 h2 w2"], T: Float[Tensor, "b 1 h2 w2"], difference: int
     ) -> Float[Tensor, "b 1 h2 w2"]:
-        """X of one opponent channel, 0 to 2, of a photo of any size, with T' of that size."""
-        T = transmission.clamp_min(LEAST_OF_COLOUR) if channel else transmission
-        return P + (1 / T - 1) * self._beyond_the_airlight(P, channel)
+        """X's first or second colour difference (1 or 2) from the photo's and T', of any size."""
+        amplified = 1 / T.clamp_min(LEAST_OF_COLOUR) - 1
+        return P + amplified * self._beyond_the_airlight(P, difference)
 
     def _beyond_the_airlight(
         self, P: Float[Tensor, "b 1 h2 w2"], channel: int
@@ -148,9 +150,10 @@ def local_affine_model(
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
         P, J = _mix(opponent, hazy.float()), _mix(opponent, scene.float())
         physical = physical_model(P, J, transmission.float() ** exponent, noise=noise)
-        T = physical.transmission(P[:, :1])
-        X = torch.cat([physical.scene(P[:, c : c + 1], T, c) for c in range(3)], 1)
-        tint = P[:, 1:] * (1 - _texture(P) * (1 - T))
+        X_lightness, T = physical.lightness(P[:, :1])
+        X_colours = [physical.colour(P[:, c : c + 1], T, c) for c in (1, 2)]
+        X = torch.cat([X_lightness, *X_colours], 1)
+        tint = _greatest_blue(P, T)
         correction = colour_correction(
             X, J, tint, cell=cell, radius=radius, epsilon=epsilon, trust=trust
         )
@@ -233,9 +236,9 @@ def apply_local_affine(
     J' fades into P as the least channel of P goes from 0.9 to 1: clouds and lamps would take the
     tint of the haze as well, but nothing tells what these are like without haze.
 
-    Division by T takes the darkest tones below 0. With s = 0.04, J' < s becomes s·exp(J'/s − 1),
+    Division by T takes the darkest tones below 0. With s = 0.08, J' < s becomes s·exp(J'/s − 1),
     which has value and slope s and 1 at s and never reaches 0; but no brighter than P by that.
-    In the same way what is above 0.9 stays below 1; but no darker than P by that.
+    In the same way what is above 0.8 stays below 1; but no darker than P by that.
 
     Args:
         model: of the photo, or of a reduced version of it.
@@ -248,11 +251,11 @@ def apply_local_affine(
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
         photo = hazy.float()
         P = _mix(opponent, photo)
-        T = model.physical.transmission(P[:, :1])
-        channels = [model.physical.scene(P[:, :1], T, 0)]
+        lightness, T = model.physical.lightness(P[:, :1])
+        channels = [lightness]
         a = _enlarged(model.correction[:, :1], P)
         for c in (1, 2):  # one at a time: the enlarged maps of all would be the peak of memory
-            X = model.physical.scene(P[:, c : c + 1], T, c)
+            X = model.physical.colour(P[:, c : c + 1], T, c)
             channels.append(a * X + _enlarged(model.correction[:, c : c + 1], P))
         low, high = WHITE_RANGE
         white = ((photo.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
@@ -262,10 +265,17 @@ def apply_local_affine(
         return torch.lerp(J, photo, white)
 
 
-def _texture(P: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """From 0, a sky or a fog, to 1: how much lightness varies around a pixel, v/(v + 1e-4)."""
-    _, variance = _mean_and_variance(P[:, :1], DETAIL_RADIUS)
-    return variance / (variance + TEXTURE)
+def _greatest_blue(
+    P: Float[Tensor, "b 3 h w"], T: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 2 h w"]:
+    """The colours of P, times T where there is texture and 1.5 in a sky or a fog.
+
+    Of a thing's blue the haze let T through, and the rest is taken for the haze's own. Texture is
+    v²/(v² + ν²), v the variance of lightness and ν that which counts half.
+    """
+    variance = _mean_and_variance(P[:, :1], DETAIL_RADIUS)[1].square()
+    texture = variance / (variance + TEXTURE**2)
+    return P[:, 1:] * torch.lerp(torch.full_like(T, BLUE_OF_SKY), T, texture)
 
 
 def _mean_and_variance(
