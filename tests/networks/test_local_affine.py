@@ -125,6 +125,27 @@ def test_noise_is_not_divided_by_the_transmission_but_detail_and_tone_are() -> N
     assert X[..., 8:48].mean().item() == pytest.approx(tone, abs=2e-3)
 
 
+def test_grain_is_told_from_detail_of_the_same_strength() -> None:
+    """Fog that a grainy film has taken, and fog with soft detail instead of grain; ν is too small
+    for the grain, and grows with it as far as four times."""
+    generator = torch.Generator().manual_seed(5)
+    grain = 0.006 * torch.randn(1, 1, 64, 64, generator=generator)
+    column = torch.arange(64) * 2 * math.pi / 16
+    detail = 0.006 * 2**0.5 * torch.sin(column).expand(1, 1, 64, 64)
+    T = torch.full((1, 1, 64, 64), 0.25)
+    A = torch.full((1, 3, 1, 1), 0.8)
+
+    def amplified(fog: torch.Tensor) -> float:
+        P = (0.6 + fog).expand(1, 3, 64, 64)
+        X, _ = physical_scene(P, remove_haze(P, T, A), T, 1e-5)
+        return ((X.std() - P.std()) / (3 * P.std())).item()  # 1: as the model says
+
+    assert amplified(detail) > 0.75
+    assert 0.4 < amplified(grain) < 0.55  # v/(v + 4·ν) is 0.47
+    assert 0.2 < amplified(0.3 * grain) < 0.3  # fainter than ν: v/(v + ν) is 0.24
+    assert abs(amplified(detail + 0.05 * grain) - amplified(detail)) < 0.05
+
+
 def tone_curve(T: float) -> tuple[torch.Tensor, torch.Tensor]:
     """L from 0 to 1, and X of it for A = 0.5 and this T."""
     L = torch.linspace(0, 1, 501).view(1, 1, 1, -1)

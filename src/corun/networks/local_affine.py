@@ -48,6 +48,8 @@ GUIDE_RADIUS, GUIDE_EPSILON = 20, 1e-3
 """Windows, in pixels, and the variance of L in them from which T follows its outlines."""
 DETAIL_RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
+GRAIN = 2.25
+"""ν in multiples of the variance of a photo's grain: what is 1.5 times as strong counts half."""
 TEXTURE = 1.5e-4
 """Variance of lightness in the same windows at which a region counts half as seen through haze,
 and half as sky."""
@@ -139,7 +141,7 @@ def local_affine_model(
         radius: of the correction's windows, in cells: they are (2·radius + 1) cells wide.
         epsilon: ε of the correction, see :func:`colour_correction`.
         trust: τ of the correction.
-        noise: ν, the variance of P at which detail counts half as noise, see
+        noise: ν, the variance of P at which detail counts half as noise in a clean photo, see
             :func:`physical_model`.
         exponent: of T, > 0: above 1, more haze is taken away than T says.
 
@@ -181,7 +183,7 @@ def physical_model(
         P: the photo, opponent channels.
         J: the network's scene, opponent channels, from which A is told.
         T: the network's transmission, (0,1].
-        noise: ν ≥ 0; ν/4 for colour.
+        noise: ν ≥ 0 of a clean photo, up to four times that of a grainy one; ν/4 for colour.
     """
     guide = transmission_by_lightness(P[:, :1], T)
     share, means = _share_of_detail(P, DETAIL_RADIUS, noise)
@@ -291,8 +293,20 @@ def _share_of_detail(
     """v/(v + ν) and the mean of P, over the windows around each pixel; ν/4 for the colours."""
     means, variance = _mean_and_variance(P, radius)
     contrast = _contrast(variance)
-    noises = _per_channel(P, noise, noise * CHROMA_NOISE)
+    noises = _noise(P[:, :1], noise) * _per_channel(P, 1.0, CHROMA_NOISE)
     return contrast / (contrast + noises).clamp_min(torch.finfo(P.dtype).tiny), means
+
+
+def _noise(lightness: Float[Tensor, "b 1 h w"], least: float) -> Float[Tensor, "b 1 1 1"]:
+    """ν of each picture, between one and four times ``least``, from its own grain.
+
+    Grain is the variance of L against its mean over 3×3 pixels (9/8 of it, for white noise to have
+    its own), and its harmonic mean over the picture is that of the quietest regions.
+    """
+    away = (lightness - window_mean(lightness, 1)).square()
+    variance = 9 / 8 * window_mean(away, DETAIL_RADIUS)
+    quiet = 1 / (1 / (variance + torch.finfo(variance.dtype).eps)).mean((1, 2, 3), keepdim=True)
+    return (GRAIN * quiet).clamp(least, 4 * least)
 
 
 def _contrast(variance: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
