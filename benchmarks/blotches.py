@@ -73,12 +73,12 @@ def unexplained(hazy: Tensor, scene: Tensor) -> tuple[float, float]:
     height, width = (side - side % CELL for side in hazy.shape[-2:])
     P, J = (image[..., :height, :width].mean(1, keepdim=True) for image in (hazy, scene))
     p, j, pp = (F.avg_pool2d(x, CELL) for x in (P, J, P * P))
-    variance = window_mean(pp, FLAT_RADIUS) - window_mean(p, FLAT_RADIUS).square()
+    variance = window_mean(pp, radius=FLAT_RADIUS) - window_mean(p, radius=FLAT_RADIUS).square()
     flat = (variance < FLAT_DEVIATION**2).float()
-    weight = window_mean(flat, FIT_RADIUS).clamp_min(1e-6)
+    weight = window_mean(flat, radius=FIT_RADIUS).clamp_min(1e-6)
 
     def mean(cells: Tensor) -> Tensor:
-        return window_mean(flat * cells, FIT_RADIUS) / weight
+        return window_mean(flat * cells, radius=FIT_RADIUS) / weight
 
     covariance = mean(p * j) - mean(p) * mean(j)
     slope = covariance / (mean(p * p) - mean(p).square() + 1e-6)

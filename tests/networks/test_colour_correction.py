@@ -3,11 +3,15 @@
 With T = 1 the physical scene is the photo, and the correction all that is left of the fit.
 """
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
 
+from corun.networks.colour_correction import SCALES, colour_correction
 from corun.physics.scattering import add_haze
+from corun.physics.window_filters import box_mean
 from literal_formulation import LIGHTNESS_AND_COLOUR, local_affine_scene
 
 
@@ -30,6 +34,58 @@ def test_one_window_is_a_ridge_regression() -> None:
     expected = j[:, 1:].mean(-1, keepdim=True) + a * p_away[:, 1:]
     torch.testing.assert_close(o[:, 1:], expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(o[:, 0], p[:, 0], atol=1e-5, rtol=0)
+
+
+def corrections_by_definition(
+    X: torch.Tensor, J: torch.Tensor, bound: torch.Tensor, cell: int, epsilon: float, trust: float
+) -> torch.Tensor:
+    """ā and b̄ by loops over the windows of every scale, of one picture."""
+    fields = None
+    for level in reversed(range(SCALES)):
+        side = cell * 2**level
+        rows, columns = (-(-n // side) for n in X.shape[-2:])
+        found = torch.zeros(1, 3, rows, columns)
+        if fields is not None:
+            wider = F.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
+        for i, k in itertools.product(range(rows), range(columns)):
+            window = (
+                0,
+                slice(None),
+                *(slice(max(n - 2, 0) * side, (n + 3) * side) for n in (i, k)),
+            )
+            x, j, limit = (y[window].flatten(1) for y in (X, J, bound))
+            variance = x.var(1, correction=0)
+            covariance = ((x - x.mean(1, keepdim=True)) * (j - j.mean(1, keepdim=True))).mean(1)
+            colour = variance[1:].sum()
+            a = (covariance[1:].sum() + epsilon / 4) / (colour + epsilon / 4)
+            a = min(a, max((covariance.sum() + epsilon) / (variance.sum() + epsilon), 0))
+            m = j.mean(1)[1:]
+            if fields is not None:
+                expected = wider[0, 0, i, k] * x.mean(1)[1:] + wider[0, 1:, i, k]
+                m = expected + colour / (colour + trust / 16 / 2**level) * (m - expected)
+            t = limit.mean(1)
+            first = max(m[0], min(t[0], 0))
+            ratio = max(1, first * t[0] / (t[0] ** 2 + (4 / 255) ** 2))
+            m = torch.stack((first, max(m[1], min(t[1], 0) * ratio)))
+            found[0, :, i, k] = torch.cat((a.view(1), m - a * x.mean(1)[1:]))
+        fields = box_mean(found, radius=2)
+    return fields
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_correction_is_what_its_description_says(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    X, J = 0.3 * torch.rand(2, 1, 3, 20, 28, generator=generator) - 0.15
+    X[..., :10] *= 0.1
+    J[..., :14, :] = 0.5 * J[..., :14, :] - 0.8 * X[..., :14, :]  # a negative slope
+    bound = 0.05 * torch.randn(1, 2, 20, 28, generator=generator) - 0.01
+    settings = {"epsilon": 1e-3, "trust": 0.05}
+    torch.testing.assert_close(
+        colour_correction(X, J, bound, cell=4, radius=2, **settings),
+        corrections_by_definition(X, J, bound, 4, **settings),
+        atol=1e-5,
+        rtol=0,
+    )
 
 
 def test_hues_keep_their_place_around_the_haze() -> None:

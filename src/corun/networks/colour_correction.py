@@ -30,13 +30,13 @@ SCALES = 8
 CHROMA_EPSILON = 1 / 4
 CHROMA_TRUST = 1 / 16
 FAINT_RED = 4 / 255
-"""First colour difference below which red is not told from grey."""
+"""First colour difference, (R − B)/√6, below which red is not told from grey."""
 
 
 def colour_correction(
     X: Float[Tensor, "b 3 h w"],
     J: Float[Tensor, "b 3 h w"],
-    tint: Float[Tensor, "b 2 h w"],
+    bound: Float[Tensor, "b 2 h w"],
     *,
     cell: int,
     radius: int,
@@ -50,12 +50,12 @@ def colour_correction(
         aℓ = (cov(X, J) + ε/4)/(var(X) + ε/4),  bℓ = m − aℓ·mean(X),
         m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/(16·2^ℓ)),
 
-    but with m₁ ≥ min(t₁, 0) and m₂ ≥ min(t₂, 0)·max(1, ρ), t = mean(tint), where ρ = m₁/t₁ lets
-    what is red in the photo keep its hue: it is max(m₁·t₁, 0)/(t₁² + (4/255)²), for grey not to
-    count as red. Means, cov and var are over the window; v = var(X); var and cov are summed over
+    but with m₁ ≥ min(t₁, 0) and m₂ ≥ min(t₂, 0)·max(1, ρ), t = mean(bound), where ρ = m₁/t₁ lets
+    what is red in the photo keep its hue: it is m₁·t₁/(t₁² + (4/255)²), for grey not to count as
+    red. Means, cov and var are over the window; v = var(X); var and cov are summed over
     the two differences, which get the same a: at most (cov + ε)/(var + ε) of all three channels,
-    or 0 if that is negative. With κ = 1 (and at the coarsest scale), and where tint allows it, a
-    and b are the minimisers of Σ (a·X + b − J)² + ε/4·(a − 1)².
+    or 0 if that is negative. With κ = 1 (and at the coarsest scale), and where the bound allows
+    it, a and b are the minimisers of Σ (a·X + b − J)² + ε/4·(a − 1)².
 
     Where X has no colour (v ≪ ε/4) aℓ is near 1 and J' follows the mean of X by the model of the
     next coarser scale.
@@ -63,8 +63,8 @@ def colour_correction(
     Args:
         X: the physical scene, opponent channels; H and W multiples of ``cell``.
         J: the scene to come near to, opponent channels.
-        tint: how blue (first difference, R − B) and how magenta (second, 2·G − R − B) a window may
-            be: its mean, where negative.
+        bound: how blue (first difference, R − B) and how magenta (second, 2·G − R − B) a window
+            may be: its mean, where negative. Averaging a and b over windows softens it.
         cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
             on. a and b live on the grids of cells.
         radius: of the windows, in cells.
@@ -77,7 +77,7 @@ def colour_correction(
         ā, then b̄ of either difference, per cell of the finest scale.
     """
     # The last channel counts: cells beyond the picture's edge are empty.
-    moments = torch.cat((X, J, X * J, X * X, tint, torch.ones_like(X[:, :1])), 1).contiguous()
+    moments = torch.cat((X, J, X * J, X * X, bound, torch.ones_like(X[:, :1])), 1).contiguous()
     scales = [F.avg_pool2d(moments, cell)]
     for _ in range(SCALES - 1):  # as many for every size: the graph does not depend on it
         height, width = scales[-1].shape[-2:]
@@ -85,7 +85,7 @@ def colour_correction(
 
     fields: Tensor | None = None
     for level in reversed(range(SCALES)):
-        sums = window_mean(scales[level], radius)
+        sums = window_mean(scales[level], radius=radius)
         means = sums[:, :-1] / sums[:, -1:]
         mean_X, mean_J, mean_XJ, mean_XX = means[:, :12].chunk(4, 1)
         variance = (mean_XX - mean_X.square()).clamp_min(0)
@@ -104,19 +104,19 @@ def colour_correction(
             expected_J = coarse[:, :1] * mean_X + coarse[:, 1:]
             share = colour / (colour + trust * CHROMA_TRUST / 2**level)
             mean_J = expected_J + share * (mean_J - expected_J)
-        mean_J = _no_bluer(mean_J, means[:, 12:])
-        fields = window_mean(torch.cat((a, mean_J - a * mean_X), 1), radius)
+        mean_J = _bounded(mean_J, means[:, 12:])
+        fields = window_mean(torch.cat((a, mean_J - a * mean_X), 1), radius=radius)
     assert fields is not None
     return fields
 
 
-def _no_bluer(
-    mean_J: Float[Tensor, "b 2 h w"], tint: Float[Tensor, "b 2 h w"]
+def _bounded(
+    mean_J: Float[Tensor, "b 2 h w"], bound: Float[Tensor, "b 2 h w"]
 ) -> Float[Tensor, "b 2 h w"]:
-    yellow, green = tint.chunk(2, 1)
-    m_1 = torch.maximum(mean_J[:, :1], yellow.clamp_max(0))
-    redder = (m_1 * yellow).clamp_min(0) / (yellow.square() + FAINT_RED**2)
-    m_2 = torch.maximum(mean_J[:, 1:], green.clamp_max(0) * redder.clamp_min(1))
+    blue, magenta = bound.chunk(2, 1)  # where negative
+    m_1 = torch.maximum(mean_J[:, :1], blue.clamp_max(0))
+    redder = m_1 * blue / (blue.square() + FAINT_RED**2)
+    m_2 = torch.maximum(mean_J[:, 1:], magenta.clamp_max(0) * redder.clamp_min(1))
     return torch.cat((m_1, m_2), 1)
 
 

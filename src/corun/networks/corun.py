@@ -42,7 +42,8 @@ class CorunConfig:
             slope of the physical scene is believed rather than the network's.
         affine_trust: τ of that fit; a sixteenth of it is the variance of colour at which a narrow
             window's own mean counts half.
-        affine_noise: ν of that fit, the variance of P at which detail counts half as noise.
+        affine_noise: ν of that fit, the variance of P at which detail counts half as noise in a
+            clean photo; of a grainy one it is up to four times as large.
         affine_exponent: of the transmission in that fit: above 1, more haze is taken away than the
             transmission says.
         working_pixels: with a closing fit, pixels above which a (padded) picture is reduced for the

@@ -43,7 +43,7 @@ LEAST_TRANSMISSION = (0.1, 0.55)
 AIRLIGHT_SOFTNESS = 0.05
 """How far around A, in lightness, the one goes over into the other."""
 LEAST_OF_COLOUR = 0.5
-"""The same for colours, of which JPEG leaves no more in dense haze than blocks and tints."""
+"""Below it T is taken for this for colours, of which JPEG leaves only blocks and tints there."""
 GUIDE_RADIUS, GUIDE_EPSILON = 20, 1e-3
 """Windows, in pixels, and the variance of L in them from which T follows its outlines."""
 DETAIL_RADIUS = 4
@@ -155,9 +155,9 @@ def local_affine_model(
         X_lightness, T = physical.lightness(P[:, :1])
         X_colours = [physical.colour(P[:, c : c + 1], T, c) for c in (1, 2)]
         X = torch.cat([X_lightness, *X_colours], 1)
-        tint = _greatest_blue(P, T)
+        bound = _tint_bound(P, T)
         correction = colour_correction(
-            X, J, tint, cell=cell, radius=radius, epsilon=epsilon, trust=trust
+            X, J, bound, cell=cell, radius=radius, epsilon=epsilon, trust=trust
         )
         return LocalAffineModel(physical, correction)
 
@@ -187,7 +187,7 @@ def physical_model(
     """
     guide = transmission_by_lightness(P[:, :1], T)
     share, means = _share_of_detail(P, DETAIL_RADIUS, noise)
-    smoothed = window_mean(torch.cat((share, (1 - share) * means), 1), DETAIL_RADIUS)
+    smoothed = window_mean(torch.cat((share, (1 - share) * means), 1), radius=DETAIL_RADIUS)
     share, rest = smoothed.chunk(2, 1)
     return PhysicalModel(guide, share, rest, explaining_airlight(P, J, T))
 
@@ -267,23 +267,24 @@ def apply_local_affine(
         return torch.lerp(J, photo, white)
 
 
-def _greatest_blue(
+def _tint_bound(
     P: Float[Tensor, "b 3 h w"], T: Float[Tensor, "b 1 h w"]
 ) -> Float[Tensor, "b 2 h w"]:
     """The colours of P, times T where there is texture and 1.5 in a sky or a fog.
 
-    Of a thing's blue the haze let T through, and the rest is taken for the haze's own. Texture is
-    v²/(v² + ν²), v the variance of lightness and ν that which counts half.
+    How much of the photo's blue is the haze's cannot be told. If what is behind it is grey on
+    average, all; if A is grey, none. The part 1 − T is taken to be, as of the light. Texture is
+    v²/(v² + TEXTURE²), v the variance of lightness.
     """
-    variance = _mean_and_variance(P[:, :1], DETAIL_RADIUS)[1].square()
-    texture = variance / (variance + TEXTURE**2)
+    squared = _mean_and_variance(P[:, :1], DETAIL_RADIUS)[1].square()
+    texture = squared / (squared + TEXTURE**2)
     return P[:, 1:] * torch.lerp(torch.full_like(T, BLUE_OF_SKY), T, texture)
 
 
 def _mean_and_variance(
     P: Float[Tensor, "b c h w"], radius: int
 ) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
-    means, squares = window_mean(torch.cat((P, P.square()), 1), radius).chunk(2, 1)
+    means, squares = window_mean(torch.cat((P, P.square()), 1), radius=radius).chunk(2, 1)
     return means, (squares - means.square()).clamp_min(0)
 
 
@@ -293,19 +294,21 @@ def _share_of_detail(
     """v/(v + ν) and the mean of P, over the windows around each pixel; ν/4 for the colours."""
     means, variance = _mean_and_variance(P, radius)
     contrast = _contrast(variance)
-    noises = _noise(P[:, :1], noise) * _per_channel(P, 1.0, CHROMA_NOISE)
+    noises = _noise(P, noise) * _per_channel(P, 1.0, CHROMA_NOISE)
     return contrast / (contrast + noises).clamp_min(torch.finfo(P.dtype).tiny), means
 
 
-def _noise(lightness: Float[Tensor, "b 1 h w"], least: float) -> Float[Tensor, "b 1 1 1"]:
+def _noise(P: Float[Tensor, "b 3 h w"], least: float) -> Float[Tensor, "b 1 1 1"]:
     """ν of each picture, between one and four times ``least``, from its own grain.
 
-    Grain is the variance of L against its mean over 3×3 pixels (9/8 of it, for white noise to have
-    its own), and its harmonic mean over the picture is that of the quietest regions.
+    Grain is the variance of P against its mean over 3×3 pixels (9/8 of it, for white noise to have
+    its own), summed over the channels. Its harmonic mean over the picture is that of the quietest
+    regions, but a letterbox or a burnt-out sky without any does not decide alone.
     """
-    away = (lightness - window_mean(lightness, 1)).square()
-    variance = 9 / 8 * window_mean(away, DETAIL_RADIUS)
-    quiet = 1 / (1 / (variance + torch.finfo(variance.dtype).eps)).mean((1, 2, 3), keepdim=True)
+    away = (P - window_mean(P, radius=1)).square().sum(1, keepdim=True)
+    grain = 9 / 8 * window_mean(away, radius=DETAIL_RADIUS)
+    unit = least / GRAIN + torch.finfo(grain.dtype).eps
+    quiet = 1 / (1 / (grain + unit)).mean((1, 2, 3), keepdim=True) - unit
     return (GRAIN * quiet).clamp(least, 4 * least)
 
 

@@ -1,8 +1,8 @@
 """Filters over a square window: minimum, mean, and the guided filter built of means.
 
 All of them cut the window off at the image's border instead of padding with invented pixels, so
-that they are exact for every size from 1×1 up, and all cost the same per pixel or nearly so
-whatever the window. Half-precision inputs are computed in float32.
+that they are exact for every size from 1×1 up, and all but ``window_mean`` cost the same per pixel
+or nearly so whatever the window. Half-precision inputs are computed in float32.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def box_mean(image: Float[Tensor, "b c h w"], *, radius: int) -> Float[Tensor, "
     return _axis_mean(_axis_mean(working, 3, radius), 2, radius).to(image.dtype)
 
 
-def window_mean(image: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "b c h w"]:
-    """The same as :func:`box_mean`, summed afresh for each window and in the image's own dtype.
+def window_mean(image: Float[Tensor, "b c h w"], *, radius: int) -> Float[Tensor, "b c h w"]:
+    """The same as :func:`box_mean`, summed afresh for each window.
 
-    Without a running sum's rounding, so that variances of 1e-5 can be told from it, and exported to
-    ONNX as poolings; the cost grows with the radius.
+    Without a running sum's rounding, so that a variance of 1e-5 can be told from it; the cost grows
+    with the radius.
 
     Args:
         image: any values.
@@ -70,10 +70,17 @@ def window_mean(image: Float[Tensor, "b c h w"], radius: int) -> Float[Tensor, "
 
     Returns:
         The local means, same dtype.
+
+    Raises:
+        ValueError: radius is negative.
     """
+    if radius < 0:
+        raise ValueError(f"radius must be at least 0, got {radius}")
     side = 2 * radius + 1
-    rows = F.avg_pool2d(image, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
-    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+    means = image.to(_working_dtype(image))
+    for window, padding in (((1, side), (0, radius)), ((side, 1), (radius, 0))):
+        means = F.avg_pool2d(means, window, stride=1, padding=padding, count_include_pad=False)
+    return means.to(image.dtype)
 
 
 def guided_filter(
