@@ -48,8 +48,8 @@ GUIDE_RADIUS, GUIDE_EPSILON = 20, 1e-3
 """Windows, in pixels, and the variance of L in them from which T follows its outlines."""
 DETAIL_RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
-GRAIN = 2.25
-"""ν in multiples of the variance of a photo's grain: what is 1.5 times as strong counts half."""
+GRAIN = 1.5
+"""ν in multiples of the variance of a photo's grain."""
 TEXTURE = 1.5e-4
 """Variance of lightness in the same windows at which a region counts half as seen through haze,
 and half as sky."""
