@@ -7,8 +7,11 @@ removal can only be a smooth function of the photo's lightness: an affine one, t
 a neighbourhood. So over the flat parts of windows of 328×328 pixels the result's lightness is
 regressed on the photo's, both averaged over cells of 8×8, and the mean absolute remainder in 1/255
 is what the network added: clouds, smoke, veils. A colour cast is told by how many photos come out
-bluer than they went in, by more than 0.03 in the mean of blue less red. Photos are those of
-FOLDER, reduced to a long side of 640.
+bluer than they went in, by more than 0.03 in the mean of blue less red; and by the share of the
+cells of a grid of twelve along the long side whose mean has become bluer by as much, or more
+magenta by 0.02 in the mean of red and blue less green, if it is blue or magenta then. Cells that
+are red in the photo do not count as magenta. FOLDER holds hazy photos; they are reduced to a long
+side of 640.
 """
 
 from __future__ import annotations
@@ -29,6 +32,9 @@ from corun.physics.window_filters import window_mean
 
 CELL = 8
 CAST = 0.03
+MAGENTA = 0.02
+RED = 0.05
+GRID = 12
 FLAT_RADIUS, FLAT_DEVIATION = 2, 4 / 255
 FIT_RADIUS = 20
 SMALLEST_SHARE = 0.05
@@ -54,6 +60,9 @@ def report(name: str, network: nn.Module, photos: list[Tensor]) -> None:
         scenes = [read_output(network(photo), photo).scene.clamp(0, 1) for photo in photos]
     bluer = sum(blueness(J) - blueness(P) > CAST for P, J in zip(photos, scenes, strict=True))
     print(f"{name}: {bluer} of {len(photos)} photos bluer by more than {CAST}", flush=True)
+    casts = torch.tensor([tinted_cells(P, J) for P, J in zip(photos, scenes, strict=True)])
+    blue, magenta = (f"{share:.1%}" for share in casts.mean(0).tolist())
+    print(f"{name}: cells bluer {blue}, more magenta {magenta}", flush=True)
     found = [unexplained(photo, scene) for photo, scene in zip(photos, scenes, strict=True)]
     scores = [score for score, share in found if share >= SMALLEST_SHARE]
     if not scores:
@@ -66,6 +75,22 @@ def report(name: str, network: nn.Module, photos: list[Tensor]) -> None:
 def blueness(image: Tensor) -> float:
     """The mean of blue less red."""
     return float((image[:, 2] - image[:, 0]).mean())
+
+
+def tinted_cells(hazy: Tensor, scene: Tensor) -> tuple[float, float]:
+    """The shares of cells that have become bluer, and more magenta."""
+    side = max(hazy.shape[-2:]) // GRID
+    P, J = (F.avg_pool2d(image, side) for image in (hazy, scene))
+
+    def blue(cells: Tensor) -> Tensor:
+        return cells[:, 2] - cells[:, 0]
+
+    def magenta(cells: Tensor) -> Tensor:
+        return (cells[:, 0] + cells[:, 2]) / 2 - cells[:, 1]
+
+    bluer = blue(J).clamp_min(0) - blue(P).clamp_min(0) > CAST
+    redder = magenta(J).clamp_min(0) - magenta(P).clamp_min(0) > MAGENTA
+    return float(bluer.float().mean()), float((redder & (blue(P) > -RED)).float().mean())
 
 
 def unexplained(hazy: Tensor, scene: Tensor) -> tuple[float, float]:
