@@ -57,7 +57,7 @@ BLUE_OF_SKY = 1.5
 """How blue a sky may become, in multiples of the photo's own blue."""
 WHITE_RANGE = (0.9, 1.0)
 """Least channel of P between which the photo itself takes over from the model."""
-SHADOW, HIGHLIGHT = 0.08, 0.2
+SHADOW, HIGHLIGHT = 0.07, 0.18
 """Values nearer than this to black and to white are compressed instead of cut off."""
 
 
@@ -238,9 +238,9 @@ def apply_local_affine(
     J' fades into P as the least channel of P goes from 0.9 to 1: clouds and lamps would take the
     tint of the haze as well, but nothing tells what these are like without haze.
 
-    Division by T takes the darkest tones below 0. With s = 0.08, J' < s becomes s·exp(J'/s − 1),
+    Division by T takes the darkest tones below 0. With s = 0.07, J' < s becomes s·exp(J'/s − 1),
     which has value and slope s and 1 at s and never reaches 0; but no brighter than P by that.
-    In the same way what is above 0.8 stays below 1; but no darker than P by that.
+    In the same way what is above 0.82 stays below 1; but no darker than P by that.
 
     Args:
         model: of the photo, or of a reduced version of it.
