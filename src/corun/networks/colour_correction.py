@@ -13,8 +13,8 @@ further paints faint smoke blue and brown.
 
 Haze is blue and violet more often than what lies behind it, and a network that takes too little
 of that away, or paints shadows blue, leaves a cast that the eye finds before anything else. So
-the mean of a window gets no bluer and, but for things that are red, no more magenta than the
-photo's, or than the part of the photo's that is not haze.
+the mean of a window gets no bluer and, but for things that are red, no more magenta than a bound
+made of the photo's own colours.
 """
 
 from __future__ import annotations
