@@ -62,11 +62,13 @@ def corrections_by_definition(
             m = j.mean(1)[1:]
             if fields is not None:
                 expected = wider[0, 0, i, k] * x.mean(1)[1:] + wider[0, 1:, i, k]
+                ends = torch.stack((m, x.mean(1)[1:]))
+                expected = expected.clamp(ends.amin(0), ends.amax(0))
                 m = expected + colour / (colour + trust / 16 / 2**level) * (m - expected)
             t = limit.mean(1)
             first = max(m[0], min(t[0], 0))
             ratio = max(1, first * t[0] / (t[0] ** 2 + (4 / 255) ** 2))
-            m = torch.stack((first, max(m[1], min(t[1], 0) * ratio)))
+            m = torch.stack((first, max(m[1], min(t[1], 0) * ratio + max(t[2], 0))))
             found[0, :, i, k] = torch.cat((a.view(1), m - a * x.mean(1)[1:]))
         fields = box_mean(found, radius=2)
     return fields
@@ -78,7 +80,7 @@ def test_the_correction_is_what_its_description_says(seed: int) -> None:
     X, J = 0.3 * torch.rand(2, 1, 3, 20, 28, generator=generator) - 0.15
     X[..., :10] *= 0.1
     J[..., :14, :] = 0.5 * J[..., :14, :] - 0.8 * X[..., :14, :]  # a negative slope
-    bound = 0.05 * torch.randn(1, 2, 20, 28, generator=generator) - 0.01
+    bound = 0.05 * torch.randn(1, 3, 20, 28, generator=generator) - 0.01
     settings = {"epsilon": 1e-3, "trust": 0.05}
     torch.testing.assert_close(
         colour_correction(X, J, bound, cell=4, radius=2, **settings),

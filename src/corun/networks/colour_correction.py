@@ -4,7 +4,9 @@ Where the physical scene X has no colour, a sky or dense haze, a window says not
 slope, and its mean of J, and so the offset, is whatever the network drifted to there. So the
 correction runs from wide windows down to narrow ones, each scale correcting the one before only as
 far as its windows contain colour; a grey region keeps the model of its wider surroundings. In a
-wide window drift averages out, so it needs less colour to be believed.
+wide window drift averages out, so it needs less colour to be believed. What the surroundings say
+only chooses between X and J there: a fog that is grey in both stays grey, though warm fields below
+it have become warmer.
 
 The two colour differences share one slope: 1/T is the same for both, and two slopes turn a crimson
 shawl orange where that is what the network has seen more of. Nor is it ever steeper than that of
@@ -14,16 +16,16 @@ further paints faint smoke blue and brown.
 Haze is blue and violet more often than what lies behind it, and a network that takes too little
 of that away, or paints shadows blue, leaves a cast that the eye finds before anything else. So
 the mean of a window gets no bluer and, but for things that are red, no more magenta than a bound
-made of the photo's own colours.
+made of the photo's own colours; a greenish fog that becomes grey among green trees looks mauve.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from corun.networks.window_pyramid import cell_pyramid, on_next_finer_scale, window_means
 from corun.physics.window_filters import window_mean
 
 SCALES = 8
@@ -36,7 +38,7 @@ FAINT_RED = 4 / 255
 def colour_correction(
     X: Float[Tensor, "b 3 h w"],
     J: Float[Tensor, "b 3 h w"],
-    bound: Float[Tensor, "b 2 h w"],
+    bound: Float[Tensor, "b 3 h w"],
     *,
     cell: int,
     radius: int,
@@ -48,23 +50,27 @@ def colour_correction(
     On each scale ℓ, from the coarsest to the finest,
 
         aℓ = (cov(X, J) + ε/4)/(var(X) + ε/4),  bℓ = m − aℓ·mean(X),
-        m = κ·mean(J) + (1 − κ)·(āℓ₊₁·mean(X) + b̄ℓ₊₁),  κ = v/(v + τ/(16·2^ℓ)),
+        m = κ·mean(J) + (1 − κ)·m',  κ = v/(v + τ/(16·2^ℓ)),
 
-    but with m₁ ≥ min(t₁, 0) and m₂ ≥ min(t₂, 0)·max(1, ρ), t = mean(bound), where ρ = m₁/t₁ lets
-    what is red in the photo keep its hue: it is m₁·t₁/(t₁² + (4/255)²), for grey not to count as
-    red. Means, cov and var are over the window; v = var(X); var and cov are summed over
-    the two differences, which get the same a: at most (cov + ε)/(var + ε) of all three channels,
-    or 0 if that is negative. With κ = 1 (and at the coarsest scale), and where the bound allows
-    it, a and b are the minimisers of Σ (a·X + b − J)² + ε/4·(a − 1)².
+    where m' is āℓ₊₁·mean(X) + b̄ℓ₊₁, or if this is not between mean(X) and mean(J), that of the two
+    which is nearer. But m₁ ≥ min(t₁, 0) and m₂ ≥ min(t₂, 0)·max(1, ρ) + max(t₃, 0), with t =
+    mean(bound): ρ = m₁/t₁ lets what is red in the photo keep its hue. It is
+    m₁·t₁/(t₁² + (4/255)²), for grey not to count as red.
+
+    Means, cov and var are over the window; v = var(X); var and cov are summed over the two
+    differences, which get the same a: at most (cov + ε)/(var + ε) of all three channels, or 0 if
+    that is negative. With κ = 1 (and at the coarsest scale), and where the bound allows it, a and b
+    are the minimisers of Σ (a·X + b − J)² + ε/4·(a − 1)².
 
     Where X has no colour (v ≪ ε/4) aℓ is near 1 and J' follows the mean of X by the model of the
-    next coarser scale.
+    next coarser scale, as far as it leads from X towards J.
 
     Args:
         X: the physical scene, opponent channels; H and W multiples of ``cell``.
         J: the scene to come near to, opponent channels.
         bound: how blue (first difference, R − B) and how magenta (second, 2·G − R − B) a window
-            may be: its mean, where negative. Averaging a and b over windows softens it.
+            may be: its mean, where negative. How green it must stay: its mean, where positive.
+            Averaging a and b over windows softens all three.
         cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
             on. a and b live on the grids of cells.
         radius: of the windows, in cells.
@@ -76,17 +82,10 @@ def colour_correction(
     Returns:
         ā, then b̄ of either difference, per cell of the finest scale.
     """
-    # The last channel counts: cells beyond the picture's edge are empty.
-    moments = torch.cat((X, J, X * J, X * X, bound, torch.ones_like(X[:, :1])), 1).contiguous()
-    scales = [F.avg_pool2d(moments, cell)]
-    for _ in range(SCALES - 1):  # as many for every size: the graph does not depend on it
-        height, width = scales[-1].shape[-2:]
-        scales.append(F.avg_pool2d(F.pad(scales[-1], (0, width % 2, 0, height % 2)), 2))
-
+    scales = cell_pyramid(torch.cat((X, J, X * J, X * X, bound), 1), cell=cell, scales=SCALES)
     fields: Tensor | None = None
     for level in reversed(range(SCALES)):
-        sums = window_mean(scales[level], radius=radius)
-        means = sums[:, :-1] / sums[:, -1:]
+        means = window_means(scales[level], radius=radius)
         mean_X, mean_J, mean_XJ, mean_XX = means[:, :12].chunk(4, 1)
         variance = (mean_XX - mean_X.square()).clamp_min(0)
         covariance = mean_XJ - mean_X * mean_J
@@ -99,9 +98,8 @@ def colour_correction(
         )
         a = torch.minimum(a, a_all.clamp_min(0))
         if fields is not None:
-            height, width = mean_X.shape[-2:]
-            coarse = _twice_as_large(fields)[..., :height, :width]
-            expected_J = coarse[:, :1] * mean_X + coarse[:, 1:]
+            coarse = on_next_finer_scale(fields, mean_X)
+            expected_J = _between(mean_X, coarse[:, :1] * mean_X + coarse[:, 1:], mean_J)
             share = colour / (colour + trust * CHROMA_TRUST / 2**level)
             mean_J = expected_J + share * (mean_J - expected_J)
         mean_J = _bounded(mean_J, means[:, 12:])
@@ -111,14 +109,14 @@ def colour_correction(
 
 
 def _bounded(
-    mean_J: Float[Tensor, "b 2 h w"], bound: Float[Tensor, "b 2 h w"]
+    mean_J: Float[Tensor, "b 2 h w"], bound: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, "b 2 h w"]:
-    blue, magenta = bound.chunk(2, 1)  # where negative
+    blue, magenta, green = bound.chunk(3, 1)
     m_1 = torch.maximum(mean_J[:, :1], blue.clamp_max(0))
     redder = m_1 * blue / (blue.square() + FAINT_RED**2)
-    m_2 = torch.maximum(mean_J[:, 1:], magenta.clamp_max(0) * redder.clamp_min(1))
-    return torch.cat((m_1, m_2), 1)
+    least = magenta.clamp_max(0) * redder.clamp_min(1) + green.clamp_min(0)
+    return torch.cat((m_1, torch.maximum(mean_J[:, 1:], least)), 1)
 
 
-def _twice_as_large(fields: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
-    return F.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
+def _between(one: Tensor, value: Tensor, other: Tensor) -> Tensor:
+    return value.clamp(torch.minimum(one, other), torch.maximum(one, other))

@@ -28,7 +28,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.networks.colour_correction import colour_correction
-from corun.physics.window_filters import guided_filter_coefficients, window_mean
+from corun.networks.transmission_fit import transmission_by_lightness
+from corun.physics.window_filters import window_mean
 
 # Rows: lightness (R + G + B)/3, and two colour differences. Orthogonal rows, each of length 1/√3:
 # the three variances add up to the mean variance of R, G and B, and the inverse is 3·Mᵀ.
@@ -44,8 +45,6 @@ AIRLIGHT_SOFTNESS = 0.05
 """How far around A, in lightness, the one goes over into the other."""
 LEAST_OF_COLOUR = 0.5
 """Below it T is taken for this for colours, of which JPEG leaves only blocks and tints there."""
-GUIDE_RADIUS, GUIDE_EPSILON = 20, 1e-3
-"""Windows, in pixels, and the variance of L in them from which T follows its outlines."""
 DETAIL_RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
 GRAIN = 1.5
@@ -57,7 +56,7 @@ BLUE_OF_SKY = 1.5
 """How blue a sky may become, in multiples of the photo's own blue."""
 WHITE_RANGE = (0.9, 1.0)
 """Least channel of P between which the photo itself takes over from the model."""
-SHADOW, HIGHLIGHT = 0.07, 0.18
+SHADOW, HIGHLIGHT = 0.08, 0.18
 """Values nearer than this to black and to white are compressed instead of cut off."""
 
 
@@ -151,11 +150,12 @@ def local_affine_model(
     with torch.autocast(hazy.device.type, enabled=False):
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
         P, J = _mix(opponent, hazy.float()), _mix(opponent, scene.float())
-        physical = physical_model(P, J, transmission.float() ** exponent, noise=noise)
+        texture = share_of_texture(P[:, :1])
+        physical = physical_model(P, J, transmission.float() ** exponent, texture, noise=noise)
         X_lightness, T = physical.lightness(P[:, :1])
         X_colours = [physical.colour(P[:, c : c + 1], T, c) for c in (1, 2)]
         X = torch.cat([X_lightness, *X_colours], 1)
-        bound = _tint_bound(P, T)
+        bound = _tint_bound(P, T, texture)
         correction = colour_correction(
             X, J, bound, cell=cell, radius=radius, epsilon=epsilon, trust=trust
         )
@@ -166,6 +166,7 @@ def physical_model(
     P: Float[Tensor, "b 3 h w"],
     J: Float[Tensor, "b 3 h w"],
     T: Float[Tensor, "b 1 h w"],
+    texture: Float[Tensor, "b 1 h w"],
     *,
     noise: float,
 ) -> PhysicalModel:
@@ -183,30 +184,21 @@ def physical_model(
         P: the photo, opponent channels.
         J: the network's scene, opponent channels, from which A is told.
         T: the network's transmission, (0,1].
+        texture: of P, see :func:`share_of_texture`.
         noise: ν ≥ 0 of a clean photo, up to four times that of a grainy one; ν/4 for colour.
     """
-    guide = transmission_by_lightness(P[:, :1], T)
+    airlight = explaining_airlight(P, J, T)
+    guide = transmission_by_lightness(P[:, :1], T, texture, airlight[:, :1])
     share, means = _share_of_detail(P, DETAIL_RADIUS, noise)
     smoothed = window_mean(torch.cat((share, (1 - share) * means), 1), radius=DETAIL_RADIUS)
     share, rest = smoothed.chunk(2, 1)
-    return PhysicalModel(guide, share, rest, explaining_airlight(P, J, T))
+    return PhysicalModel(guide, share, rest, airlight)
 
 
-def transmission_by_lightness(
-    lightness: Float[Tensor, "b 1 h w"], T: Float[Tensor, "b 1 h w"]
-) -> Float[Tensor, "b 2 h w"]:
-    """ᾱ and β̄ of T ≈ ᾱ·L + β̄: the guided filter's coefficients, in windows of 41×41 pixels.
-
-    What the photo shows no reason for is gone from it: the grid of the priors, a T that is high
-    around a near figure, and not only on it.
-
-    They, and not T, are enlarged for a larger photo. 1/T differs by a factor of five between a
-    figure and the fog behind it, and an outline blurred by the enlargement would get a dark rim.
-    """
-    slope, offset = guided_filter_coefficients(
-        lightness, T, radius=GUIDE_RADIUS, epsilon=GUIDE_EPSILON
-    )
-    return torch.cat((slope[:, :, 0], offset), 1)
+def share_of_texture(L: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """v²/(v² + TEXTURE²), [0,1), v the variance of the lightness L in windows of 9×9 pixels."""
+    squared = _mean_and_variance(L, DETAIL_RADIUS)[1].square()
+    return squared / (squared + TEXTURE**2)
 
 
 def explaining_airlight(
@@ -238,7 +230,7 @@ def apply_local_affine(
     J' fades into P as the least channel of P goes from 0.9 to 1: clouds and lamps would take the
     tint of the haze as well, but nothing tells what these are like without haze.
 
-    Division by T takes the darkest tones below 0. With s = 0.07, J' < s becomes s·exp(J'/s − 1),
+    Division by T takes the darkest tones below 0. With s = 0.08, J' < s becomes s·exp(J'/s − 1),
     which has value and slope s and 1 at s and never reaches 0; but no brighter than P by that.
     In the same way what is above 0.82 stays below 1; but no darker than P by that.
 
@@ -268,17 +260,16 @@ def apply_local_affine(
 
 
 def _tint_bound(
-    P: Float[Tensor, "b 3 h w"], T: Float[Tensor, "b 1 h w"]
-) -> Float[Tensor, "b 2 h w"]:
-    """The colours of P, times T where there is texture and 1.5 in a sky or a fog.
+    P: Float[Tensor, "b 3 h w"], T: Float[Tensor, "b 1 h w"], texture: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 3 h w"]:
+    """The colours of P, times T where there is texture and 1.5 in a sky or a fog; and the second,
+    times 0 and 1.
 
     How much of the photo's blue is the haze's cannot be told. If what is behind it is grey on
-    average, all; if A is grey, none. The part 1 − T is taken to be, as of the light. Texture is
-    v²/(v² + TEXTURE²), v the variance of lightness.
+    average, all; if A is grey, none. The part 1 − T is taken to be, as of the light.
     """
-    squared = _mean_and_variance(P[:, :1], DETAIL_RADIUS)[1].square()
-    texture = squared / (squared + TEXTURE**2)
-    return P[:, 1:] * torch.lerp(torch.full_like(T, BLUE_OF_SKY), T, texture)
+    part = torch.lerp(torch.full_like(T, BLUE_OF_SKY), T, texture)
+    return torch.cat((part * P[:, 1:], (1 - texture) * P[:, 2:]), 1)
 
 
 def _mean_and_variance(

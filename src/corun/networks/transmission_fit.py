@@ -1,0 +1,92 @@
+"""A network's transmission as an affine function of lightness, in windows.
+
+T ≈ α·L + β is the guided filter (He, Sun and Tang, TPAMI 2013), and takes from T what the photo
+shows no reason for: the grid of the priors, a T that is high around a near figure, and not only on
+it. Two things it does not know.
+
+Where the photo has no texture, a road, a meadow, fog, T is the network's guess, and comes out too
+low in the middle distance: as a dark patch. So the regression runs from wide windows down to narrow
+ones, and a narrow one counts only as far as it has texture; a road keeps the T that lightness has
+in its wider surroundings.
+
+And what is brighter in the photo must not come out darker. With A the airlight, the scene
+A + (L − A)/T has the derivative (α·A + β)/T² by L. Of a road that is the same everywhere, haze
+alone makes the lightness, and α·A + β is 0; below it the order of tones is turned round, and haze
+becomes smoke. So α·A + β, which is T as L comes near A, is bounded from below.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from corun.networks.window_pyramid import cell_pyramid, on_next_finer_scale, window_means
+from corun.physics.window_filters import window_mean
+
+CELL, RADIUS, SCALES = 8, 2, 7
+"""Side of the finest cells, in pixels; windows are 2·RADIUS + 1 cells wide; each scale doubles."""
+EPSILON = 3e-4
+"""The variance of L in a window from which T follows its outlines."""
+TEXTURE_TRUST = 0.4
+"""Share of texture in a window at which its own T counts half, and the wider windows' half."""
+AIRLIGHT_TRANSMISSION = 0.1
+"""Least α·A + β, where T is not below it anyway."""
+
+
+def transmission_by_lightness(
+    L: Float[Tensor, "b 1 h w"],
+    T: Float[Tensor, "b 1 h w"],
+    texture: Float[Tensor, "b 1 h w"],
+    airlight: Float[Tensor, "b 1 1 1"],
+) -> Float[Tensor, "b 2 h2 w2"]:
+    """ᾱ and β̄ of T ≈ ᾱ·L + β̄, averaged over the windows around a cell.
+
+    On each scale ℓ, from the coarsest to the finest, with means, cov and var over the window,
+
+        α = α' + κ·(cov(L, T)/(var(L) + ε) − α'),  m = m' + κ·(mean(T) − m'),  β = m − α·mean(L),
+        m' = α'·mean(L) + β' within [0, 1],  κ = q/(q + τ),  q = mean(texture),
+
+    where α' and β' are ᾱ and β̄ of the next coarser scale (κ = 1 at the coarsest); but α is bounded
+    such that α·A + β ≥ min(t, m), t = 0.1.
+
+    They, and not T, are enlarged for a larger photo. 1/T differs by a factor of five between a
+    figure and the fog behind it, and an outline blurred by the enlargement would get a dark rim.
+
+    Args:
+        L: lightness of the photo, [0,1].
+        T: the network's transmission, (0,1].
+        texture: how far the photo has texture, [0,1].
+        airlight: A, its lightness.
+
+    Returns:
+        ᾱ and β̄ per cell of 8×8 pixels, unitless. ᾱ·A + β̄ > 0: ``T`` follows L, but never so
+        steeply that what is brighter would come out darker.
+    """
+    scales = cell_pyramid(torch.cat((L, T, L * T, L * L, texture), 1), cell=CELL, scales=SCALES)
+    fields: Tensor | None = None
+    for sums in reversed(scales):
+        mean_L, mean_T, mean_LT, mean_LL, textured = window_means(sums, radius=RADIUS).chunk(5, 1)
+        variance = (mean_LL - mean_L.square()).clamp_min(0)
+        slope = (mean_LT - mean_L * mean_T) / (variance + EPSILON)
+        if fields is not None:
+            wide_slope, wide_offset = on_next_finer_scale(fields, mean_L).chunk(2, 1)
+            share = textured / (textured + TEXTURE_TRUST)
+            expected = (wide_slope * mean_L + wide_offset).clamp(0, 1)
+            mean_T = expected + share * (mean_T - expected)
+            slope = wide_slope + share * (slope - wide_slope)
+        slope = _order_preserving(slope, mean_T, airlight - mean_L)
+        fields = window_mean(torch.cat((slope, mean_T - slope * mean_L), 1), radius=RADIUS)
+    assert fields is not None
+    return fields
+
+
+def _order_preserving(
+    slope: Float[Tensor, "b 1 h w"],
+    mean_T: Float[Tensor, "b 1 h w"],
+    to_airlight: Float[Tensor, "b 1 h w"],
+) -> Float[Tensor, "b 1 h w"]:
+    """The nearest α with mean(T) + α·(A − mean(L)) ≥ min(t, mean(T))."""
+    steepest = (mean_T - AIRLIGHT_TRANSMISSION).clamp_min(0) / to_airlight.abs().clamp_min(1e-3)
+    below = torch.maximum(slope, -steepest)
+    return torch.where(to_airlight > 0, below, torch.minimum(slope, steepest))

@@ -1,0 +1,154 @@
+"""T as an affine function of lightness: by its definition, and what it is for."""
+
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from corun.networks.transmission_fit import transmission_by_lightness
+from corun.physics.scattering import add_haze
+from corun.physics.window_filters import box_mean
+
+TEXTURED, FLAT = 1.0, 0.0
+
+
+def fitted(
+    L: torch.Tensor, T: torch.Tensor, texture: float | torch.Tensor, A: float
+) -> torch.Tensor:
+    """ᾱ and β̄ at every pixel."""
+    share = torch.as_tensor(texture).expand_as(L)
+    fields = transmission_by_lightness(L, T, share, torch.full((1, 1, 1, 1), A))
+    return F.interpolate(fields, size=L.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def followed(
+    L: torch.Tensor, T: torch.Tensor, texture: float | torch.Tensor = TEXTURED, A: float = 0.8
+) -> torch.Tensor:
+    alpha, beta = fitted(L, T, texture, A).chunk(2, 1)
+    return alpha * L + beta
+
+
+def fit_by_definition(
+    L: torch.Tensor, T: torch.Tensor, texture: torch.Tensor, A: float
+) -> torch.Tensor:
+    """ᾱ and β̄ by loops over the windows of every scale."""
+    fields = None
+    for level in reversed(range(7)):
+        side = 8 * 2**level
+        rows, columns = (-(-n // side) for n in L.shape[-2:])
+        found = torch.zeros(1, 2, rows, columns)
+        if fields is not None:
+            wider = F.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
+        for i, k in itertools.product(range(rows), range(columns)):
+            window = (0, 0, *(slice(max(n - 2, 0) * side, (n + 3) * side) for n in (i, k)))
+            x, t, q = (y[window].flatten() for y in (L, T, texture))
+            mean, m = x.mean(), t.mean()
+            slope = ((x - mean) * (t - m)).mean() / (x.var(correction=0) + 3e-4)
+            if fields is not None:
+                share = q.mean() / (q.mean() + 0.4)
+                expected = (wider[0, 0, i, k] * mean + wider[0, 1, i, k]).clamp(0, 1)
+                m = expected + share * (m - expected)
+                slope = wider[0, 0, i, k] + share * (slope - wider[0, 0, i, k])
+            away = A - mean if abs(A - mean) > 1e-3 else torch.tensor(1e-3).copysign(A - mean)
+            if m + slope * away < min(m, 0.1):
+                slope = (min(m, 0.1) - m) / away
+            found[0, :, i, k] = torch.stack((slope, m - slope * mean))
+        fields = box_mean(found, radius=2)
+    return fields
+
+
+@pytest.mark.parametrize("A", [0.2, 0.5, 0.9])
+def test_the_fit_is_what_its_description_says(A: float) -> None:
+    generator = torch.Generator().manual_seed(int(10 * A))
+    L, T, texture = torch.rand(3, 1, 1, 44, 75, generator=generator)
+    L[..., :20] = 0.5 + 0.1 * L[..., :20]
+    T = 0.5 * T + 0.5 * (1 - L)
+    torch.testing.assert_close(
+        transmission_by_lightness(L, T, texture, torch.full((1, 1, 1, 1), A)),
+        fit_by_definition(L, T, texture, A),
+        atol=1e-5,
+        rtol=0,
+    )
+
+
+def test_a_transmission_that_is_high_around_a_figure_too_is_high_on_it_only() -> None:
+    """Else the fog around it would be taken away less than farther off, and the figure glow."""
+    generator = torch.Generator().manual_seed(11)
+    J = torch.full((1, 1, 128, 192), 0.75)
+    T = torch.full((1, 1, 128, 192), 0.2)
+    J[..., 40:, 80:112] = 0.2 + 0.2 * torch.rand(88, 32, generator=generator)
+    T[..., 40:, 80:112] = 0.95
+    L = 0.8 + T * (J - 0.8)
+    spread = F.max_pool2d(T, 17, 1, 8)
+    around = (spread > 0.9) & (T < 0.9)
+    T_followed = followed(L, spread)
+    assert spread[around].min() > 0.9
+    assert T_followed[around].mean() < 0.6
+    assert T_followed[T > 0.9].mean() > 0.85
+
+
+def test_transmission_without_a_reason_in_the_photo_is_smoothed() -> None:
+    """The grid of the priors on T."""
+    L = 0.5 + 0.2 * torch.rand(1, 1, 96, 192, generator=torch.Generator().manual_seed(12))
+    T = 0.4 + 0.05 * torch.sign(torch.sin(torch.arange(192) * torch.pi / 4 + 0.1))
+    T = T.expand(1, 1, 96, 192)
+    assert (followed(L, T) - T.mean()).square().mean().sqrt() < 0.1 * T.std()
+
+
+def road() -> tuple[torch.Tensor, torch.Tensor]:
+    """A road without texture, dark everywhere, that leads into fog: its photo, and a network's T,
+    too low in the middle distance."""
+    distance = torch.linspace(2, 0, 192).view(1, 1, 192, 1).expand(1, 1, 192, 192)
+    T = torch.exp(-distance)
+    P = add_haze(torch.full((1, 3, 192, 192), 0.3), T, torch.full((1, 3, 1, 1), 0.8))
+    guess = T * (1 - 0.5 * torch.exp(-(((distance - 0.8) / 0.25) ** 2)))
+    return P[:, :1], guess
+
+
+def test_a_road_without_texture_has_no_dark_patch() -> None:
+    L, guess = road()
+
+    def scene(T: torch.Tensor) -> torch.Tensor:
+        return (0.8 + (L - 0.8) / T)[0, 0, :, 96]
+
+    assert scene(guess).min() < -0.15  # of 0.3
+    assert scene(followed(L, guess, TEXTURED)).min() < 0.08  # there the network is believed
+    smooth = scene(followed(L, guess, FLAT))
+    assert (smooth.diff() < 0).all()  # as in the photo, brighter the farther
+    assert smooth.min() > 0.12
+
+
+def test_texture_in_a_narrow_window_is_followed_there() -> None:
+    """Two halves that look alike and do not have the same T, as wide windows have it."""
+    L = 0.4 + 0.2 * torch.rand(1, 1, 64, 256, generator=torch.Generator().manual_seed(13))
+    T = torch.where(torch.arange(256) < 128, 0.4, 0.8).expand(1, 1, 64, 256)
+    left, right = (..., slice(0, 64)), (..., slice(192, None))
+    textured, flat = followed(L, T, TEXTURED), followed(L, T, FLAT)
+    assert textured[right].mean() - textured[left].mean() > 0.35
+    assert flat[right].mean() - flat[left].mean() < 0.05
+
+
+@pytest.mark.parametrize("A", [0.3, 0.55, 0.9])
+def test_brighter_stays_brighter(A: float) -> None:
+    """A + (L − A)/T by L has the derivative (ᾱ·A + β̄)/T², whatever the network says."""
+    generator = torch.Generator().manual_seed(14)
+    L = torch.rand(1, 1, 96, 128, generator=generator)
+    for T in (1 - L, L, (A - L).abs(), torch.rand(L.shape, generator=generator)):
+        T = T.clamp(0.05, 1)
+        alpha, beta = fitted(L, T, TEXTURED, A).chunk(2, 1)
+        assert (alpha * A + beta).min() > 0.05
+    steep = (1.25 - 1.5 * L).clamp(0.05, 1)
+    alpha, beta = fitted(L, steep, TEXTURED, A).chunk(2, 1)
+    if A == 0.9:
+        torch.testing.assert_close(alpha * A + beta, torch.full_like(alpha, 0.1))
+    else:
+        assert alpha.mean() < -1.2
+
+
+def test_any_size() -> None:
+    for height, width in ((1, 1), (7, 9), (8, 40), (33, 17)):
+        L = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(1))
+        T_followed = followed(L, 1 - 0.5 * L)
+        assert T_followed.shape == L.shape
+        assert torch.isfinite(T_followed).all()
