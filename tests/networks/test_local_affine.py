@@ -248,8 +248,10 @@ def test_white_stays_white() -> None:
     out = local_affine_scene(P, J, T, cell=4)
     assert torch.equal(out[..., :24, 20:44], torch.ones(1, 3, 24, 24))
     patch = (..., slice(44, None), slice(24, 40))
-    model = 1 - 0.18 * torch.exp((1 - J[patch]) / 0.18 - 1)
-    torch.testing.assert_close(out[patch], torch.maximum(model, P[patch]), atol=5e-3, rtol=0)
+    largest = J[patch].amax(1, keepdim=True)
+    below = 1 - 0.18 * torch.exp((1 - largest) / 0.18 - 1)
+    model = J[patch] * (below.clamp_min(0.89) / largest)
+    torch.testing.assert_close(out[patch], model, atol=5e-3, rtol=0)
     assert (out - P)[patch][:, 0].mean() > 0.02
 
 
@@ -279,6 +281,19 @@ def test_shadows_and_highlights_are_compressed_not_cut_off() -> None:
     # Black in the photo, a letterbox say, stays as black as it is.
     black = apply_local_affine(model, torch.zeros(1, 3, 8, 8))
     assert torch.equal(black, torch.zeros_like(black))
+
+
+def test_a_bright_blue_sky_keeps_its_hue() -> None:
+    """A compression of the blue alone would make it cyan."""
+    P = torch.tensor([0.5, 0.6, 0.75]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    guide, nothing = torch.zeros(1, 2, 8, 8), torch.zeros(1, 3, 8, 8)
+    guide[:, 1] = 0.6
+    airlight = torch.tensor([0.3, 0.0, 0.0]).view(1, 3, 1, 1)  # J = P/0.6 − 0.2
+    correction = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    physical = PhysicalModel(guide, nothing + 1, nothing, airlight)
+    out = apply_local_affine(LocalAffineModel(physical, correction), P)
+    gain = (1 - 0.18 * math.exp((1 - 1.05) / 0.18 - 1)) / 1.05
+    torch.testing.assert_close(out, gain * (P / 0.6 - 0.2))
 
 
 def test_pictures_of_a_batch_are_fitted_each_by_itself() -> None:

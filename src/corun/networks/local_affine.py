@@ -232,7 +232,8 @@ def apply_local_affine(
 
     Division by T takes the darkest tones below 0. With s = 0.08, J' < s becomes s·exp(J'/s − 1),
     which has value and slope s and 1 at s and never reaches 0; but no brighter than P by that.
-    In the same way what is above 0.82 stays below 1; but no darker than P by that.
+    In the same way a largest channel above 0.82 stays below 1, by that no darker than that of P;
+    the other two keep their ratio to it, and the colour its hue.
 
     Args:
         model: of the photo, or of a reduced version of it.
@@ -255,7 +256,7 @@ def apply_local_affine(
         white = ((photo.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
         J = _mix(3 * opponent.T, torch.cat(channels, 1))
         J = torch.maximum(J, torch.minimum(_compressed(J, SHADOW), photo))
-        J = torch.minimum(J, torch.maximum(1 - _compressed(1 - J, HIGHLIGHT), photo))
+        J = J * _highlight_gain(J, photo)
         return torch.lerp(J, photo, white)
 
 
@@ -309,9 +310,21 @@ def _contrast(variance: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return torch.cat((variance[:, :1] + chroma, chroma, chroma), 1)
 
 
-def _compressed(scene: Float[Tensor, "b 3 h w"], end: float) -> Float[Tensor, "b 3 h w"]:
+def _compressed(scene: Float[Tensor, "b c h w"], end: float) -> Float[Tensor, "b c h w"]:
     """s·exp(J/s − 1) below s, J from there on."""
     return torch.where(scene < end, end * torch.exp(scene.clamp(max=end) / end - 1), scene)
+
+
+def _highlight_gain(
+    J: Float[Tensor, "b 3 h w"], photo: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    """What brings the largest channel of J down to below 1, or to the photo's: the same for all
+    three, else a blue sky would turn to cyan."""
+    largest = J.amax(1, keepdim=True)
+    least = torch.minimum(largest, photo.amax(1, keepdim=True))
+    below = torch.maximum(1 - _compressed(1 - largest, HIGHLIGHT), least)
+    start = 1 - HIGHLIGHT
+    return torch.where(largest > start, below / largest.clamp_min(start), torch.ones_like(largest))
 
 
 def _mix(matrix: Float[Tensor, "c 3"], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:

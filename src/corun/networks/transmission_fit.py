@@ -5,9 +5,9 @@ shows no reason for: the grid of the priors, a T that is high around a near figu
 it. Two things it does not know.
 
 Where the photo has no texture, a road, a meadow, fog, T is the network's guess, and comes out too
-low in the middle distance: as a dark patch. So the regression runs from wide windows down to narrow
-ones, and a narrow one counts only as far as it has texture; a road keeps the T that lightness has
-in its wider surroundings.
+low in the middle distance: as a dark patch. So pixels count as far as there is texture around them,
+and the regression runs from wide windows down to narrow ones, of which each counts as far as its
+pixels do; a road gets the T that what has its lightness has in its surroundings.
 
 And what is brighter in the photo must not come out darker. With A the airlight, the scene
 A + (L − A)/T has the derivative (α·A + β)/T² by L. Of a road that is the same everywhere, haze
@@ -28,8 +28,11 @@ CELL, RADIUS, SCALES = 8, 2, 7
 """Side of the finest cells, in pixels; windows are 2·RADIUS + 1 cells wide; each scale doubles."""
 EPSILON = 3e-4
 """The variance of L in a window from which T follows its outlines."""
-TEXTURE_TRUST = 0.4
-"""Share of texture in a window at which its own T counts half, and the wider windows' half."""
+LEAST_WEIGHT = 0.02
+"""Of a pixel without texture; one with texture has 1 more."""
+TEXTURE_TRUST = 1.2
+"""Mean weight in a window at which its own T counts half and the wider windows' half, on the
+finest scale; half of that on each wider one."""
 AIRLIGHT_TRANSMISSION = 0.1
 """Least α·A + β, where T is not below it anyway."""
 
@@ -42,13 +45,14 @@ def transmission_by_lightness(
 ) -> Float[Tensor, "b 2 h2 w2"]:
     """ᾱ and β̄ of T ≈ ᾱ·L + β̄, averaged over the windows around a cell.
 
-    On each scale ℓ, from the coarsest to the finest, with means, cov and var over the window,
+    On each scale ℓ, from the coarsest to the finest,
 
         α = α' + κ·(cov(L, T)/(var(L) + ε) − α'),  m = m' + κ·(mean(T) − m'),  β = m − α·mean(L),
-        m' = α'·mean(L) + β' within [0, 1],  κ = q/(q + τ),  q = mean(texture),
+        m' = α'·mean(L) + β' within [0, 1],  κ = q/(q + τ/2^ℓ),
 
     where α' and β' are ᾱ and β̄ of the next coarser scale (κ = 1 at the coarsest); but α is bounded
-    such that α·A + β ≥ min(t, m), t = 0.1.
+    such that α·A + β ≥ min(t, m), t = 0.1. Means, cov and var are over the window, with the weights
+    w = texture + 0.02; q is the plain mean of w.
 
     They, and not T, are enlarged for a larger photo. 1/T differs by a factor of five between a
     figure and the fog behind it, and an outline blurred by the enlargement would get a dark rim.
@@ -63,15 +67,18 @@ def transmission_by_lightness(
         ᾱ and β̄ per cell of 8×8 pixels, unitless. ᾱ·A + β̄ > 0: ``T`` follows L, but never so
         steeply that what is brighter would come out darker.
     """
-    scales = cell_pyramid(torch.cat((L, T, L * T, L * L, texture), 1), cell=CELL, scales=SCALES)
+    w = texture + LEAST_WEIGHT
+    moments = torch.cat((w, w * L, w * T, w * L * T, w * L * L), 1)
+    scales = cell_pyramid(moments, cell=CELL, scales=SCALES)
     fields: Tensor | None = None
-    for sums in reversed(scales):
-        mean_L, mean_T, mean_LT, mean_LL, textured = window_means(sums, radius=RADIUS).chunk(5, 1)
+    for level in reversed(range(SCALES)):
+        weight, *weighted = window_means(scales[level], radius=RADIUS).chunk(5, 1)
+        mean_L, mean_T, mean_LT, mean_LL = (x / weight for x in weighted)
         variance = (mean_LL - mean_L.square()).clamp_min(0)
         slope = (mean_LT - mean_L * mean_T) / (variance + EPSILON)
         if fields is not None:
             wide_slope, wide_offset = on_next_finer_scale(fields, mean_L).chunk(2, 1)
-            share = textured / (textured + TEXTURE_TRUST)
+            share = weight / (weight + TEXTURE_TRUST / 2**level)
             expected = (wide_slope * mean_L + wide_offset).clamp(0, 1)
             mean_T = expected + share * (mean_T - expected)
             slope = wide_slope + share * (slope - wide_slope)
