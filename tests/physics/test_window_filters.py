@@ -12,7 +12,6 @@ from corun.physics.window_filters import (
     box_mean,
     dark_channel,
     guided_filter,
-    guided_filter_coefficients,
     window_mean,
 )
 
@@ -84,20 +83,6 @@ def test_guided_filter_matches_its_definition(guides: int, radius: int, epsilon:
     for c in range(2):
         slow = _guided_filter_by_definition(guide, source[c], radius, epsilon)
         np.testing.assert_allclose(fast[c], slow, atol=1e-9)
-
-
-@pytest.mark.parametrize("guides", [1, 3])
-def test_guided_filter_coefficients_are_those_that_make_it(guides: int) -> None:
-    generator = torch.Generator().manual_seed(14)
-    guide = 0.5 + 0.3 * torch.rand(2, guides, 20, 31, generator=generator)
-    source = torch.rand(2, 2, 20, 31, generator=generator)
-    slope, offset = guided_filter_coefficients(guide, source, radius=3, epsilon=1e-2)
-    assert slope.shape == (2, 2, guides, 20, 31)
-    expected = guided_filter(guide, source, radius=3, epsilon=1e-2)
-    made = (slope * guide.unsqueeze(1)).sum(2) + offset
-    torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
-    with pytest.raises(ValueError, match="epsilon"):
-        guided_filter_coefficients(guide, source, radius=3, epsilon=0.0)
 
 
 def test_guided_filter_in_float32_is_close_to_float64_on_a_large_image() -> None:

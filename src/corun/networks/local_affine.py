@@ -6,16 +6,17 @@ by haze. So the last scene J of the network is not shown itself:
 
 1. Lightness is that of the physical scene X, the model solved with the network's last transmission
    T and the airlight A that explains P best, given T and J. T is made to follow the outlines of the
-   photo, against halos and smoke; and detail that is weaker than noise and compression blocks is
-   left as it is instead of divided by T, by the weights of the guided filter (He, Sun and Tang,
-   TPAMI 2013). Nor is T believed to be as low for what is brighter than the airlight, a sky or a
-   white wall, as for what is darker: skies would burn out.
+   photo, against halos and smoke, and what has texture decides for what has none, against dark
+   patches (:mod:`corun.networks.transmission_fit`). Detail that is weaker than noise and
+   compression blocks is left as it is instead of divided by T, by the weights of the guided filter
+   (He, Sun and Tang, TPAMI 2013). Nor is T believed to be as low for what is brighter than the
+   airlight, a sky or a white wall, as for what is darker: skies would burn out.
 2. The two colour differences are those of X, corrected towards J. A picture has not one tint of
    haze but several, a bluish one far away and a brownish one above a town, and dividing by T
    multiplies whatever sets them apart from the one A. The correction is the affine function of
-   least squares in overlapping windows, with exact window moments on a coarse grid. Blue and
-   violet are bounded by the photo's own: where there is texture by the part T of it, the rest
-   being taken for the haze's, and in a sky, which may deepen, by half as much again.
+   least squares in overlapping windows (:mod:`corun.networks.colour_correction`). Blue and violet
+   are bounded by the photo's own: where there is texture by the part T of it, the rest being taken
+   for the haze's, and in a sky, which may deepen, by half as much again.
 """
 
 from __future__ import annotations

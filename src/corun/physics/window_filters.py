@@ -110,50 +110,18 @@ def guided_filter(
     Raises:
         ValueError: the guide has neither 1 nor 3 channels, or epsilon is not above 0.
     """
-    p, centre, slope, offset = _averaged_fit(guide, source, radius, epsilon)
-    smooth = offset + (slope * (guide.to(p.dtype) - centre).unsqueeze(1)).sum(dim=2)
-    return smooth.to(source.dtype)
-
-
-def guided_filter_coefficients(
-    guide: Float[Tensor, "b g h w"],
-    source: Float[Tensor, "b c h w"],
-    *,
-    radius: int,
-    epsilon: float,
-) -> tuple[Float[Tensor, "b c g h w"], Float[Tensor, "b c h w"]]:
-    """ā and b̄ of the guided filter q = ā·I + b̄, to be applied to another guide, a larger one say.
-
-    Args:
-        guide: as for :func:`guided_filter`.
-        source: as for :func:`guided_filter`.
-        radius: as for :func:`guided_filter`.
-        epsilon: as for :func:`guided_filter`.
-
-    Returns:
-        ā and b̄, in the source's units; float32 for half-precision sources.
-
-    Raises:
-        ValueError: as for :func:`guided_filter`.
-    """
-    _, centre, slope, offset = _averaged_fit(guide, source, radius, epsilon)
-    return slope, offset - (slope * centre.unsqueeze(1)).sum(dim=2)
-
-
-def _averaged_fit(
-    guide: Float[Tensor, "b g h w"], source: Float[Tensor, "b c h w"], radius: int, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """p in its working precision, the guide's centre, and ā and b̄ for the guide less its centre."""
     if guide.shape[1] not in (1, 3):
         raise ValueError(f"the guide must have 1 or 3 channels, got {guide.shape[1]}")
     if not epsilon > 0:
         raise ValueError(f"epsilon must be above 0, got {epsilon}")
     p = source.to(_working_dtype(source))
     # Variance as E[I²] − E[I]² loses digits where the mean is large against the deviation.
-    centre = guide.to(p.dtype).mean(dim=(2, 3), keepdim=True)
-    slope, offset = _linear_fit(guide.to(p.dtype) - centre, p, radius, epsilon)
+    centred = guide.to(p.dtype)
+    centred = centred - centred.mean(dim=(2, 3), keepdim=True)
+    slope, offset = _linear_fit(centred, p, radius, epsilon)
     slope = box_mean(slope.flatten(1, 2), radius=radius).view_as(slope)
-    return p, centre, slope, box_mean(offset, radius=radius)
+    smooth = box_mean(offset, radius=radius) + (slope * centred.unsqueeze(1)).sum(dim=2)
+    return smooth.to(source.dtype)
 
 
 def _linear_fit(
