@@ -250,7 +250,10 @@ def test_white_stays_white() -> None:
     patch = (..., slice(44, None), slice(24, 40))
     largest = J[patch].amax(1, keepdim=True)
     below = 1 - 0.18 * torch.exp((1 - largest) / 0.18 - 1)
-    model = J[patch] * (below.clamp_min(0.89) / largest)
+    below = below.clamp_min(0.89)
+    grey = J[patch].mean(1, keepdim=True)
+    kept = (1 - 0.18 * torch.exp((1 - grey) / 0.18 - 1) + grey * below / largest) / 2
+    model = kept + (J[patch] - grey) * (below - kept) / (largest - grey)
     torch.testing.assert_close(out[patch], model, atol=5e-3, rtol=0)
     assert (out - P)[patch][:, 0].mean() > 0.02
 
@@ -292,8 +295,15 @@ def test_a_bright_blue_sky_keeps_its_hue() -> None:
     correction = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
     physical = PhysicalModel(guide, nothing + 1, nothing, airlight)
     out = apply_local_affine(LocalAffineModel(physical, correction), P)
-    gain = (1 - 0.18 * math.exp((1 - 1.05) / 0.18 - 1)) / 1.05
-    torch.testing.assert_close(out, gain * (P / 0.6 - 0.2))
+    J = P / 0.6 - 0.2
+    grey = J.mean(1, keepdim=True)
+    largest = 1 - 0.18 * math.exp((1 - 1.05) / 0.18 - 1)
+    compressed = 1 - 0.18 * torch.exp((1 - grey) / 0.18 - 1)  # grey is 0.83
+    torch.testing.assert_close(out.amax(1), torch.full((1, 8, 8), largest))
+    torch.testing.assert_close(out.mean(1, keepdim=True), (compressed + grey * largest / 1.05) / 2)
+    hue = (J - grey) / (J - grey).norm(dim=1, keepdim=True)
+    away = out - out.mean(1, keepdim=True)
+    torch.testing.assert_close(away / away.norm(dim=1, keepdim=True), hue)
 
 
 def test_pictures_of_a_batch_are_fitted_each_by_itself() -> None:

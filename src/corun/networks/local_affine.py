@@ -233,8 +233,9 @@ def apply_local_affine(
 
     Division by T takes the darkest tones below 0. With s = 0.08, J' < s becomes s·exp(J'/s − 1),
     which has value and slope s and 1 at s and never reaches 0; but no brighter than P by that.
-    In the same way a largest channel above 0.82 stays below 1, by that no darker than that of P;
-    the other two keep their ratio to it, and the colour its hue.
+    In the same way a largest channel above 0.82 stays below 1, by that no darker than that of P.
+    The hue stays: lightness is half way between what a factor for all three channels makes of it
+    and that of an equally light grey, so that saturation gives as well.
 
     Args:
         model: of the photo, or of a reduced version of it.
@@ -257,7 +258,7 @@ def apply_local_affine(
         white = ((photo.amin(1, keepdim=True) - low) / (high - low)).clamp(0, 1)
         J = _mix(3 * opponent.T, torch.cat(channels, 1))
         J = torch.maximum(J, torch.minimum(_compressed(J, SHADOW), photo))
-        J = J * _highlight_gain(J, photo)
+        J = _highlights_compressed(J, photo)
         return torch.lerp(J, photo, white)
 
 
@@ -316,16 +317,19 @@ def _compressed(scene: Float[Tensor, "b c h w"], end: float) -> Float[Tensor, "b
     return torch.where(scene < end, end * torch.exp(scene.clamp(max=end) / end - 1), scene)
 
 
-def _highlight_gain(
+def _highlights_compressed(
     J: Float[Tensor, "b 3 h w"], photo: Float[Tensor, "b 3 h w"]
-) -> Float[Tensor, "b 1 h w"]:
-    """What brings the largest channel of J down to below 1, or to the photo's: the same for all
-    three, else a blue sky would turn to cyan."""
-    largest = J.amax(1, keepdim=True)
+) -> Float[Tensor, "b 3 h w"]:
+    """J with its hues; what the other channels lose is half lightness and half saturation."""
+    start = 1 - HIGHLIGHT
+    largest, lightness = J.amax(1, keepdim=True), J.mean(1, keepdim=True)
     least = torch.minimum(largest, photo.amax(1, keepdim=True))
     below = torch.maximum(1 - _compressed(1 - largest, HIGHLIGHT), least)
-    start = 1 - HIGHLIGHT
-    return torch.where(largest > start, below / largest.clamp_min(start), torch.ones_like(largest))
+    darker = lightness * (below / largest.clamp_min(start))
+    paler = 1 - _compressed(1 - lightness, HIGHLIGHT)
+    kept = (paler + darker) / 2
+    share = (below - kept) / (largest - lightness).clamp_min(1e-6)
+    return torch.where(largest > start, kept + share * (J - lightness), J)
 
 
 def _mix(matrix: Float[Tensor, "c 3"], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
