@@ -2,11 +2,12 @@
 
     python benchmarks/release_weights.py RUN/weights.safetensors corun-lite --facts facts.json
 
-The closing fit's cell, ε, τ, ν and exponent have no tensor and may be chosen after training
-(``--affine-cell``, ``--affine-epsilon``, ``--affine-trust``, ``--affine-noise``,
-``--affine-exponent``). ``--average`` takes the mean of the parameters with those of an ancestor,
-halfway back to what that did. The card holds the configuration, data, commands and scores given in
-the facts, and the checksum of the file, which ``tests/networks/test_registry.py`` compares.
+The closing fit's cell, ε, τ, ν, exponent and clearing have no tensor and may be chosen after
+training (``--affine-cell``, ``--affine-epsilon``, ``--affine-trust``, ``--affine-noise``,
+``--affine-exponent``, ``--affine-clearing``). ``--average`` takes the mean of the parameters with
+those of an ancestor, halfway back to what that did. The card holds the configuration, data,
+commands and scores given in the facts, and the checksum of the file, which
+``tests/networks/test_registry.py`` compares.
 """
 
 from __future__ import annotations
@@ -23,7 +24,14 @@ from corun.networks.checkpoints import load_file_of_ours, save_network
 from corun.networks.corun import CORUN
 from corun.networks.registry import MODELS
 
-SETTINGS = ("affine_cell", "affine_epsilon", "affine_trust", "affine_noise", "affine_exponent")
+SETTINGS = (
+    "affine_cell",
+    "affine_epsilon",
+    "affine_trust",
+    "affine_noise",
+    "affine_exponent",
+    "affine_clearing",
+)
 WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "corun" / "weights"
 
 
@@ -38,6 +46,7 @@ def main() -> None:
     parser.add_argument("--affine-trust", type=float, help="another τ of the closing fit")
     parser.add_argument("--affine-noise", type=float, help="another ν of the closing fit")
     parser.add_argument("--affine-exponent", type=float, help="another exponent of the closing fit")
+    parser.add_argument("--affine-clearing", type=float, help="another share for the clearest")
     arguments = parser.parse_args()
     network, _ = load_file_of_ours(arguments.source)
     chosen = {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None}

@@ -143,5 +143,6 @@ class LiteralCORUN(nn.Module):
                 trust=config.affine_trust,
                 noise=config.affine_noise,
                 exponent=config.affine_exponent,
+                clearing=config.affine_clearing,
             )
         return CorunOutput(J[..., :height, :width], T_hat[..., :height, :width])

@@ -165,6 +165,20 @@ def test_colour_that_the_photo_shows_takes_its_own_tint_away() -> None:
         assert cast(1e9)[columns].mean().abs() > 0.04  # the offset of the whole picture alone
 
 
+def test_a_fog_that_is_grey_in_both_stays_grey_above_warm_fields() -> None:
+    """Of the fields the network makes warmer ones, of the fog nothing."""
+    generator = torch.Generator().manual_seed(19)
+    P = torch.full((1, 3, 256, 128), 0.7)
+    warm = torch.tensor([1.0, 0.85, 0.7]).view(1, 3, 1, 1)
+    P[..., 128:, :] = 0.5 * warm + 0.2 * torch.rand(1, 3, 128, 128, generator=generator)
+    J = P.clone()
+    J[..., 128:, :] += torch.tensor([0.1, 0.0, -0.1]).view(3, 1, 1)
+    away = (local_affine_scene(P, J, cell=8) - P)[..., :96, :]
+    assert away.abs().max() < 2e-3
+    below = (local_affine_scene(P, J, cell=8) - P)[..., 192:, :]
+    assert below[:, 0].mean() > 0.09
+
+
 def test_no_window_gets_bluer_or_more_magenta_than_the_photo() -> None:
     """The network's drift towards warm colours and green is followed, towards the others not."""
     generator = torch.Generator().manual_seed(9)

@@ -13,6 +13,7 @@ from corun.networks.local_affine import (
     apply_local_affine,
     explaining_airlight,
     local_affine_model,
+    nearest_cleared,
     physical_model,
     share_of_texture,
 )
@@ -103,6 +104,47 @@ def test_noise_is_not_divided_by_the_transmission_but_detail_and_tone_are() -> N
     assert X[..., 8:48].mean().item() == pytest.approx(tone, abs=2e-3)
 
 
+def test_grain_on_a_road_into_fog_is_not_turned_round() -> None:
+    """T depends on the tone below the grain, not on the grain."""
+    T = torch.linspace(0.9, 0.15, 192).view(1, 1, 192, 1).expand(1, 1, 192, 192)
+    even = add_haze(torch.full((1, 3, 192, 192), 0.3), T, torch.full((1, 3, 1, 1), 0.8))
+    grain = 1e-3 * torch.randn(1, 1, 192, 192, generator=torch.Generator().manual_seed(17))
+    J = torch.full((1, 3, 192, 192), 0.3)
+    smooth, _ = physical_scene(even, J, T, 1.5e-5)
+    grainy, _ = physical_scene(even + grain, J, T, 1.5e-5)
+    for rows in (slice(24, 64), slice(80, 120), slice(136, 168)):
+        away = (grainy - smooth)[:, :1, rows]
+        gain = (away * grain[:, :, rows]).mean() / grain[:, :, rows].square().mean()
+        assert 0.4 < gain < 2
+
+
+def test_texture_and_the_airlight_reach_the_fit_of_the_transmission() -> None:
+    """Asphalt among trees of the same lightness, of which the network has made something else; and
+    a T so steep that brighter would come out darker, with this A only."""
+    generator = torch.Generator().manual_seed(18)
+    P = (0.3 + 0.2 * torch.rand(1, 1, 96, 96, generator=generator)).expand(1, 3, 96, 96).clone()
+    asphalt = torch.zeros(1, 1, 96, 96, dtype=torch.bool)
+    asphalt[..., 30:66, 30:66] = True
+    P = torch.where(asphalt, torch.full_like(P, 0.4), P)
+    T = torch.where(asphalt, 0.25, 0.6).float()
+    J = remove_haze(P, T, torch.full((1, 3, 1, 1), 0.8))
+    _, followed = physical_scene(P, J, T, 0.0)
+    middle = (..., slice(40, 56), slice(40, 56))
+    assert followed[middle].mean() > 0.52  # with all pixels alike 0.49
+
+    opponent = LIGHTNESS_AND_COLOUR
+    L = torch.linspace(0.2, 0.7, 96).view(1, 1, 1, 96).expand(1, 1, 96, 96)
+    T = (1.2 - 1.5 * L).clamp_min(0.1)
+    P = L.expand(1, 3, 96, 96)
+    J = remove_haze(P, T, torch.full((1, 3, 1, 1), 0.9))
+    p, j = (torch.einsum("kc,bchw->bkhw", opponent, x) for x in (P, J))
+    model = physical_model(p, j, T, torch.ones(1, 1, 96, 96), noise=0.0)
+    A = model.airlight[:, :1]
+    alpha, beta = model.guide.chunk(2, 1)
+    assert A.item() == pytest.approx(0.9, abs=1e-3)
+    torch.testing.assert_close((alpha * A + beta).min(), torch.tensor(0.1), atol=2e-3, rtol=0)
+
+
 def test_grain_is_told_from_detail_of_the_same_strength() -> None:
     """Fog that a grainy film has taken, and fog with soft detail instead of grain; ν is too small
     for the grain, and grows with it as far as four times."""
@@ -180,6 +222,19 @@ def test_the_exponent_takes_away_more_haze() -> None:
     assert stronger.std() > 1.1 * local_affine_scene(P, truth, T, cell=16).std()
 
 
+def test_the_clearest_region_is_made_clearer_and_fog_stays_fog() -> None:
+    T = torch.linspace(0.1, 0.8, 200).view(1, 1, 200, 1).expand(1, 1, 200, 100).contiguous()
+    clearest = T[..., -21:, :].mean()  # windows are cut off at the border
+    torch.testing.assert_close(nearest_cleared(T, 0.5), (T / clearest.sqrt()).clamp(max=1))
+    whole = nearest_cleared(T, 1.0)
+    assert whole.amax() == 1
+    torch.testing.assert_close(whole, (T / clearest).clamp(max=1))
+    torch.testing.assert_close(nearest_cleared(0.2 * T, 1.0), 0.2 * T / 0.6)
+    assert torch.equal(nearest_cleared(T, 0.0), T)
+    both = nearest_cleared(torch.cat((T, 0.2 * T)), 0.5)  # each picture by itself
+    torch.testing.assert_close(both[1:], nearest_cleared(0.2 * T, 0.5))
+
+
 def colours(image: torch.Tensor) -> torch.Tensor:
     """The two colour differences, averaged over the picture."""
     return torch.einsum("bchw,kc->k", image, LIGHTNESS_AND_COLOUR[1:]) / image[0, 0].numel()
@@ -198,6 +253,19 @@ def test_of_blue_things_keep_what_the_haze_lets_through_and_a_sky_half_as_much_a
         out = local_affine_scene(photo, grey + 2 * (photo - grey), T, cell=8)
         expected = kept * colours(photo).clamp(max=0)
         torch.testing.assert_close(colours(out).clamp(max=0), expected, atol=2e-3, rtol=0.03)
+
+
+def test_a_greenish_fog_keeps_its_green() -> None:
+    """Of which the network makes grey; what is green and has texture may come to grey."""
+    noise = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(4))
+    green = torch.tensor([0.5, 0.56, 0.5]).view(1, 3, 1, 1)
+    T = torch.full((1, 1, 64, 64), 0.9)
+    for contrast, kept in ((0.005, 1.0), (0.4, 0.0)):
+        photo = green + contrast * (noise - 0.5)
+        grey = photo.mean(1, keepdim=True).expand(1, 3, 64, 64)
+        out = local_affine_scene(photo, grey, T, cell=8)
+        expected = kept * colours(photo)[1]
+        assert colours(out)[1].item() == pytest.approx(expected.item(), abs=2e-3)
 
 
 def test_fog_around_a_figure_stays_fog() -> None:
@@ -284,6 +352,30 @@ def test_shadows_and_highlights_are_compressed_not_cut_off() -> None:
     # Black in the photo, a letterbox say, stays as black as it is.
     black = apply_local_affine(model, torch.zeros(1, 3, 8, 8))
     assert torch.equal(black, torch.zeros_like(black))
+
+
+def test_bright_tones_that_the_model_leaves_as_they_are_stay_exactly() -> None:
+    """Grey, hardly coloured and coloured; compression makes nothing darker than the photo."""
+    generator = torch.Generator().manual_seed(16)
+    grey = 0.8 + 0.099 * torch.rand(1, 1, 24, 32, generator=generator)
+    colour = torch.rand(1, 3, 24, 32, generator=generator)
+    identity = LocalAffineModel(
+        PhysicalModel(
+            torch.tensor([0.0, 1.0]).view(1, 2, 1, 1),
+            torch.ones(1, 3, 1, 1),
+            torch.zeros(1, 3, 1, 1),
+            torch.tensor([0.5, 0.0, 0.0]).view(1, 3, 1, 1),
+        ),
+        torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1),
+    )
+    for strength in (0.0, 1e-3, 0.3):
+        P = grey - strength * colour
+        torch.testing.assert_close(apply_local_affine(identity, P), P, atol=2e-6, rtol=0)
+    brighter = identity._replace(
+        physical=identity.physical._replace(guide=torch.tensor([0.0, 0.9]).view(1, 2, 1, 1))
+    )
+    out = apply_local_affine(brighter, grey.expand(1, 3, 24, 32))
+    assert (out >= grey - 1e-6).all()
 
 
 def test_a_bright_blue_sky_keeps_its_hue() -> None:

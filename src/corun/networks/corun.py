@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError
+from corun.networks import transmission_fit
 from corun.networks.local_affine import apply_local_affine, local_affine_model
 from corun.networks.prior_unet import PriorUNet
 from corun.networks.unfolding import TRANSMISSION_STEPS, TransmissionStep, scene_step
@@ -46,6 +47,8 @@ class CorunConfig:
             clean photo; of a grainy one it is up to four times as large.
         affine_exponent: of the transmission in that fit: above 1, more haze is taken away than the
             transmission says.
+        affine_clearing: in that fit, before: the share, [0,1], of what would make the clearest
+            region of a picture free of haze.
         working_pixels: with a closing fit, pixels above which a (padded) picture is reduced for the
             stages, to about as many; the fit is then applied at full size. 0 for no limit. The
             priors then see as much of a large picture as they saw of those in training, and the
@@ -63,6 +66,7 @@ class CorunConfig:
     affine_trust: float = 5e-2
     affine_noise: float = 1.5e-5
     affine_exponent: float = 1.0
+    affine_clearing: float = 0.0
     working_pixels: int = 0
 
     # Read by pydantic where a training configuration contains this one.
@@ -91,6 +95,10 @@ class CorunConfig:
         for name in ("affine_epsilon", "affine_trust", "affine_exponent"):
             if not getattr(self, name) > 0:
                 raise ConfigurationError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 <= self.affine_clearing <= 1:
+            raise ConfigurationError(
+                f"affine_clearing must be from 0 to 1, not {self.affine_clearing}"
+            )
         if not self.affine_noise >= 0:
             raise ConfigurationError(f"affine_noise must be at least 0, not {self.affine_noise}")
         if self.dim % 2:
@@ -194,9 +202,9 @@ class CORUN(nn.Module):
             UnfoldingStage(self.config, transmission_prior=k < last)
             for k in range(self.config.stages)
         )
-        self.multiple = math.lcm(
-            self.config.prior_downscale * 2**self.config.levels, self.config.affine_cell or 1
-        )
+        self.multiple = self.config.prior_downscale * 2**self.config.levels
+        if self.config.affine_cell:  # both grids of the closing fit must end where the picture does
+            self.multiple = math.lcm(self.multiple, self.config.affine_cell, transmission_fit.CELL)
 
     @overload
     def forward(
@@ -278,6 +286,7 @@ class CORUN(nn.Module):
             trust=config.affine_trust,
             noise=config.affine_noise,
             exponent=config.affine_exponent,
+            clearing=config.affine_clearing,
         )
         if reduced:
             return apply_local_affine(model, hazy)

@@ -46,13 +46,16 @@ AIRLIGHT_SOFTNESS = 0.05
 """How far around A, in lightness, the one goes over into the other."""
 LEAST_OF_COLOUR = 0.5
 """Below it T is taken for this for colours, of which JPEG leaves only blocks and tints there."""
+CLEAREST_RADIUS, LEAST_OF_CLEAREST = 20, 0.6
+"""Windows, in pixels, of which that with the largest mean T is the clearest region; and the least
+that this T is taken for."""
 DETAIL_RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
 GRAIN = 1.5
 """ν in multiples of the variance of a photo's grain."""
 TEXTURE = 1.5e-4
-"""Variance of lightness in the same windows at which a region counts half as seen through haze,
-and half as sky."""
+"""Variance of lightness in the same windows at which a region counts half as textured: T is fitted
+to it rather than to its surroundings, and it is no sky."""
 BLUE_OF_SKY = 1.5
 """How blue a sky may become, in multiples of the photo's own blue."""
 WHITE_RANGE = (0.9, 1.0)
@@ -64,18 +67,18 @@ SHADOW, HIGHLIGHT = 0.08, 0.18
 class PhysicalModel(NamedTuple):
     """The scattering model solved, for the photo that it was made of or a larger version.
 
-    X = P + (1/T' − 1)·(s̄·P + r̄ − A) with T' = max(ᾱ·L + β̄, t₀(d)), L the lightness of P,
-    d that of s̄·P + r̄ − A, and t₀(d) = 0.1 + 0.45/(1 + exp(−d/0.05)), which grows with d slowly
+    X = P + (1/T' − 1)·(B − A), B = s̄·P + r̄, with T' = max(ᾱ·L + β̄, t₀(d)), L the lightness of B,
+    d that of B − A, and t₀(d) = 0.1 + 0.45/(1 + exp(−d/0.05)), which grows with d slowly
     enough for X to grow with L; for colours T' is 0.5 at least.
 
     Attributes:
-        guide: ᾱ and β̄, (B,2,H,W).
+        guide: ᾱ and β̄, on a coarse grid, (B,2,h,w).
         share: s̄, per opponent channel: how far detail is more than noise, (B,3,H,W), in [0,1].
         rest: r̄, the mean of what is not detail, (B,3,H,W).
         airlight: A, (B,3,1,1).
     """
 
-    guide: Float[Tensor, "b 2 h w"]
+    guide: Float[Tensor, "b 2 h3 w3"]
     share: Float[Tensor, "b 3 h w"]
     rest: Float[Tensor, "b 3 h w"]
     airlight: Float[Tensor, "b 3 1 1"]
@@ -88,7 +91,8 @@ class PhysicalModel(NamedTuple):
         below, above = LEAST_TRANSMISSION
         beyond = self._beyond_the_airlight(L, 0)
         least = below + (above - below) * torch.sigmoid(beyond / AIRLIGHT_SOFTNESS)
-        T = torch.maximum(alpha * L + beta, least).clamp(max=1)
+        tone = beyond + self.airlight[:, :1]  # B, and not L: noise does not become haze
+        T = torch.maximum(alpha * tone + beta, least).clamp(max=1)
         return L + (1 / T - 1) * beyond, T
 
     def colour(
@@ -130,6 +134,7 @@ def local_affine_model(
     trust: float = 5e-2,
     noise: float = 1.5e-5,
     exponent: float = 1.0,
+    clearing: float = 0.0,
 ) -> LocalAffineModel:
     """The physical scene of a network's transmission, and its colours' correction to its scene.
 
@@ -144,6 +149,8 @@ def local_affine_model(
         noise: ν, the variance of P at which detail counts half as noise in a clean photo, see
             :func:`physical_model`.
         exponent: of T, > 0: above 1, more haze is taken away than T says.
+        clearing: share, [0,1], of what would make the clearest region free of haze, done before:
+            see :func:`nearest_cleared`.
 
     Returns:
         The model, float32 whatever the precision around it.
@@ -152,7 +159,8 @@ def local_affine_model(
         opponent = torch.tensor(_OPPONENT, device=hazy.device)
         P, J = _mix(opponent, hazy.float()), _mix(opponent, scene.float())
         texture = share_of_texture(P[:, :1])
-        physical = physical_model(P, J, transmission.float() ** exponent, texture, noise=noise)
+        T = nearest_cleared(transmission.float(), clearing) ** exponent
+        physical = physical_model(P, J, T, texture, noise=noise)
         X_lightness, T = physical.lightness(P[:, :1])
         X_colours = [physical.colour(P[:, c : c + 1], T, c) for c in (1, 2)]
         X = torch.cat([X_lightness, *X_colours], 1)
@@ -233,8 +241,8 @@ def apply_local_affine(
 
     Division by T takes the darkest tones below 0. With s = 0.08, J' < s becomes s·exp(J'/s − 1),
     which has value and slope s and 1 at s and never reaches 0; but no brighter than P by that.
-    In the same way a largest channel above 0.82 stays below 1, by that no darker than that of P.
-    The hue stays: lightness is half way between what a factor for all three channels makes of it
+    In the same way a largest channel above 0.82 stays below 1, but by that no darker than that of
+    P. The hue stays: lightness is half way between what a factor for all three channels makes of it
     and that of an equally light grey, so that saturation gives as well.
 
     Args:
@@ -262,11 +270,29 @@ def apply_local_affine(
         return torch.lerp(J, photo, white)
 
 
+def nearest_cleared(T: Float[Tensor, "b 1 h w"], share: float) -> Float[Tensor, "b 1 h w"]:
+    """min(T/t^share, 1), t the largest mean of T in windows of 41×41 pixels, or 0.6 if larger.
+
+    A network trained by pixel losses estimates T with a bias towards the mean: it takes haze from
+    the near, which has none and comes out too dark, and leaves some in the distance. This sees to
+    the near, and an exponent to the distance. With a share of 1 the clearest region has no haze;
+    but not every photo has a near thing, and a fog without one stays a fog.
+
+    Args:
+        T: unitless, (0,1].
+        share: [0,1]; 0 leaves T as it is.
+    """
+    if share == 0:
+        return T
+    clearest = window_mean(T, radius=CLEAREST_RADIUS).amax((2, 3), keepdim=True)
+    return (T / clearest.clamp_min(LEAST_OF_CLEAREST) ** share).clamp(max=1)
+
+
 def _tint_bound(
     P: Float[Tensor, "b 3 h w"], T: Float[Tensor, "b 1 h w"], texture: Float[Tensor, "b 1 h w"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """The colours of P, times T where there is texture and 1.5 in a sky or a fog; and the second,
-    times 0 and 1.
+    """How blue, how magenta and how green: the colours of P, times T where there is texture and 1.5
+    in a sky or a fog; and the second one again, times 0 where there is texture and 1 in a fog.
 
     How much of the photo's blue is the haze's cannot be told. If what is behind it is grey on
     average, all; if A is grey, none. The part 1 − T is taken to be, as of the light.
@@ -320,16 +346,19 @@ def _compressed(scene: Float[Tensor, "b c h w"], end: float) -> Float[Tensor, "b
 def _highlights_compressed(
     J: Float[Tensor, "b 3 h w"], photo: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """J with its hues; what the other channels lose is half lightness and half saturation."""
+    """J with its hues, its largest channel compressed, but only as far as to that of the photo.
+
+    What the other channels lose is half lightness and half saturation.
+    """
     start = 1 - HIGHLIGHT
     largest, lightness = J.amax(1, keepdim=True), J.mean(1, keepdim=True)
-    least = torch.minimum(largest, photo.amax(1, keepdim=True))
-    below = torch.maximum(1 - _compressed(1 - largest, HIGHLIGHT), least)
-    darker = lightness * (below / largest.clamp_min(start))
+    most = 1 - _compressed(1 - largest, HIGHLIGHT)
     paler = 1 - _compressed(1 - lightness, HIGHLIGHT)
-    kept = (paler + darker) / 2
-    share = (below - kept) / (largest - lightness).clamp_min(1e-6)
-    return torch.where(largest > start, kept + share * (J - lightness), J)
+    kept = (paler + lightness * most / largest.clamp_min(start)) / 2
+    share = (most - kept) / (largest - lightness).clamp_min(1e-6)
+    below = torch.maximum(most, torch.minimum(largest, photo.amax(1, keepdim=True)))
+    part = ((largest - below) / (largest - most).clamp_min(1e-6)).clamp(0, 1)
+    return torch.where(largest > start, torch.lerp(J, kept + share * (J - lightness), part), J)
 
 
 def _mix(matrix: Float[Tensor, "c 3"], image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:

@@ -31,10 +31,10 @@ EPSILON = 3e-4
 LEAST_WEIGHT = 0.02
 """Of a pixel without texture; one with texture has 1 more."""
 TEXTURE_TRUST = 1.2
-"""Mean weight in a window at which its own T counts half and the wider windows' half, on the
-finest scale; half of that on each wider one."""
-AIRLIGHT_TRANSMISSION = 0.1
-"""Least α·A + β, where T is not below it anyway."""
+"""τ: in a window with texture everywhere its own T counts 46 % on the finest scale and the wider
+windows' the rest; 63 % on the next, and so on."""
+LEAST = 0.1
+"""Of T, and of α·A + β."""
 
 
 def transmission_by_lightness(
@@ -48,38 +48,40 @@ def transmission_by_lightness(
     On each scale ℓ, from the coarsest to the finest,
 
         α = α' + κ·(cov(L, T)/(var(L) + ε) − α'),  m = m' + κ·(mean(T) − m'),  β = m − α·mean(L),
-        m' = α'·mean(L) + β' within [0, 1],  κ = q/(q + τ/2^ℓ),
+        m' = α'·mean(L) + β' within [0.1, 1],  κ = q/(q + τ/2^ℓ),
 
     where α' and β' are ᾱ and β̄ of the next coarser scale (κ = 1 at the coarsest); but α is bounded
-    such that α·A + β ≥ min(t, m), t = 0.1. Means, cov and var are over the window, with the weights
-    w = texture + 0.02; q is the plain mean of w.
+    such that α·A + β ≥ 0.1. Means, cov and var are over the window, with the weights
+    w = texture + 0.02; q is the plain mean of w. T below 0.1 counts as 0.1.
 
     They, and not T, are enlarged for a larger photo. 1/T differs by a factor of five between a
     figure and the fog behind it, and an outline blurred by the enlargement would get a dark rim.
 
     Args:
-        L: lightness of the photo, [0,1].
+        L: lightness of the photo, [0,1]; of any size, but with sides that are no multiples of 8 the
+            last cells stand for fewer pixels than the others.
         T: the network's transmission, (0,1].
         texture: how far the photo has texture, [0,1].
         airlight: A, its lightness.
 
     Returns:
-        ᾱ and β̄ per cell of 8×8 pixels, unitless. ᾱ·A + β̄ > 0: ``T`` follows L, but never so
-        steeply that what is brighter would come out darker.
+        ᾱ and β̄ per cell of 8×8 pixels, unitless. ᾱ·A + β̄ ≥ 0.1: T follows L, but never so steeply
+        that what is brighter would come out darker.
     """
+    T = T.clamp_min(LEAST)
     w = texture + LEAST_WEIGHT
     moments = torch.cat((w, w * L, w * T, w * L * T, w * L * L), 1)
     scales = cell_pyramid(moments, cell=CELL, scales=SCALES)
     fields: Tensor | None = None
     for level in reversed(range(SCALES)):
-        weight, *weighted = window_means(scales[level], radius=RADIUS).chunk(5, 1)
-        mean_L, mean_T, mean_LT, mean_LL = (x / weight for x in weighted)
+        q, *weighted = window_means(scales[level], radius=RADIUS).chunk(5, 1)
+        mean_L, mean_T, mean_LT, mean_LL = (x / q for x in weighted)
         variance = (mean_LL - mean_L.square()).clamp_min(0)
         slope = (mean_LT - mean_L * mean_T) / (variance + EPSILON)
         if fields is not None:
             wide_slope, wide_offset = on_next_finer_scale(fields, mean_L).chunk(2, 1)
-            share = weight / (weight + TEXTURE_TRUST / 2**level)
-            expected = (wide_slope * mean_L + wide_offset).clamp(0, 1)
+            share = q / (q + TEXTURE_TRUST / 2**level)
+            expected = (wide_slope * mean_L + wide_offset).clamp(LEAST, 1)
             mean_T = expected + share * (mean_T - expected)
             slope = wide_slope + share * (slope - wide_slope)
         slope = _order_preserving(slope, mean_T, airlight - mean_L)
@@ -93,7 +95,7 @@ def _order_preserving(
     mean_T: Float[Tensor, "b 1 h w"],
     to_airlight: Float[Tensor, "b 1 h w"],
 ) -> Float[Tensor, "b 1 h w"]:
-    """The nearest α with mean(T) + α·(A − mean(L)) ≥ min(t, mean(T))."""
-    steepest = (mean_T - AIRLIGHT_TRANSMISSION).clamp_min(0) / to_airlight.abs().clamp_min(1e-3)
+    """The nearest α with mean(T) + α·(A − mean(L)) ≥ 0.1, for mean(T) ≥ 0.1."""
+    steepest = (mean_T - LEAST) / to_airlight.abs().clamp_min(1e-3)
     below = torch.maximum(slope, -steepest)
     return torch.where(to_airlight > 0, below, torch.minimum(slope, steepest))
