@@ -60,15 +60,14 @@ def fit_by_definition(
     return fields
 
 
-@pytest.mark.parametrize("A", [0.2, 0.5, 0.9])
-def test_the_fit_is_what_its_description_says(A: float) -> None:
+@pytest.mark.parametrize(("A", "tone"), [(0.2, 2.5), (0.5, -3.0), (0.9, 2.5)])
+def test_the_fit_is_what_its_description_says(A: float, tone: float) -> None:
     generator = torch.Generator().manual_seed(int(10 * A))
     L, T, texture = torch.rand(3, 1, 1, 92, 139, generator=generator).double()
     L[..., :20] = 0.5 + 0.1 * L[..., :20]
     T = 0.5 * T + 0.5 * (1 - L)
     T[..., :16, 40:] *= 0.05
-    for columns, tone in ((slice(0, 48), 2.5), (slice(88, 139), -6.0)):  # where m' leaves [0.1, 1]
-        L[..., 44:, columns], texture[..., 44:, columns] = tone, 0
+    L[..., 44:, :48], texture[..., 44:, :48] = tone, 0  # where m' leaves [0.1, 1]
     torch.testing.assert_close(
         transmission_by_lightness(L, T, texture, torch.full((1, 1, 1, 1), A).double()),
         fit_by_definition(L, T, texture, A),
