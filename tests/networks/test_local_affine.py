@@ -268,6 +268,34 @@ def test_a_greenish_fog_keeps_its_green() -> None:
         assert colours(out)[1].item() == pytest.approx(expected.item(), abs=2e-3)
 
 
+@pytest.mark.parametrize(("T", "kept"), [(0.4, 0.6), (0.9, 1.0)])
+def test_warm_light_keeps_its_warmth(T: float, kept: float) -> None:
+    """Of which the network makes a cold grey."""
+    noise = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(4))
+    photo = torch.tensor([0.6, 0.55, 0.5]).view(1, 3, 1, 1) + 0.4 * (noise - 0.5)
+    grey = photo.mean(1, keepdim=True)
+    out = local_affine_scene(
+        photo, grey - 0.5 * (photo - grey), torch.full((1, 1, 64, 64), T), cell=8
+    )
+    expected = kept * colours(photo)[0]
+    assert colours(out)[0].item() == pytest.approx(expected.item(), abs=2e-3)
+
+
+def test_the_colours_of_fog_are_not_amplified_and_those_seen_through_haze_are() -> None:
+    """Tints that run across a bank of dense fog, across a thin one and across dense haze."""
+    noise = torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(4)) - 0.5
+    tint = torch.tensor([0.02, 0.0, -0.02]).view(1, 3, 1, 1) * torch.linspace(-1, 1, 128)
+    for contrast, T, gain in ((0.0, 0.1, 1.0), (0.0, 0.5, 2.0), (0.3, 0.1, 2.0)):
+        P = 0.6 + tint + contrast * noise
+        T_map = torch.full((1, 1, 128, 128), T)
+        J = remove_haze(P, T_map, torch.full((1, 3, 1, 1), 0.8))
+        X, _ = physical_scene(P, J, T_map, 1e-9)
+        left, right = (slice(32, 48), slice(80, 96))
+        warmer = [(x[:, 0] - x[:, 2])[..., 32:96, :] for x in (P, X)]
+        across = [(w[..., right].mean() - w[..., left].mean()).item() for w in warmer]
+        assert across[1] / across[0] == pytest.approx(gain, rel=0.1)
+
+
 def test_fog_around_a_figure_stays_fog() -> None:
     """Dark smoke that the network paints around it and the photo does not show."""
     P, truth, T = figure_in_fog()

@@ -16,7 +16,8 @@ further paints faint smoke blue and brown.
 Haze is blue and violet more often than what lies behind it, and a network that takes too little
 of that away, or paints shadows blue, leaves a cast that the eye finds before anything else. So
 the mean of a window gets no bluer and, but for things that are red, no more magenta than a bound
-made of the photo's own colours; a greenish fog that becomes grey among green trees looks mauve.
+made of the photo's own colours; a greenish fog that becomes grey among green trees looks mauve, and
+warm light that becomes grey looks cold.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ FAINT_RED = 4 / 255
 def colour_correction(
     X: Float[Tensor, "b 3 h w"],
     J: Float[Tensor, "b 3 h w"],
-    bound: Float[Tensor, "b 3 h w"],
+    bound: Float[Tensor, "b 4 h w"],
     *,
     cell: int,
     radius: int,
@@ -53,8 +54,8 @@ def colour_correction(
         m = κ·mean(J) + (1 − κ)·m',  κ = v/(v + τ/(16·2^ℓ)),
 
     where m' is āℓ₊₁·mean(X) + b̄ℓ₊₁, or if this is not between mean(X) and mean(J), that of the two
-    which is nearer. But m₁ ≥ min(t₁, 0) and m₂ ≥ min(t₂, 0)·max(1, ρ) + max(t₃, 0), with t =
-    mean(bound): ρ = m₁/t₁ lets what is red in the photo keep its hue. It is
+    which is nearer. But m₁ ≥ min(t₁, 0) + max(t₄, 0) and m₂ ≥ min(t₂, 0)·max(1, ρ) + max(t₃, 0),
+    with t = mean(bound): ρ = m₁/t₁ lets what is red in the photo keep its hue. It is
     m₁·t₁/(t₁² + (4/255)²), for grey not to count as red.
 
     Means, cov and var are over the window; v = var(X); var and cov are summed over the two
@@ -69,8 +70,8 @@ def colour_correction(
         X: the physical scene, opponent channels; H and W multiples of ``cell``.
         J: the scene to come near to, opponent channels.
         bound: how blue (first difference, R − B) and how magenta (second, 2·G − R − B) a window
-            may be: its mean, where negative. How green it must stay: its mean, where positive.
-            Averaging a and b over windows softens all three.
+            may be: its mean, where negative. How green and how warm (first) it must stay: its
+            mean, where positive. Averaging a and b over windows softens all four.
         cell: side of the square cells of the finest scale, pixels; twice that on the next, and so
             on. a and b live on the grids of cells.
         radius: of the windows, in cells.
@@ -109,10 +110,10 @@ def colour_correction(
 
 
 def _bounded(
-    mean_J: Float[Tensor, "b 2 h w"], bound: Float[Tensor, "b 3 h w"]
+    mean_J: Float[Tensor, "b 2 h w"], bound: Float[Tensor, "b 4 h w"]
 ) -> Float[Tensor, "b 2 h w"]:
-    blue, magenta, green = bound.chunk(3, 1)
-    m_1 = torch.maximum(mean_J[:, :1], blue.clamp_max(0))
+    blue, magenta, green, warm = bound.chunk(4, 1)
+    m_1 = torch.maximum(mean_J[:, :1], blue.clamp_max(0) + warm.clamp_min(0))
     redder = m_1 * blue / (blue.square() + FAINT_RED**2)
     least = magenta.clamp_max(0) * redder.clamp_min(1) + green.clamp_min(0)
     return torch.cat((m_1, torch.maximum(mean_J[:, 1:], least)), 1)

@@ -56,8 +56,15 @@ GRAIN = 1.5
 TEXTURE = 1.5e-4
 """Variance of lightness in the same windows at which a region counts half as textured: T is fitted
 to it rather than to its surroundings, and it is no sky."""
+FOG = (0.1, 0.3)
+"""From the one T to the other a region without texture goes over from a fog, whose colours are not
+amplified at all, to what is seen through haze."""
+FOG_RADIUS = 20
+"""Of the windows, in pixels, that soften it, twice."""
 BLUE_OF_SKY = 1.5
 """How blue a sky may become, in multiples of the photo's own blue."""
+WARMTH = 1.5
+"""How much of its warm tint a photo keeps at least, in multiples of T, and never more than all."""
 WHITE_RANGE = (0.9, 1.0)
 """Least channel of P between which the photo itself takes over from the model."""
 SHADOW, HIGHLIGHT = 0.08, 0.18
@@ -187,7 +194,7 @@ def physical_model(
 
     means and v, the variance of P, over windows of 9×9 pixels: v of all three channels for the
     lightness, of the two colour differences for these. With ν = 0 it is (P − A)/T + A where the
-    photo has any contrast.
+    photo has any contrast. The colours of fog, where T is low and there is no texture, are P's.
 
     Args:
         P: the photo, opponent channels.
@@ -201,7 +208,16 @@ def physical_model(
     share, means = _share_of_detail(P, DETAIL_RADIUS, noise)
     smoothed = window_mean(torch.cat((share, (1 - share) * means), 1), radius=DETAIL_RADIUS)
     share, rest = smoothed.chunk(2, 1)
+    seen = 1 - _fog(T, texture) * _per_channel(P, 0.0, 1.0)
+    share, rest = seen * share, torch.lerp(airlight, rest, seen)
     return PhysicalModel(guide, share, rest, airlight)
+
+
+def _fog(
+    T: Float[Tensor, "b 1 h w"], texture: Float[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 1 h w"]:
+    dense = ((FOG[1] - T) / (FOG[1] - FOG[0])).clamp(0, 1)
+    return window_mean(window_mean((1 - texture) * dense, radius=FOG_RADIUS), radius=FOG_RADIUS)
 
 
 def share_of_texture(L: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
@@ -290,15 +306,19 @@ def nearest_cleared(T: Float[Tensor, "b 1 h w"], share: float) -> Float[Tensor, 
 
 def _tint_bound(
     P: Float[Tensor, "b 3 h w"], T: Float[Tensor, "b 1 h w"], texture: Float[Tensor, "b 1 h w"]
-) -> Float[Tensor, "b 3 h w"]:
-    """How blue, how magenta and how green: the colours of P, times T where there is texture and 1.5
-    in a sky or a fog; and the second one again, times 0 where there is texture and 1 in a fog.
+) -> Float[Tensor, "b 4 h w"]:
+    """How blue, how magenta, how green and how warm.
+
+    The colours of P, times T where there is texture and 1.5 in a sky or a fog; the second one
+    again, times 0 where there is texture and 1 in a fog; the first one again, times 1.5·T or 1.
 
     How much of the photo's blue is the haze's cannot be told. If what is behind it is grey on
     average, all; if A is grey, none. The part 1 − T is taken to be, as of the light.
     """
     part = torch.lerp(torch.full_like(T, BLUE_OF_SKY), T, texture)
-    return torch.cat((part * P[:, 1:], (1 - texture) * P[:, 2:]), 1)
+    first, second = P[:, 1:2], P[:, 2:]
+    warmth = (WARMTH * T).clamp(max=1)
+    return torch.cat((part * P[:, 1:], (1 - texture) * second, warmth * first), 1)
 
 
 def _mean_and_variance(
