@@ -2,11 +2,11 @@
 
     python benchmarks/release_weights.py RUN/weights.safetensors corun-lite --facts facts.json
 
-The closing fit's cell, ε, τ, ν, exponent and clearing have no tensor and may be chosen after
-training (``--affine-cell``, ``--affine-epsilon``, ``--affine-trust``, ``--affine-noise``,
-``--affine-exponent``, ``--affine-clearing``). ``--average`` takes the mean of the parameters with
-those of an ancestor, halfway back to what that did. The card holds the configuration, data,
-commands and scores given in the facts, and the checksum of the file, which
+The closing fit's cell, ε, τ, ν, exponent, clearing and deblurring have no tensor and may be chosen
+after training (``--affine-cell``, ``--affine-epsilon``, ``--affine-trust``, ``--affine-noise``,
+``--affine-exponent``, ``--affine-clearing``, ``--affine-deblurring``). ``--average`` takes the mean
+of the parameters with those of an ancestor, halfway back to what that did. The card holds the
+configuration, data, commands and scores given in the facts, and the checksum of the file, which
 ``tests/networks/test_registry.py`` compares.
 """
 
@@ -31,6 +31,7 @@ SETTINGS = (
     "affine_noise",
     "affine_exponent",
     "affine_clearing",
+    "affine_deblurring",
 )
 WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "corun" / "weights"
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--affine-noise", type=float, help="another ν of the closing fit")
     parser.add_argument("--affine-exponent", type=float, help="another exponent of the closing fit")
     parser.add_argument("--affine-clearing", type=float, help="another share for the clearest")
+    parser.add_argument("--affine-deblurring", type=float, help="another k of the closing fit")
     arguments = parser.parse_args()
     network, _ = load_file_of_ours(arguments.source)
     chosen = {name: value for name in SETTINGS if (value := getattr(arguments, name)) is not None}

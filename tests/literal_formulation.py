@@ -144,5 +144,6 @@ class LiteralCORUN(nn.Module):
                 noise=config.affine_noise,
                 exponent=config.affine_exponent,
                 clearing=config.affine_clearing,
+                deblurring=config.affine_deblurring,
             )
         return CorunOutput(J[..., :height, :width], T_hat[..., :height, :width])

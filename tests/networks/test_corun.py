@@ -117,6 +117,7 @@ def test_every_setting_of_the_closing_fit_reaches_it() -> None:
         {"affine_noise": 1e-1},
         {"affine_exponent": 1.5},
         {"affine_clearing": 0.5},
+        {"affine_deblurring": 5.0},
     ):
         changed = CORUN(replace(fitted.config, **other)).eval()  # type: ignore[arg-type]
         changed.load_state_dict(fitted.state_dict())
@@ -247,6 +248,7 @@ def test_padding_reflects_and_falls_back_to_repetition() -> None:
         ("affine_exponent", 0.0),
         ("affine_clearing", 1.5),
         ("affine_clearing", -0.1),
+        ("affine_deblurring", -0.1),
         ("affine_noise", float("nan")),
         ("working_pixels", 1000),  # without a closing fit nothing brings back full size
     ],

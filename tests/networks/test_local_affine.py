@@ -1,22 +1,19 @@
 """The closing fit: the scattering model solved, with the outlines and the detail of the photo."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from corun.data.scenes import render_scene
 from corun.networks.local_affine import (
-    LocalAffineModel,
     PhysicalModel,
     apply_local_affine,
     explaining_airlight,
     local_affine_model,
     nearest_cleared,
     physical_model,
-    share_of_texture,
 )
+from corun.networks.photo_detail import Detail, share_of_texture
 from corun.physics.scattering import add_haze, remove_haze
 from corun.physics.window_filters import window_mean
 from literal_formulation import LIGHTNESS_AND_COLOUR, local_affine_scene
@@ -92,18 +89,6 @@ def test_outlines_of_large_photos_have_no_rim(factor: int) -> None:
     assert (out.mean(1, keepdim=True)[rim] < 0.2).float().mean() < 0.15
 
 
-def test_noise_is_not_divided_by_the_transmission_but_detail_and_tone_are() -> None:
-    generator = torch.Generator().manual_seed(2)
-    P = 0.6 + 5e-4 * torch.randn(1, 3, 64, 128, generator=generator)
-    P[..., 64:] += 0.02 * torch.randn(1, 3, 64, 64, generator=generator)
-    T = torch.full((1, 1, 64, 128), 0.5)
-    X, _ = physical_scene(P, remove_haze(P, T, torch.full((1, 3, 1, 1), 0.8)), T, 2e-5)
-    assert X[..., 8:48].std() < 1.3 * P[..., 8:48].std()
-    assert X[..., 80:].std() > 1.9 * P[..., 80:].std()
-    tone = 0.8 - 0.2 / 0.5
-    assert X[..., 8:48].mean().item() == pytest.approx(tone, abs=2e-3)
-
-
 def test_grain_on_a_road_into_fog_is_not_turned_round() -> None:
     """T depends on the tone below the grain, not on the grain."""
     T = torch.linspace(0.9, 0.15, 192).view(1, 1, 192, 1).expand(1, 1, 192, 192)
@@ -145,31 +130,10 @@ def test_texture_and_the_airlight_reach_the_fit_of_the_transmission() -> None:
     torch.testing.assert_close((alpha * A + beta).min(), torch.tensor(0.1), atol=2e-3, rtol=0)
 
 
-def test_grain_is_told_from_detail_of_the_same_strength() -> None:
-    """Fog that a grainy film has taken, and fog with soft detail instead of grain; ν is too small
-    for the grain, and grows with it as far as four times."""
-    generator = torch.Generator().manual_seed(5)
-    grain = 0.006 * torch.randn(1, 1, 64, 64, generator=generator)
-    column = torch.arange(64) * 2 * math.pi / 16
-    detail = 0.006 * 2**0.5 * torch.sin(column).expand(1, 1, 64, 64)
-    T = torch.full((1, 1, 64, 64), 0.25)
-    A = torch.full((1, 3, 1, 1), 0.8)
-
-    def amplified(fog: torch.Tensor) -> float:
-        P = (0.6 + fog).expand(1, 3, 64, 64)
-        X, _ = physical_scene(P, remove_haze(P, T, A), T, 1e-5)
-        return ((X.std() - P.std()) / (3 * P.std())).item()  # 1: as the model says
-
-    assert amplified(detail) > 0.75
-    assert 0.4 < amplified(grain) < 0.55  # v/(v + 4·ν) is 0.47
-    assert 0.2 < amplified(0.3 * grain) < 0.3  # fainter than ν: v/(v + ν) is 0.24
-    assert 0.37 < amplified(0.6 * grain) < 0.43  # ν = 1.5·v: 0.4
-    strip = grain.clone()
-    strip[..., :12, :] = -0.6  # a letterbox has no grain, and does not hide that of the photo
-    P = (0.6 + strip).expand(1, 3, 64, 64)
-    X, _ = physical_scene(P, remove_haze(P, T, A), T, 1e-5)
-    assert X[..., 30:, :].std() < (1 + 3 * 0.6) * P[..., 30:, :].std()
-    assert abs(amplified(detail + 0.05 * grain) - amplified(detail)) < 0.05
+def all_of_it(height: int, width: int) -> Detail:
+    """Every detail more than noise, and none blurred."""
+    nothing = torch.zeros(1, 3, height, width)
+    return Detail(nothing + 1, nothing, nothing[:, :2])
 
 
 def tone_curve(T: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -178,7 +142,7 @@ def tone_curve(T: float) -> tuple[torch.Tensor, torch.Tensor]:
     guide = torch.zeros(1, 2, 1, 501)
     guide[:, 1] = T
     airlight = torch.tensor([0.5, 0.0, 0.0]).view(1, 3, 1, 1)
-    model = PhysicalModel(guide, torch.ones(1, 3, 1, 501), torch.zeros(1, 3, 1, 501), airlight)
+    model = PhysicalModel(guide, all_of_it(1, 501), airlight)
     return L[0, 0, 0], model.lightness(L)[0][0, 0, 0]
 
 
@@ -196,12 +160,7 @@ def test_what_is_brighter_than_the_airlight_is_amplified_less() -> None:
 
 def test_colours_are_not_amplified_where_haze_leaves_nothing_of_them() -> None:
     colour = torch.linspace(-0.1, 0.1, 21).view(1, 1, 1, -1)
-    model = PhysicalModel(
-        torch.zeros(1, 2, 1, 21),
-        torch.ones(1, 3, 1, 21),
-        torch.zeros(1, 3, 1, 21),
-        torch.zeros(1, 3, 1, 1),
-    )
+    model = PhysicalModel(torch.zeros(1, 2, 1, 21), all_of_it(1, 21), torch.zeros(1, 3, 1, 1))
     for T, slope in ((0.2, 1 / 0.5), (0.8, 1 / 0.8)):
         X = model.colour(colour, torch.full_like(colour, T), 1)
         torch.testing.assert_close(X, slope * colour)
@@ -352,78 +311,6 @@ def test_white_stays_white() -> None:
     model = kept + (J[patch] - grey) * (below - kept) / (largest - grey)
     torch.testing.assert_close(out[patch], model, atol=5e-3, rtol=0)
     assert (out - P)[patch][:, 0].mean() > 0.02
-
-
-def test_shadows_and_highlights_are_compressed_not_cut_off() -> None:
-    """Where the model leaves [0, 1], tones keep their order, and go no farther from P by that."""
-    P = torch.linspace(0.0, 0.85, 128).expand(1, 3, 8, 128).contiguous()
-    guide = torch.zeros(1, 2, 8, 128)
-    guide[:, 1] = 0.6
-    airlight = torch.tensor([0.3, 0.0, 0.0]).view(1, 3, 1, 1)  # J = P/0.6 − 0.2
-    nothing = torch.zeros(1, 3, 8, 128)
-    physical = PhysicalModel(guide, nothing + 1, nothing, airlight)
-    model = LocalAffineModel(physical, torch.zeros(1, 3, 2, 32))
-    out, photo = apply_local_affine(model, P)[0, 0, 0], P[0, 0, 0]
-    plain = photo / 0.6 - 0.2
-    assert (out > 0)[1:].all()
-    assert (out < 1).all()
-    assert (out.diff() > 0).all()
-    dark, bright = plain < 0.08, plain > 0.82
-    assert (out <= photo + 1e-6)[dark].all()
-    assert (out >= photo - 1e-6)[bright].all()
-    torch.testing.assert_close(out[~dark & ~bright], plain[~dark & ~bright])
-    row = int((plain - 0.02).abs().argmin())
-    assert out[row].item() == pytest.approx(0.08 * math.exp(plain[row].item() / 0.08 - 1), abs=1e-6)
-    row = int((plain - 0.95).abs().argmin())
-    expected = 1 - 0.18 * math.exp((1 - plain[row].item()) / 0.18 - 1)
-    assert out[row].item() == pytest.approx(expected, abs=1e-6)
-    # Black in the photo, a letterbox say, stays as black as it is.
-    black = apply_local_affine(model, torch.zeros(1, 3, 8, 8))
-    assert torch.equal(black, torch.zeros_like(black))
-
-
-def test_bright_tones_that_the_model_leaves_as_they_are_stay_exactly() -> None:
-    """Grey, hardly coloured and coloured; compression makes nothing darker than the photo."""
-    generator = torch.Generator().manual_seed(16)
-    grey = 0.8 + 0.099 * torch.rand(1, 1, 24, 32, generator=generator)
-    colour = torch.rand(1, 3, 24, 32, generator=generator)
-    identity = LocalAffineModel(
-        PhysicalModel(
-            torch.tensor([0.0, 1.0]).view(1, 2, 1, 1),
-            torch.ones(1, 3, 1, 1),
-            torch.zeros(1, 3, 1, 1),
-            torch.tensor([0.5, 0.0, 0.0]).view(1, 3, 1, 1),
-        ),
-        torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1),
-    )
-    for strength in (0.0, 1e-3, 0.3):
-        P = grey - strength * colour
-        torch.testing.assert_close(apply_local_affine(identity, P), P, atol=2e-6, rtol=0)
-    brighter = identity._replace(
-        physical=identity.physical._replace(guide=torch.tensor([0.0, 0.9]).view(1, 2, 1, 1))
-    )
-    out = apply_local_affine(brighter, grey.expand(1, 3, 24, 32))
-    assert (out >= grey - 1e-6).all()
-
-
-def test_a_bright_blue_sky_keeps_its_hue() -> None:
-    """A compression of the blue alone would make it cyan."""
-    P = torch.tensor([0.5, 0.6, 0.75]).view(1, 3, 1, 1).expand(1, 3, 8, 8)
-    guide, nothing = torch.zeros(1, 2, 8, 8), torch.zeros(1, 3, 8, 8)
-    guide[:, 1] = 0.6
-    airlight = torch.tensor([0.3, 0.0, 0.0]).view(1, 3, 1, 1)  # J = P/0.6 − 0.2
-    correction = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
-    physical = PhysicalModel(guide, nothing + 1, nothing, airlight)
-    out = apply_local_affine(LocalAffineModel(physical, correction), P)
-    J = P / 0.6 - 0.2
-    grey = J.mean(1, keepdim=True)
-    largest = 1 - 0.18 * math.exp((1 - 1.05) / 0.18 - 1)
-    compressed = 1 - 0.18 * torch.exp((1 - grey) / 0.18 - 1)  # grey is 0.83
-    torch.testing.assert_close(out.amax(1), torch.full((1, 8, 8), largest))
-    torch.testing.assert_close(out.mean(1, keepdim=True), (compressed + grey * largest / 1.05) / 2)
-    hue = (J - grey) / (J - grey).norm(dim=1, keepdim=True)
-    away = out - out.mean(1, keepdim=True)
-    torch.testing.assert_close(away / away.norm(dim=1, keepdim=True), hue)
 
 
 def test_pictures_of_a_batch_are_fitted_each_by_itself() -> None:

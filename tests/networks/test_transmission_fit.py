@@ -50,7 +50,8 @@ def fit_by_definition(
             if fields is not None:
                 share = w.mean() / (w.mean() + 1.2 / 2**level)
                 expected = (wider[0, 0, i, k] * mean + wider[0, 1, i, k]).clamp(0.1, 1)
-                m = expected + share * (m - expected)
+                higher = w.mean() / (w.mean() + 0.1 / 2**level)
+                m = expected + (higher if m > expected else share) * (m - expected)
                 slope = wider[0, 0, i, k] + share * (slope - wider[0, 0, i, k])
             away = A - mean if abs(A - mean) > 1e-3 else torch.tensor(1e-3).copysign(A - mean)
             if m + slope * away < 0.1:
@@ -137,13 +138,15 @@ def test_what_has_texture_decides_for_what_has_none() -> None:
 
 
 def test_texture_in_a_narrow_window_is_followed_there() -> None:
-    """Two halves that look alike and do not have the same T, as wide windows have it."""
+    """Two halves that look alike and do not have the same T, as wide windows have it, 0.6. What
+    the network has lower is not believed where there is no texture, and what it has higher is."""
     L = 0.4 + 0.2 * torch.rand(1, 1, 64, 256, generator=torch.Generator().manual_seed(13))
     T = torch.where(torch.arange(256) < 128, 0.4, 0.8).expand(1, 1, 64, 256)
     left, right = (..., slice(0, 64)), (..., slice(192, None))
     textured, flat = followed(L, T, TEXTURED), followed(L, T, FLAT)
     assert textured[right].mean() - textured[left].mean() > 0.35
-    assert flat[right].mean() - flat[left].mean() < 0.05
+    assert flat[left].mean() > 0.57
+    assert 0.7 < flat[right].mean() < 0.75
 
 
 @pytest.mark.parametrize("A", [0.3, 0.55, 0.9])

@@ -49,6 +49,8 @@ class CorunConfig:
             transmission says.
         affine_clearing: in that fit, before: the share, [0,1], of what would make the clearest
             region of a picture free of haze.
+        affine_deblurring: k of that fit, ≥ 0: fine detail is taken to have come through
+            T/(1 + k·(1 − T)), because haze blurs as well.
         working_pixels: with a closing fit, pixels above which a (padded) picture is reduced for the
             stages, to about as many; the fit is then applied at full size. 0 for no limit. The
             priors then see as much of a large picture as they saw of those in training, and the
@@ -67,6 +69,7 @@ class CorunConfig:
     affine_noise: float = 1.5e-5
     affine_exponent: float = 1.0
     affine_clearing: float = 0.0
+    affine_deblurring: float = 0.0
     working_pixels: int = 0
 
     # Read by pydantic where a training configuration contains this one.
@@ -99,8 +102,9 @@ class CorunConfig:
             raise ConfigurationError(
                 f"affine_clearing must be from 0 to 1, not {self.affine_clearing}"
             )
-        if not self.affine_noise >= 0:
-            raise ConfigurationError(f"affine_noise must be at least 0, not {self.affine_noise}")
+        for name in ("affine_noise", "affine_deblurring"):
+            if not getattr(self, name) >= 0:
+                raise ConfigurationError(f"{name} must be at least 0, not {getattr(self, name)}")
         if self.dim % 2:
             raise ConfigurationError(f"dim must be even (channels are halved), not {self.dim}")
         if self.transmission_step not in TRANSMISSION_STEPS:
@@ -287,6 +291,7 @@ class CORUN(nn.Module):
             noise=config.affine_noise,
             exponent=config.affine_exponent,
             clearing=config.affine_clearing,
+            deblurring=config.affine_deblurring,
         )
         if reduced:
             return apply_local_affine(model, hazy)

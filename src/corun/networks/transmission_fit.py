@@ -7,7 +7,8 @@ it. Two things it does not know.
 Where the photo has no texture, a road, a meadow, fog, T is the network's guess, and comes out too
 low in the middle distance: as a dark patch. So pixels count as far as there is texture around them,
 and the regression runs from wide windows down to narrow ones, of which each counts as far as its
-pixels do; a road gets the T that what has its lightness has in its surroundings.
+pixels do; a road gets the T that what has its lightness has in its surroundings. But where the
+network has a higher T than these, a beach before fog that is hardly brighter, it is believed.
 
 And what is brighter in the photo must not come out darker. With A the airlight, the scene
 A + (L − A)/T has the derivative (α·A + β)/T² by L. Of a road that is the same everywhere, haze
@@ -30,9 +31,10 @@ EPSILON = 3e-4
 """The variance of L in a window from which T follows its outlines."""
 LEAST_WEIGHT = 0.02
 """Of a pixel without texture; one with texture has 1 more."""
-TEXTURE_TRUST = 1.2
-"""τ: in a window with texture everywhere its own T counts 46 % on the finest scale and the wider
-windows' the rest; 63 % on the next, and so on."""
+TEXTURE_TRUST = (1.2, 0.1)
+"""τ, where a window's own T is lower and higher than the wider windows have it: with texture
+everywhere it counts 46 % and 91 % on the finest scale and the wider windows' the rest; 63 % and
+95 % on the next, and so on."""
 LEAST = 0.1
 """Of T, and of α·A + β."""
 
@@ -47,12 +49,13 @@ def transmission_by_lightness(
 
     On each scale ℓ, from the coarsest to the finest,
 
-        α = α' + κ·(cov(L, T)/(var(L) + ε) − α'),  m = m' + κ·(mean(T) − m'),  β = m − α·mean(L),
+        α = α' + κ·(cov(L, T)/(var(L) + ε) − α'),  m = m' + κ'·(mean(T) − m'),  β = m − α·mean(L),
         m' = α'·mean(L) + β' within [0.1, 1],  κ = q/(q + τ/2^ℓ),
 
-    where α' and β' are ᾱ and β̄ of the next coarser scale (κ = 1 at the coarsest); but α is bounded
-    such that α·A + β ≥ 0.1. Means, cov and var are over the window, with the weights
-    w = texture + 0.02; q is the plain mean of w. T below 0.1 counts as 0.1.
+    where α' and β' are ᾱ and β̄ of the next coarser scale (κ = 1 at the coarsest), τ = 1.2, and κ'
+    is κ, but with τ = 0.1 where mean(T) > m'; and α is bounded such that α·A + β ≥ 0.1. Means, cov
+    and var are over the window, with the weights w = texture + 0.02; q is the plain mean of w. T
+    below 0.1 counts as 0.1.
 
     They, and not T, are enlarged for a larger photo. 1/T differs by a factor of five between a
     figure and the fog behind it, and an outline blurred by the enlargement would get a dark rim.
@@ -80,9 +83,10 @@ def transmission_by_lightness(
         slope = (mean_LT - mean_L * mean_T) / (variance + EPSILON)
         if fields is not None:
             wide_slope, wide_offset = on_next_finer_scale(fields, mean_L).chunk(2, 1)
-            share = q / (q + TEXTURE_TRUST / 2**level)
+            share, of_higher = (q / (q + trust / 2**level) for trust in TEXTURE_TRUST)
             expected = (wide_slope * mean_L + wide_offset).clamp(LEAST, 1)
-            mean_T = expected + share * (mean_T - expected)
+            away = mean_T - expected
+            mean_T = expected + torch.where(away > 0, of_higher, share) * away
             slope = wide_slope + share * (slope - wide_slope)
         slope = _order_preserving(slope, mean_T, airlight - mean_L)
         fields = window_mean(torch.cat((slope, mean_T - slope * mean_L), 1), radius=RADIUS)

@@ -1,0 +1,99 @@
+"""Detail of a photo that is more than noise, and how much of it haze has blurred away.
+
+All of it in windows of 9×9 pixels, for the opponent channels of :mod:`corun.networks.local_affine`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from corun.physics.window_filters import window_mean
+
+RADIUS = 4
+"""Of the windows, in pixels, in which detail is told from noise."""
+CHROMA_NOISE = 1 / 4
+GRAIN = 2.0
+"""ν in multiples of the variance of a photo's grain."""
+TEXTURE = 1.5e-4
+"""Variance of lightness at which a region counts half as textured: T is fitted to it rather than to
+its surroundings, and it is no sky."""
+OUTLINE = 5e-3
+"""Variance at which detail counts half as an outline, which sharpening would give a rim."""
+
+
+class Detail(NamedTuple):
+    """The photo P as a smooth part and detail; and detail that haze has blurred.
+
+    Attributes:
+        share: s̄, per opponent channel, (B,3,H,W), in [0,1]: how far detail is more than noise.
+        rest: r̄, (B,3,H,W). B = s̄·P + r̄ is P without what is not.
+        blurred: ē and f̄ of the lightness L, (B,2,H,W): D = ē·L + f̄ is what is to be added to B
+            where forward scattering has taken it away. It is 0 on average, and ē ≥ 0.
+    """
+
+    share: Float[Tensor, "b 3 h w"]
+    rest: Float[Tensor, "b 3 h w"]
+    blurred: Float[Tensor, "b 2 h w"]
+
+
+def detail_above_noise(
+    P: Float[Tensor, "b 3 h w"], *, noise: float, deblurring: float = 0.0
+) -> Detail:
+    """Tell detail from noise, by the weights of the guided filter (He, Sun and Tang, TPAMI 2013).
+
+    With every mean over windows of 9×9 pixels,
+
+        s = v/(v + ν), s̄ = mean(s), r̄ = mean((1 − s)·mean(P)), v = mean((P − mean(P))²);
+
+    v of all three channels for the lightness, of the two colour differences for these. A smooth
+    gradient, the glow around a lamp, has none, and noise on it stays noise.
+
+    Haze does not only weaken the light of the scene by T, it also scatters a part of it forward by
+    small angles (Narasimhan and Nayar, "Shedding light on the weather", CVPR 2003): fine detail is
+    weakened more. With e = k·s³·ε/(v + ε), ε = 0.005, ē is mean(e), and f̄ is −mean(e·mean(L)).
+    Noise (s ≪ 1) and outlines (v ≫ ε) are not sharpened.
+
+    Args:
+        P: the photo, opponent channels.
+        noise: ν ≥ 0 of a clean photo, up to four times that of a grainy one; ν/4 for colour.
+        deblurring: k ≥ 0.
+    """
+    means = window_mean(P, radius=RADIUS)
+    variance = _over_channels(window_mean((P - means).square(), radius=RADIUS))
+    noises = _noise(P, noise) * P.new_tensor((1.0, CHROMA_NOISE, CHROMA_NOISE)).view(1, 3, 1, 1)
+    share = variance / (variance + noises).clamp_min(torch.finfo(P.dtype).tiny)
+    e = deblurring * share[:, :1] ** 3 * OUTLINE / (variance[:, :1] + OUTLINE)
+    parts = torch.cat((share, (1 - share) * means, e, -e * means[:, :1]), 1)
+    softened = window_mean(parts, radius=RADIUS)
+    return Detail(softened[:, :3], softened[:, 3:6], softened[:, 6:])
+
+
+def share_of_texture(L: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    """v²/(v² + TEXTURE²), [0,1), v the variance of the lightness L in windows of 9×9 pixels."""
+    mean, square = window_mean(torch.cat((L, L.square()), 1), radius=RADIUS).chunk(2, 1)
+    squared = (square - mean.square()).clamp_min(0).square()
+    return squared / (squared + TEXTURE**2)
+
+
+def _noise(P: Float[Tensor, "b 3 h w"], least: float) -> Float[Tensor, "b 1 1 1"]:
+    """ν of each picture, between one and four times ``least``, from its own grain.
+
+    Grain is the variance of P against its mean over 3×3 pixels (9/8 of it, for white noise to have
+    its own), summed over the channels. Its harmonic mean over the picture is that of the quietest
+    regions, but a letterbox or a burnt-out sky without any does not decide alone.
+    """
+    away = (P - window_mean(P, radius=1)).square().sum(1, keepdim=True)
+    grain = 9 / 8 * window_mean(away, radius=RADIUS)
+    unit = least / GRAIN + torch.finfo(grain.dtype).eps
+    quiet = 1 / (1 / (grain + unit)).mean((1, 2, 3), keepdim=True) - unit
+    return (GRAIN * quiet).clamp(least, 4 * least)
+
+
+def _over_channels(variance: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """The sum over all channels for the lightness, over the colour differences for these."""
+    chroma = variance[:, 1:].sum(1, keepdim=True)
+    return torch.cat((variance[:, :1] + chroma, chroma, chroma), 1)
