@@ -231,11 +231,10 @@ def test_a_greenish_fog_keeps_its_green() -> None:
 def test_warm_light_keeps_its_warmth(T: float, kept: float) -> None:
     """Of which the network makes a cold grey."""
     noise = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(4))
-    photo = torch.tensor([0.6, 0.55, 0.5]).view(1, 3, 1, 1) + 0.4 * (noise - 0.5)
-    grey = photo.mean(1, keepdim=True)
-    out = local_affine_scene(
-        photo, grey - 0.5 * (photo - grey), torch.full((1, 1, 64, 64), T), cell=8
-    )
+    photo = torch.tensor([0.6, 0.55, 0.5]).view(1, 3, 1, 1) + 0.1 * (noise - 0.5)
+    grey, T_map = photo.mean(1, keepdim=True), torch.full((1, 1, 64, 64), T)
+    J = remove_haze(grey.expand(1, 3, 64, 64), T_map, torch.full((1, 3, 1, 1), 0.7))
+    out = local_affine_scene(photo, J - 0.5 * (photo - grey), T_map, cell=8)
     expected = kept * colours(photo)[0]
     assert colours(out)[0].item() == pytest.approx(expected.item(), abs=2e-3)
 

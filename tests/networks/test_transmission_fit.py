@@ -14,11 +14,16 @@ TEXTURED, FLAT = 1.0, 0.0
 
 
 def fitted(
-    L: torch.Tensor, T: torch.Tensor, texture: float | torch.Tensor, A: float
+    L: torch.Tensor,
+    T: torch.Tensor,
+    texture: float | torch.Tensor,
+    A: float,
+    J: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """ᾱ and β̄ at every pixel."""
+    """ᾱ and β̄ at every pixel; the default for J says of T what T says."""
     share = torch.as_tensor(texture).expand_as(L)
-    fields = transmission_by_lightness(L, T, share, torch.full((1, 1, 1, 1), A))
+    J = A + (L - A) / T if J is None else J
+    fields = transmission_by_lightness(L, T, J, share, torch.full((1, 1, 1, 1), A))
     return F.interpolate(fields, size=L.shape[-2:], mode="bilinear", align_corners=False)
 
 
@@ -30,11 +35,12 @@ def followed(
 
 
 def fit_by_definition(
-    L: torch.Tensor, T: torch.Tensor, texture: torch.Tensor, A: float
+    L: torch.Tensor, T: torch.Tensor, J: torch.Tensor, texture: torch.Tensor, A: float
 ) -> torch.Tensor:
     """ᾱ and β̄ by loops over the windows of every scale."""
     fields = None
     T = T.clamp(min=0.1)
+    T_slope = torch.maximum(T, ((A - L) / (A - J).clamp(min=0.03)).clamp(0, 1))
     for level in reversed(range(7)):
         side = 8 * 2**level
         rows, columns = (-(-n // side) for n in L.shape[-2:])
@@ -43,14 +49,14 @@ def fit_by_definition(
             wider = F.interpolate(fields, scale_factor=2, mode="bilinear", align_corners=False)
         for i, k in itertools.product(range(rows), range(columns)):
             window = (0, 0, *(slice(max(n - 2, 0) * side, (n + 3) * side) for n in (i, k)))
-            x, t, w = (y[window].flatten() for y in (L, T, texture + 0.02))
+            x, t, s, w = (y[window].flatten() for y in (L, T, T_slope, texture + 0.02))
             mean, m = (w * x).sum() / w.sum(), (w * t).sum() / w.sum()
-            covariance, variance = ((w * (x - mean) * (y - mean)).sum() / w.sum() for y in (t, x))
+            covariance, variance = ((w * (x - mean) * (y - mean)).sum() / w.sum() for y in (s, x))
             slope = covariance / (variance + 3e-4)
             if fields is not None:
                 share = w.mean() / (w.mean() + 1.2 / 2**level)
                 expected = (wider[0, 0, i, k] * mean + wider[0, 1, i, k]).clamp(0.1, 1)
-                higher = w.mean() / (w.mean() + 0.1 / 2**level)
+                higher = w.mean() / (w.mean() + 0.6 / 2**level)
                 m = expected + (higher if m > expected else share) * (m - expected)
                 slope = wider[0, 0, i, k] + share * (slope - wider[0, 0, i, k])
             away = A - mean if abs(A - mean) > 1e-3 else torch.tensor(1e-3).copysign(A - mean)
@@ -64,14 +70,14 @@ def fit_by_definition(
 @pytest.mark.parametrize(("A", "tone"), [(0.2, 2.5), (0.5, -3.0), (0.9, 2.5)])
 def test_the_fit_is_what_its_description_says(A: float, tone: float) -> None:
     generator = torch.Generator().manual_seed(int(10 * A))
-    L, T, texture = torch.rand(3, 1, 1, 92, 139, generator=generator).double()
+    L, T, J, texture = torch.rand(4, 1, 1, 92, 139, generator=generator).double()
     L[..., :20] = 0.5 + 0.1 * L[..., :20]
     T = 0.5 * T + 0.5 * (1 - L)
     T[..., :16, 40:] *= 0.05
     L[..., 44:, :48], texture[..., 44:, :48] = tone, 0  # where m' leaves [0.1, 1]
     torch.testing.assert_close(
-        transmission_by_lightness(L, T, texture, torch.full((1, 1, 1, 1), A).double()),
-        fit_by_definition(L, T, texture, A),
+        transmission_by_lightness(L, T, J, texture, torch.full((1, 1, 1, 1), A, dtype=L.dtype)),
+        fit_by_definition(L, T, J, texture, A),
         atol=1e-9,
         rtol=0,
     )
@@ -139,14 +145,31 @@ def test_what_has_texture_decides_for_what_has_none() -> None:
 
 def test_texture_in_a_narrow_window_is_followed_there() -> None:
     """Two halves that look alike and do not have the same T, as wide windows have it, 0.6. What
-    the network has lower is not believed where there is no texture, and what it has higher is."""
+    the network has lower is hardly believed where there is no texture, what it has higher more."""
     L = 0.4 + 0.2 * torch.rand(1, 1, 64, 256, generator=torch.Generator().manual_seed(13))
     T = torch.where(torch.arange(256) < 128, 0.4, 0.8).expand(1, 1, 64, 256)
     left, right = (..., slice(0, 64)), (..., slice(192, None))
     textured, flat = followed(L, T, TEXTURED), followed(L, T, FLAT)
     assert textured[right].mean() - textured[left].mean() > 0.35
     assert flat[left].mean() > 0.57
-    assert 0.7 < flat[right].mean() < 0.75
+    assert 0.62 < flat[right].mean() < 0.66
+
+
+def test_a_dark_thing_before_fog_gets_the_transmission_that_the_scene_implies() -> None:
+    """A bather whose T the network has blurred away, and whose scene it has nearly right."""
+    L = 0.76 + 0.01 * torch.rand(1, 1, 96, 128, generator=torch.Generator().manual_seed(19))
+    J, T = torch.full((2, 1, 1, 96, 128), 0.7)
+    L[..., 44:60, 60:64], J[..., 44:60, 60:64] = 0.45, 0.35
+    T[:] = 0.3
+    bather = (..., slice(46, 58), slice(61, 63))
+    plain, implied = (
+        (lambda fields: fields[:, :1] * L + fields[:, 1:])(fitted(L, T, TEXTURED, 0.8, scene))
+        for scene in (0.8 + (L - 0.8) / T, J)
+    )
+    assert (0.8 + (L - 0.8) / plain)[bather].max() < -0.2
+    scene = (0.8 + (L - 0.8) / implied)[bather]
+    assert 0.2 < scene.mean() < 0.4
+    assert (implied - T)[L > 0.7].abs().mean() < 0.03  # the fog keeps its own
 
 
 @pytest.mark.parametrize("A", [0.3, 0.55, 0.9])

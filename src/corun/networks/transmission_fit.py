@@ -2,13 +2,17 @@
 
 T ≈ α·L + β is the guided filter (He, Sun and Tang, TPAMI 2013), and takes from T what the photo
 shows no reason for: the grid of the priors, a T that is high around a near figure, and not only on
-it. Two things it does not know.
+it. Three things it does not know.
 
 Where the photo has no texture, a road, a meadow, fog, T is the network's guess, and comes out too
 low in the middle distance: as a dark patch. So pixels count as far as there is texture around them,
 and the regression runs from wide windows down to narrow ones, of which each counts as far as its
 pixels do; a road gets the T that what has its lightness has in its surroundings. But where the
 network has a higher T than these, a beach before fog that is hardly brighter, it is believed.
+
+A dark thing that stands out against fog, a bather on a beach, the twigs of a willow, gets too
+little of its own: T is blurred, is mostly the fog's, and the thing comes out black. The network's
+scene J mostly knows better, and given J the model says what T is. α is that of whichever is higher.
 
 And what is brighter in the photo must not come out darker. With A the airlight, the scene
 A + (L − A)/T has the derivative (α·A + β)/T² by L. Of a road that is the same everywhere, haze
@@ -31,17 +35,20 @@ EPSILON = 3e-4
 """The variance of L in a window from which T follows its outlines."""
 LEAST_WEIGHT = 0.02
 """Of a pixel without texture; one with texture has 1 more."""
-TEXTURE_TRUST = (1.2, 0.1)
+TEXTURE_TRUST = (1.2, 0.6)
 """τ, where a window's own T is lower and higher than the wider windows have it: with texture
-everywhere it counts 46 % and 91 % on the finest scale and the wider windows' the rest; 63 % and
-95 % on the next, and so on."""
+everywhere it counts 46 % and 63 % on the finest scale and the wider windows' the rest; 63 % and
+77 % on the next, and so on."""
 LEAST = 0.1
 """Of T, and of α·A + β."""
+LEAST_CONTRAST = 0.03
+"""Of J with the airlight, in lightness, with which it tells T."""
 
 
 def transmission_by_lightness(
     L: Float[Tensor, "b 1 h w"],
     T: Float[Tensor, "b 1 h w"],
+    J: Float[Tensor, "b 1 h w"],
     texture: Float[Tensor, "b 1 h w"],
     airlight: Float[Tensor, "b 1 1 1"],
 ) -> Float[Tensor, "b 2 h2 w2"]:
@@ -49,13 +56,14 @@ def transmission_by_lightness(
 
     On each scale ℓ, from the coarsest to the finest,
 
-        α = α' + κ·(cov(L, T)/(var(L) + ε) − α'),  m = m' + κ'·(mean(T) − m'),  β = m − α·mean(L),
+        α = α' + κ·(cov(L, T_α)/(var(L) + ε) − α'),  m = m' + κ'·(mean(T) − m'),  β = m − α·mean(L),
         m' = α'·mean(L) + β' within [0.1, 1],  κ = q/(q + τ/2^ℓ),
 
     where α' and β' are ᾱ and β̄ of the next coarser scale (κ = 1 at the coarsest), τ = 1.2, and κ'
-    is κ, but with τ = 0.1 where mean(T) > m'; and α is bounded such that α·A + β ≥ 0.1. Means, cov
-    and var are over the window, with the weights w = texture + 0.02; q is the plain mean of w. T
-    below 0.1 counts as 0.1.
+    is κ, but with τ = 0.6 where mean(T) > m'; and α is bounded such that α·A + β ≥ 0.1. T_α is the
+    larger one of T and (A − L)/(A − J), which is T by the scattering model, within [0, 1], with
+    A − J of 0.03 at least. Means, cov and var are over the window, with the weights
+    w = texture + 0.02; q is the plain mean of w. T below 0.1 counts as 0.1.
 
     They, and not T, are enlarged for a larger photo. 1/T differs by a factor of five between a
     figure and the fog behind it, and an outline blurred by the enlargement would get a dark rim.
@@ -64,6 +72,7 @@ def transmission_by_lightness(
         L: lightness of the photo, [0,1]; of any size, but with sides that are no multiples of 8 the
             last cells stand for fewer pixels than the others.
         T: the network's transmission, (0,1].
+        J: lightness of the network's scene.
         texture: how far the photo has texture, [0,1].
         airlight: A, its lightness.
 
@@ -73,14 +82,16 @@ def transmission_by_lightness(
     """
     T = T.clamp_min(LEAST)
     w = texture + LEAST_WEIGHT
-    moments = torch.cat((w, w * L, w * T, w * L * T, w * L * L), 1)
+    of_J = (airlight - L) / (airlight - J).clamp_min(LEAST_CONTRAST)
+    T_slope = torch.maximum(T, of_J.clamp(max=1))
+    moments = torch.cat((w, w * L, w * T, w * T_slope, w * L * T_slope, w * L * L), 1)
     scales = cell_pyramid(moments, cell=CELL, scales=SCALES)
     fields: Tensor | None = None
     for level in reversed(range(SCALES)):
-        q, *weighted = window_means(scales[level], radius=RADIUS).chunk(5, 1)
-        mean_L, mean_T, mean_LT, mean_LL = (x / q for x in weighted)
+        q, *weighted = window_means(scales[level], radius=RADIUS).chunk(6, 1)
+        mean_L, mean_T, mean_T_slope, mean_LT, mean_LL = (x / q for x in weighted)
         variance = (mean_LL - mean_L.square()).clamp_min(0)
-        slope = (mean_LT - mean_L * mean_T) / (variance + EPSILON)
+        slope = (mean_LT - mean_L * mean_T_slope) / (variance + EPSILON)
         if fields is not None:
             wide_slope, wide_offset = on_next_finer_scale(fields, mean_L).chunk(2, 1)
             share, of_higher = (q / (q + trust / 2**level) for trust in TEXTURE_TRUST)
