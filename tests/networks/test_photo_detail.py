@@ -65,7 +65,7 @@ def test_grain_is_told_from_detail_of_the_same_strength() -> None:
     assert amplified(detail) > 0.65
     assert 0.4 < amplified(grain) < 0.55  # v/(v + 4·ν) is 0.47
     assert 0.2 < amplified(0.3 * grain) < 0.3  # fainter than ν: v/(v + ν) is 0.24
-    assert 0.3 < amplified(0.6 * grain) < 0.36  # ν = 2·v: 0.33
+    assert 0.25 < amplified(0.6 * grain) < 0.3  # ν = 2.5·v: 0.29
     strip = grain.clone()
     strip[..., :12, :] = -0.6  # a letterbox has no grain, and does not hide that of the photo
     P = (0.6 + strip).expand(1, 3, 64, 64)
@@ -75,16 +75,16 @@ def test_grain_is_told_from_detail_of_the_same_strength() -> None:
 
 
 def test_what_haze_blurs_is_sharpened_as_if_it_had_come_through_more_haze() -> None:
-    """Fine detail of middling strength by T/(1 + k·(1 − T)); without haze nothing."""
+    """By T/(1 + k·(1 − T)), and the less the stronger it is; without haze nothing."""
     rows = torch.arange(64).view(1, 1, 64, 1)
     checks = torch.where((rows + torch.arange(96)) % 2 == 0, 0.02, -0.02)
     P = (0.6 + checks).expand(1, 3, 64, 96)
     inside = (..., slice(16, -16), slice(16, -16))
     for T, k in ((0.5, 1.0), (0.5, 0.0), (0.25, 0.5), (1.0, 2.0)):
         X = lightness_of_scene(P, torch.full((1, 1, 64, 96), T), 1e-7, k)
-        outline = 5e-3 / (0.02**2 + 5e-3)
-        expected = (1 + k * outline * (1 - T)) / T
-        assert (X[inside].std() / checks[inside].std()).item() == pytest.approx(expected, rel=8e-3)
+        faint = 3e-4 / (0.02**2 + 3e-4)
+        expected = (1 + k * faint * (1 - T)) / T
+        assert (X[inside].std() / checks[inside].std()).item() == pytest.approx(expected, rel=1e-2)
 
 
 def test_neither_noise_nor_outlines_are_sharpened() -> None:
@@ -94,7 +94,7 @@ def test_neither_noise_nor_outlines_are_sharpened() -> None:
     T = torch.full((1, 1, 64, 96), 0.5)
     for P, most in ((0.6 + noise, 1.02), (step, 1.15)):
         plain, sharper = (
-            lightness_of_scene(P.expand(1, 3, 64, 96), T, 1.5e-5, k) for k in (0.0, 1.0)
+            lightness_of_scene(P.expand(1, 3, 64, 96), T, 1.5e-5, k) for k in (0.0, 5.0)
         )
         spread = [(x.amax() - x.amin()).item() for x in (plain, sharper)]
         assert spread[1] < most * spread[0]
@@ -102,8 +102,8 @@ def test_neither_noise_nor_outlines_are_sharpened() -> None:
 
 def test_the_mean_is_not_changed_by_sharpening() -> None:
     generator = torch.Generator().manual_seed(7)
-    P = 0.5 + 0.05 * torch.randn(1, 3, 96, 96, generator=generator)
-    _, _, blurred = detail_above_noise(opponent(P), noise=1e-5, deblurring=1.0)
+    P = 0.5 + 0.02 * torch.randn(1, 1, 96, 96, generator=generator).expand(1, 3, 96, 96)
+    _, _, blurred = detail_above_noise(opponent(P), noise=1e-6, deblurring=5.0)
     L = P.mean(1, keepdim=True)
     D = blurred[:, :1] * L + blurred[:, 1:]
     assert D.std() > 0.5 * L.std()
@@ -117,7 +117,7 @@ def test_brighter_stays_brighter_with_sharpening() -> None:
     rows = torch.arange(96).view(1, 1, 96, 1) % 4 - 1.5
     P = columns + 0.004 * rows
     p, j = (opponent(x.expand(1, 3, 96, 192)) for x in (P, (P - 0.8) / T + 0.8))
-    model = physical_model(p, j, T, torch.ones_like(T), noise=1e-7, deblurring=2.0)
+    model = physical_model(p, j, T, torch.ones_like(T), noise=1e-7, deblurring=5.0)
     X, _ = model.lightness(p[:, :1])
     plain, _ = model._replace(detail=model.detail._replace(blurred=0 * p[:, :2])).lightness(
         p[:, :1]

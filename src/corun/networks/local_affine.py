@@ -53,7 +53,7 @@ that this T is taken for."""
 FOG = (0.1, 0.3)
 """From the one T to the other a region without texture goes over from a fog to what is seen through
 haze."""
-FOG_KEPT = (0.3, 1.0, 1.0)
+FOG_KEPT = (0.5, 1.0, 1.0)
 """How much of the lightness and of the two colour differences of fog is not amplified."""
 FOG_RADIUS = 20
 """Of the windows, in pixels, that soften it, twice."""
@@ -187,7 +187,7 @@ def physical_model(
     X = (B + D − A)/T + A + (P − B) − D, with B the photo without detail below the noise and D what
     haze has blurred of the rest (:func:`detail_above_noise`). With ν = 0 and k = 0 it is
     (P − A)/T + A where the photo has any contrast. In fog, where T is low and there is no texture,
-    the colours are P's, and three tenths of the lightness.
+    the colours are P's, and half of the lightness.
 
     Args:
         P: the photo, opponent channels.

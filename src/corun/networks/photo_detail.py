@@ -16,13 +16,14 @@ from corun.physics.window_filters import window_mean
 RADIUS = 4
 """Of the windows, in pixels, in which detail is told from noise."""
 CHROMA_NOISE = 1 / 4
-GRAIN = 2.0
+GRAIN = 2.5
 """ν in multiples of the variance of a photo's grain."""
 TEXTURE = 1.5e-4
 """Variance of lightness at which a region counts half as textured: T is fitted to it rather than to
 its surroundings, and it is no sky."""
-OUTLINE = 5e-3
-"""Variance at which detail counts half as an outline, which sharpening would give a rim."""
+FAINT = 3e-4
+"""Variance at which detail counts half as too strong to be sharpened: outlines would get a rim, and
+what is contrasty already would look hard."""
 
 
 class Detail(NamedTuple):
@@ -54,8 +55,8 @@ def detail_above_noise(
 
     Haze does not only weaken the light of the scene by T, it also scatters a part of it forward by
     small angles (Narasimhan and Nayar, "Shedding light on the weather", CVPR 2003): fine detail is
-    weakened more. With e = k·s³·ε/(v + ε), ε = 0.005, ē is mean(e), and f̄ is −mean(e·mean(L)).
-    Noise (s ≪ 1) and outlines (v ≫ ε) are not sharpened.
+    weakened more. With e = k·s³·ε/(v + ε), ε = 0.0003, ē is mean(e), and f̄ is −mean(e·mean(L)).
+    Noise (s ≪ 1) is not sharpened, nor are outlines and what is contrasty in the photo (v ≫ ε).
 
     Args:
         P: the photo, opponent channels.
@@ -66,7 +67,7 @@ def detail_above_noise(
     variance = _over_channels(window_mean((P - means).square(), radius=RADIUS))
     noises = _noise(P, noise) * P.new_tensor((1.0, CHROMA_NOISE, CHROMA_NOISE)).view(1, 3, 1, 1)
     share = variance / (variance + noises).clamp_min(torch.finfo(P.dtype).tiny)
-    e = deblurring * share[:, :1] ** 3 * OUTLINE / (variance[:, :1] + OUTLINE)
+    e = deblurring * share[:, :1] ** 3 * FAINT / (variance[:, :1] + FAINT)
     parts = torch.cat((share, (1 - share) * means, e, -e * means[:, :1]), 1)
     softened = window_mean(parts, radius=RADIUS)
     return Detail(softened[:, :3], softened[:, 3:6], softened[:, 6:])
