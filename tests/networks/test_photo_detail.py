@@ -43,7 +43,8 @@ def test_noise_on_a_smooth_gradient_stays_noise() -> None:
     """The glow around a lamp: of the plain variance the gradient's would be the largest part."""
     noise = 2e-3 * torch.randn(1, 1, 64, 96, generator=torch.Generator().manual_seed(3))
     glow = 0.4 + 0.3 * torch.linspace(0, 1, 96).view(1, 1, 1, 96)
-    share = detail_above_noise(opponent((glow + noise).expand(1, 3, 64, 96)), noise=1.5e-5).share
+    photo, T = opponent((glow + noise).expand(1, 3, 64, 96)), torch.ones(1, 1, 64, 96)
+    share = detail_above_noise(photo, T, noise=1.5e-5).share
     assert share[:, 0, 8:-8, 16:-16].max() < 0.3
     plain = window_mean(glow.square(), radius=4) - window_mean(glow, radius=4).square()
     assert (plain / (plain + 1.5e-5))[..., 16:-16].min() > 0.75
@@ -82,7 +83,7 @@ def test_what_haze_blurs_is_sharpened_as_if_it_had_come_through_more_haze() -> N
     inside = (..., slice(16, -16), slice(16, -16))
     for T, k in ((0.5, 1.0), (0.5, 0.0), (0.25, 0.5), (1.0, 2.0)):
         X = lightness_of_scene(P, torch.full((1, 1, 64, 96), T), 1e-7, k)
-        faint = 3e-4 / (0.02**2 + 3e-4)
+        faint = 3e-3 / ((0.02 / T) ** 2 + 3e-3)
         expected = (1 + k * faint * (1 - T)) / T
         assert (X[inside].std() / checks[inside].std()).item() == pytest.approx(expected, rel=1e-2)
 
@@ -103,11 +104,13 @@ def test_neither_noise_nor_outlines_are_sharpened() -> None:
 def test_the_mean_is_not_changed_by_sharpening() -> None:
     generator = torch.Generator().manual_seed(7)
     P = 0.5 + 0.02 * torch.randn(1, 1, 96, 96, generator=generator).expand(1, 3, 96, 96)
-    _, _, blurred = detail_above_noise(opponent(P), noise=1e-6, deblurring=5.0)
+    _, _, blurred = detail_above_noise(
+        opponent(P), torch.ones(1, 1, 96, 96), noise=1e-6, deblurring=5.0
+    )
     L = P.mean(1, keepdim=True)
     D = blurred[:, :1] * L + blurred[:, 1:]
     assert D.std() > 0.5 * L.std()
-    assert abs(D[..., 8:-8, 8:-8].mean().item()) < 1e-4
+    assert abs(D[..., 8:-8, 8:-8].mean().item()) < 5e-4
 
 
 def test_brighter_stays_brighter_with_sharpening() -> None:
@@ -125,3 +128,17 @@ def test_brighter_stays_brighter_with_sharpening() -> None:
     across = [(x.mul(rows).mean(2) / rows.square().mean())[..., 16:-16] for x in (plain, X)]
     assert (across[1] >= across[0] - 1e-4).all()
     assert (across[1] > 0).all()
+
+
+def test_noise_beside_an_outline_stays_noise() -> None:
+    """A tower in fog, of a JPEG: without the say of the windows it is in a speckled fringe."""
+    noise = 3e-3 * torch.randn(1, 1, 64, 96, generator=torch.Generator().manual_seed(8))
+    tower = torch.where(torch.arange(96) < 48, 0.55, 0.7).view(1, 1, 1, 96)
+    T = torch.full((1, 1, 64, 96), 0.3)
+    P = (tower + noise).expand(1, 3, 64, 96)
+    detail = detail_above_noise(opponent(P), T, noise=1.5e-5)
+    assert detail.share[:, 0, 8:-8, 47:49].min() > 0.95
+    assert detail.share[:, 0, 8:-8, 52:58].mean() < 0.5  # all windows alike: 0.64
+    # The outline itself is not blurred by that.
+    model = detail.share[:, :1] * tower + detail.rest[:, :1] - tower
+    assert model[..., 8:-8, 8:-8].abs().max() < 0.1 * 0.15

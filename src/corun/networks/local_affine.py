@@ -199,7 +199,7 @@ def physical_model(
     """
     airlight = explaining_airlight(P, J, T)
     guide = transmission_by_lightness(P[:, :1], T, J[:, :1], texture, airlight[:, :1])
-    detail = detail_above_noise(P, noise=noise, deblurring=deblurring)
+    detail = detail_above_noise(P, T, noise=noise, deblurring=deblurring)
     seen = 1 - _fog(T, texture) * P.new_tensor(FOG_KEPT).view(1, 3, 1, 1)
     rest = torch.lerp(airlight, detail.rest, seen)
     return PhysicalModel(guide, detail._replace(share=seen * detail.share, rest=rest), airlight)

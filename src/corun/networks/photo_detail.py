@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,9 +22,11 @@ GRAIN = 2.5
 TEXTURE = 1.5e-4
 """Variance of lightness at which a region counts half as textured: T is fitted to it rather than to
 its surroundings, and it is no sky."""
-FAINT = 3e-4
-"""Variance at which detail counts half as too strong to be sharpened: outlines would get a rim, and
-what is contrasty already would look hard."""
+CONTRASTY = 3e-3
+"""Variance, in the scene, at which detail counts half as too contrasty to be sharpened: outlines
+would get a rim, and what is contrasty already would look hard."""
+LEAST_SAY = 0.05
+"""Of a window in the mean over windows, added to 1 − s."""
 
 
 class Detail(NamedTuple):
@@ -42,35 +45,47 @@ class Detail(NamedTuple):
 
 
 def detail_above_noise(
-    P: Float[Tensor, "b 3 h w"], *, noise: float, deblurring: float = 0.0
+    P: Float[Tensor, "b 3 h w"],
+    T: Float[Tensor, "b 1 h w"],
+    *,
+    noise: float,
+    deblurring: float = 0.0,
 ) -> Detail:
     """Tell detail from noise, by the weights of the guided filter (He, Sun and Tang, TPAMI 2013).
 
-    With every mean over windows of 9×9 pixels,
+    With means over windows of 9×9 pixels, of which s̄ and r̄ are weighted with u = 1 − s + 0.05,
 
-        s = v/(v + ν), s̄ = mean(s), r̄ = mean((1 − s)·mean(P)), v = mean((P − mean(P))²);
+        s = v/(v + ν),  s̄ = mean(u·s)/mean(u),  r̄ = mean(u·(1 − s)·mean(P))/mean(u),
+        v = mean((P − mean(P))²);
 
     v of all three channels for the lightness, of the two colour differences for these. A smooth
-    gradient, the glow around a lamp, has none, and noise on it stays noise.
+    gradient, the glow around a lamp, has none, and noise on it stays noise. So does noise beside an
+    outline: of the windows around a pixel those without the outline have more say.
 
     Haze does not only weaken the light of the scene by T, it also scatters a part of it forward by
     small angles (Narasimhan and Nayar, "Shedding light on the weather", CVPR 2003): fine detail is
-    weakened more. With e = k·s³·ε/(v + ε), ε = 0.0003, ē is mean(e), and f̄ is −mean(e·mean(L)).
-    Noise (s ≪ 1) is not sharpened, nor are outlines and what is contrasty in the photo (v ≫ ε).
+    weakened more. With e = k·s³·ε/(max(v)/T² + ε), ε = 0.003, max over 9×9 pixels too, ē is mean(e)
+    and f̄ is −mean(e·mean(L)). Noise (s ≪ 1) is not sharpened, nor are outlines and what is
+    contrasty in the scene (v/T² ≫ ε).
 
     Args:
         P: the photo, opponent channels.
+        T: the network's transmission, (0,1].
         noise: ν ≥ 0 of a clean photo, up to four times that of a grainy one; ν/4 for colour.
         deblurring: k ≥ 0.
     """
     means = window_mean(P, radius=RADIUS)
     variance = _over_channels(window_mean((P - means).square(), radius=RADIUS))
     noises = _noise(P, noise) * P.new_tensor((1.0, CHROMA_NOISE, CHROMA_NOISE)).view(1, 3, 1, 1)
-    share = variance / (variance + noises).clamp_min(torch.finfo(P.dtype).tiny)
-    e = deblurring * share[:, :1] ** 3 * FAINT / (variance[:, :1] + FAINT)
-    parts = torch.cat((share, (1 - share) * means, e, -e * means[:, :1]), 1)
-    softened = window_mean(parts, radius=RADIUS)
-    return Detail(softened[:, :3], softened[:, 3:6], softened[:, 6:])
+    s = variance / (variance + noises).clamp_min(torch.finfo(P.dtype).tiny)
+    say = 1 - s + LEAST_SAY
+    share, rest, total = window_mean(
+        torch.cat((say * s, say * (1 - s) * means, say), 1), radius=RADIUS
+    ).chunk(3, 1)
+    largest = F.max_pool2d(variance[:, :1], 2 * RADIUS + 1, 1, RADIUS) / T.square()
+    e = deblurring * s[:, :1] ** 3 * CONTRASTY / (largest + CONTRASTY)
+    blurred = window_mean(torch.cat((e, -e * means[:, :1]), 1), radius=RADIUS)
+    return Detail(share / total, rest / total, blurred)
 
 
 def share_of_texture(L: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:

@@ -57,9 +57,9 @@ LITE_CONFIG = CorunConfig(
     affine_epsilon=1e-4,
     affine_trust=5e-2,
     affine_noise=1.5e-5,
-    affine_exponent=1.17,
+    affine_exponent=1.19,
     affine_clearing=0.9,
-    affine_deblurring=4.6,
+    affine_deblurring=5.0,
     working_pixels=147_456,  # 384² or 470×313: the scale of the photos in training
 )
 
