@@ -7,8 +7,8 @@ it. Three things it does not know.
 Where the photo has no texture, a road, a meadow, fog, T is the network's guess, and comes out too
 low in the middle distance: as a dark patch. So pixels count as far as there is texture around them,
 and the regression runs from wide windows down to narrow ones, of which each counts as far as its
-pixels do; a road gets the T that what has its lightness has in its surroundings. But where the
-network has a higher T than these, a beach before fog that is hardly brighter, it is believed.
+pixels do; a road gets the T that what has its lightness has in its surroundings. Where the network
+has a higher T than these, on a beach before fog that is hardly brighter, it is believed more.
 
 A dark thing that stands out against fog, a bather on a beach, the twigs of a willow, gets too
 little of its own: T is blurred, is mostly the fog's, and the thing comes out black. The network's
