@@ -249,6 +249,7 @@ def test_padding_reflects_and_falls_back_to_repetition() -> None:
         ("affine_clearing", 1.5),
         ("affine_clearing", -0.1),
         ("affine_deblurring", -0.1),
+        ("affine_deblurring", float("inf")),
         ("affine_noise", float("nan")),
         ("working_pixels", 1000),  # without a closing fit nothing brings back full size
     ],

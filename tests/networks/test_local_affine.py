@@ -254,6 +254,28 @@ def test_the_colours_of_fog_are_not_amplified_and_those_seen_through_haze_are() 
         assert across[1] / across[0] == pytest.approx(gain, rel=0.1)
 
 
+def test_neither_colour_difference_of_fog_is_amplified() -> None:
+    """A greenish tint that runs across it."""
+    tint = torch.tensor([-0.01, 0.02, -0.01]).view(1, 3, 1, 1) * torch.linspace(-1, 1, 128)
+    P = (0.6 + tint).expand(1, 3, 128, 128)
+    T = torch.full((1, 1, 128, 128), 0.1)
+    X, _ = physical_scene(P, remove_haze(P, T, torch.full((1, 3, 1, 1), 0.8)), T, 1e-9)
+    greener = [(x[:, 1] - x[:, 0])[..., 32:96, :] for x in (P, X)]
+    across = [(w[..., 80:96].mean() - w[..., 32:48].mean()).item() for w in greener]
+    assert across[1] / across[0] == pytest.approx(1, rel=0.1)
+
+
+def test_the_scene_of_the_network_reaches_the_fit_of_the_transmission() -> None:
+    """A figure before fog to which the network gives the T around it, and the right scene."""
+    P, truth, T = figure_in_fog()
+    fogs = torch.full_like(T, 0.5)
+    blind = remove_haze(P, fogs, torch.full((1, 3, 1, 1), 0.8))
+    figure = (..., slice(60, 120), slice(88, 104))
+    means = [physical_scene(P, J, fogs, 0.0)[1][figure].mean().item() for J in (blind, truth)]
+    assert means[0] == pytest.approx(0.5, abs=0.02)
+    assert means[1] > 0.57
+
+
 def test_fog_around_a_figure_stays_fog() -> None:
     """Dark smoke that the network paints around it and the photo does not show."""
     P, truth, T = figure_in_fog()

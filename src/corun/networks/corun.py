@@ -49,8 +49,8 @@ class CorunConfig:
             transmission says.
         affine_clearing: in that fit, before: the share, [0,1], of what would make the clearest
             region of a picture free of haze.
-        affine_deblurring: k of that fit, ≥ 0: fine detail is taken to have come through
-            T/(1 + k·(1 − T)), because haze blurs as well.
+        affine_deblurring: k of that fit, ≥ 0: faint fine detail is taken to have come through as
+            little as T/(1 + k·(1 − T)), because haze blurs as well.
         working_pixels: with a closing fit, pixels above which a (padded) picture is reduced for the
             stages, to about as many; the fit is then applied at full size. 0 for no limit. The
             priors then see as much of a large picture as they saw of those in training, and the
@@ -103,7 +103,7 @@ class CorunConfig:
                 f"affine_clearing must be from 0 to 1, not {self.affine_clearing}"
             )
         for name in ("affine_noise", "affine_deblurring"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise ConfigurationError(f"{name} must be at least 0, not {getattr(self, name)}")
         if self.dim % 2:
             raise ConfigurationError(f"dim must be even (channels are halved), not {self.dim}")

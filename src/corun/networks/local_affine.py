@@ -73,7 +73,8 @@ class PhysicalModel(NamedTuple):
 
     Attributes:
         guide: ᾱ and β̄, on a coarse grid, (B,2,h,w).
-        detail: s̄, r̄, ē and f̄, see :class:`Detail`.
+        detail: s̄, r̄, ē and f̄, see :class:`Detail`, but less in fog: see :func:`physical_model`. In
+            a larger version D is made of L averaged over the pixels of this one.
         airlight: A, (B,3,1,1).
     """
 
@@ -92,7 +93,7 @@ class PhysicalModel(NamedTuple):
         tone = beyond + self.airlight[:, :1]  # B, and not L: noise does not become haze
         T = torch.maximum(alpha * tone + beta, least).clamp(max=1)
         slope, offset = (_enlarged(x, L) for x in self.detail.blurred.chunk(2, 1))
-        return L + (1 / T - 1) * (beyond + slope * L + offset), T
+        return L + (1 / T - 1) * (beyond + slope * self._at_the_scale_of_the_model(L) + offset), T
 
     def colour(
         self, P: Float[Tensor, "b 1 h2 w2"], T: Float[Tensor, "b 1 h2 w2"], difference: int
@@ -100,6 +101,14 @@ class PhysicalModel(NamedTuple):
         """X's first or second colour difference (1 or 2) from the photo's and T', of any size."""
         amplified = 1 / T.clamp_min(LEAST_OF_COLOUR) - 1
         return P + amplified * self._beyond_the_airlight(P, difference)
+
+    def _at_the_scale_of_the_model(
+        self, L: Float[Tensor, "b 1 h2 w2"]
+    ) -> Float[Tensor, "b 1 h2 w2"]:
+        """L without what the model has not seen: grain of a large photo is not to be sharpened."""
+        larger = L.shape[-1] / self.detail.blurred.shape[-1]
+        radius = round((larger - 1) / 2)
+        return window_mean(L, radius=radius) if radius else L
 
     def _beyond_the_airlight(
         self, P: Float[Tensor, "b 1 h2 w2"], channel: int
@@ -151,8 +160,8 @@ def local_affine_model(
         exponent: of T, > 0: above 1, more haze is taken away than T says.
         clearing: share, [0,1], of what would make the clearest region free of haze, done before:
             see :func:`nearest_cleared`.
-        deblurring: k ≥ 0: fine detail is taken to have come through T/(1 + k·(1 − T)), see
-            :func:`detail_above_noise`.
+        deblurring: k ≥ 0: faint fine detail is taken to have come through as little as
+            T/(1 + k·(1 − T)), see :func:`detail_above_noise`.
 
     Returns:
         The model, float32 whatever the precision around it.
@@ -187,7 +196,7 @@ def physical_model(
     X = (B + D − A)/T + A + (P − B) − D, with B the photo without detail below the noise and D what
     haze has blurred of the rest (:func:`detail_above_noise`). With ν = 0 and k = 0 it is
     (P − A)/T + A where the photo has any contrast. In fog, where T is low and there is no texture,
-    the colours are P's, and half of the lightness.
+    the colours are P's, and of what sets its lightness apart from A only half is amplified.
 
     Args:
         P: the photo, opponent channels.
@@ -202,7 +211,8 @@ def physical_model(
     detail = detail_above_noise(P, T, noise=noise, deblurring=deblurring)
     seen = 1 - _fog(T, texture) * P.new_tensor(FOG_KEPT).view(1, 3, 1, 1)
     rest = torch.lerp(airlight, detail.rest, seen)
-    return PhysicalModel(guide, detail._replace(share=seen * detail.share, rest=rest), airlight)
+    detail = Detail(seen * detail.share, rest, seen[:, :1] * detail.blurred)
+    return PhysicalModel(guide, detail, airlight)
 
 
 def _fog(

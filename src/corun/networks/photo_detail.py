@@ -35,8 +35,8 @@ class Detail(NamedTuple):
     Attributes:
         share: s̄, per opponent channel, (B,3,H,W), in [0,1]: how far detail is more than noise.
         rest: r̄, (B,3,H,W). B = s̄·P + r̄ is P without what is not.
-        blurred: ē and f̄ of the lightness L, (B,2,H,W): D = ē·L + f̄ is what is to be added to B
-            where forward scattering has taken it away. It is 0 on average, and ē ≥ 0.
+        blurred: ē and f̄ of the lightness L, (B,2,H,W): D = ē·L + f̄ is detail that forward
+            scattering has taken away. ē ≥ 0.
     """
 
     share: Float[Tensor, "b 3 h w"]
@@ -64,9 +64,13 @@ def detail_above_noise(
 
     Haze does not only weaken the light of the scene by T, it also scatters a part of it forward by
     small angles (Narasimhan and Nayar, "Shedding light on the weather", CVPR 2003): fine detail is
-    weakened more. With e = k·s³·ε/(max(v)/T² + ε), ε = 0.003, max over 9×9 pixels too, ē is mean(e)
-    and f̄ is −mean(e·mean(L)). Noise (s ≪ 1) is not sharpened, nor are outlines and what is
-    contrasty in the scene (v/T² ≫ ε).
+    weakened more. Of the lightness L, ē = mean(e) and f̄ = −mean(e·mean(L)) with
+
+        e = k·s³·ε/(max(v)/T² + ε),  ε = 0.003,
+
+    max over 9×9 pixels, v of L alone, and s with the photo's whole grain for ν, however strong. So
+    noise (s ≪ 1) is not sharpened, nor is what has contrast in the scene (v/T² ≫ ε), outlines
+    above all; nor is the border, where windows are cut off.
 
     Args:
         P: the photo, opponent channels.
@@ -75,15 +79,17 @@ def detail_above_noise(
         deblurring: k ≥ 0.
     """
     means = window_mean(P, radius=RADIUS)
-    variance = _over_channels(window_mean((P - means).square(), radius=RADIUS))
-    noises = _noise(P, noise) * P.new_tensor((1.0, CHROMA_NOISE, CHROMA_NOISE)).view(1, 3, 1, 1)
-    s = variance / (variance + noises).clamp_min(torch.finfo(P.dtype).tiny)
+    variances = window_mean((P - means).square(), radius=RADIUS)
+    v = _over_channels(variances)
+    grain = _grain(P, noise)
+    s = _share(v, grain.clamp(max=4 * noise) * _per_channel(P))
     say = 1 - s + LEAST_SAY
     share, rest, total = window_mean(
         torch.cat((say * s, say * (1 - s) * means, say), 1), radius=RADIUS
     ).chunk(3, 1)
-    largest = F.max_pool2d(variance[:, :1], 2 * RADIUS + 1, 1, RADIUS) / T.square()
-    e = deblurring * s[:, :1] ** 3 * CONTRASTY / (largest + CONTRASTY)
+    e = deblurring * _share(variances[:, :1], grain) ** 3 * _inner(P)
+    largest = F.max_pool2d(variances[:, :1], 2 * RADIUS + 1, 1, RADIUS) / T.square()
+    e = e * CONTRASTY / (largest + CONTRASTY)
     blurred = window_mean(torch.cat((e, -e * means[:, :1]), 1), radius=RADIUS)
     return Detail(share / total, rest / total, blurred)
 
@@ -95,8 +101,8 @@ def share_of_texture(L: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
     return squared / (squared + TEXTURE**2)
 
 
-def _noise(P: Float[Tensor, "b 3 h w"], least: float) -> Float[Tensor, "b 1 1 1"]:
-    """ν of each picture, between one and four times ``least``, from its own grain.
+def _grain(P: Float[Tensor, "b 3 h w"], least: float) -> Float[Tensor, "b 1 1 1"]:
+    """ν of each picture, at least ``least``, from its own grain.
 
     Grain is the variance of P against its mean over 3×3 pixels (9/8 of it, for white noise to have
     its own), summed over the channels. Its harmonic mean over the picture is that of the quietest
@@ -106,7 +112,22 @@ def _noise(P: Float[Tensor, "b 3 h w"], least: float) -> Float[Tensor, "b 1 1 1"
     grain = 9 / 8 * window_mean(away, radius=RADIUS)
     unit = least / GRAIN + torch.finfo(grain.dtype).eps
     quiet = 1 / (1 / (grain + unit)).mean((1, 2, 3), keepdim=True) - unit
-    return (GRAIN * quiet).clamp(least, 4 * least)
+    return (GRAIN * quiet).clamp_min(least)
+
+
+def _share(variance: Tensor, noise: Tensor) -> Tensor:
+    return variance / (variance + noise).clamp_min(torch.finfo(variance.dtype).tiny)
+
+
+def _per_channel(like: Tensor) -> Float[Tensor, "1 3 1 1"]:
+    return like.new_tensor((1.0, CHROMA_NOISE, CHROMA_NOISE)).view(1, 3, 1, 1)
+
+
+def _inner(P: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "h w"]:
+    """1 where a window is whole, 0 where the border cuts it off."""
+    rows, columns = (torch.arange(n, device=P.device) for n in P.shape[-2:])
+    inside = [(x >= RADIUS) & (x < len(x) - RADIUS) for x in (rows, columns)]
+    return (inside[0][:, None] & inside[1]).to(P.dtype)
 
 
 def _over_channels(variance: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:

@@ -59,7 +59,7 @@ LITE_CONFIG = CorunConfig(
     affine_noise=1.5e-5,
     affine_exponent=1.19,
     affine_clearing=0.9,
-    affine_deblurring=5.0,
+    affine_deblurring=5.9,
     working_pixels=147_456,  # 384² or 470×313: the scale of the photos in training
 )
 
