@@ -11,15 +11,13 @@ values the fast formulation must reproduce at sizes where plain float32 sums can
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from corun.networks.corun import CORUN, CorunOutput, pad_to_multiple
-from corun.networks.local_affine import apply_local_affine, local_affine_model
+from corun.networks.corun import CORUN, CorunOutput
 from corun.networks.prior_unet import AttentionBlock, PriorUNet
+from corun.networks.reduction import pad_to_multiple
 from corun.networks.unfolding import scene_step
 
 SUM_PIXELS = 1 << 15
@@ -76,10 +74,7 @@ def literal_prior(
     prior: PriorUNet, refined: Tensor, guide: Tensor, exact_sums: bool = False
 ) -> Tensor:
     """The U-Net, step by step."""
-    x = torch.cat((refined, guide), 1)
-    if prior.downscale > 1:
-        x = F.pixel_unshuffle(x, prior.downscale)
-    x = prior.embedding(x)
+    x = prior.embedding(torch.cat((refined, guide), 1))
     skips = []
     for encoder, down in zip(prior.encoder, prior.down, strict=True):
         x = literal_block(encoder, x, exact_sums)
@@ -89,28 +84,16 @@ def literal_prior(
     for up, fuse, decoder in zip(prior.up, prior.fuse, prior.decoder, strict=True):
         x = F.pixel_shuffle(up(x), 2)
         x = literal_block(decoder, fuse(torch.cat((x, skips.pop()), 1)), exact_sums)
-    x = prior.mapping(x)
-    if prior.downscale > 1:
-        x = F.pixel_shuffle(x, prior.downscale)
-    return x + refined
+    mapped: Tensor = prior.mapping(x)
+    return mapped + refined
 
 
-LIGHTNESS_AND_COLOUR = (
-    torch.tensor([[1 / 3, 1 / 3, 1 / 3], [1, 0, -1], [-1, 2, -1]], dtype=torch.float32)
-    / torch.tensor([1, 6**0.5, 18**0.5])[:, None]
-)
-"""What the closing fit tells apart: (R + G + B)/3 and two colour differences."""
-
-
-def local_affine_scene(
-    hazy: Tensor, scene: Tensor, transmission: Tensor | None = None, **settings: Any
-) -> Tensor:
-    """The closing fit of a scene, applied to the picture that it was fitted on.
-
-    With T = 1 everywhere, the default, the physical scene is the picture itself.
-    """
-    T = torch.ones_like(hazy[:, :1]) if transmission is None else transmission
-    return apply_local_affine(local_affine_model(hazy, scene, T, **settings), hazy)
+def literal_cells(hazy: Tensor, r: int) -> tuple[Tensor, Tensor]:
+    """P′ and F = unshuffle(P) − P′, times 4, from the definition."""
+    b, c, h, w = hazy.shape
+    blocks = hazy.reshape(b, c, h // r, r, w // r, r).permute(0, 1, 3, 5, 2, 4)
+    cells = blocks.mean((2, 3))
+    return cells, 4 * (blocks - cells[:, :, None, None]).reshape(b, c * r * r, h // r, w // r)
 
 
 class LiteralCORUN(nn.Module):
@@ -124,26 +107,28 @@ class LiteralCORUN(nn.Module):
         config = self.network.config
         height, width = hazy.shape[-2:]
         assert not 0 < config.working_pixels < height * width, "the literal one reduces nothing"
-        P = pad_to_multiple(hazy, self.network.multiple)
+        P = padded = pad_to_multiple(hazy, config.multiple)
+        lost = P[:, :0]
+        if config.cell > 1:
+            P, lost = literal_cells(padded, config.cell)
         J = J_hat = P
-        T = T_hat = torch.full_like(P[:, :1], 0.5)
+        T = T_used = torch.full_like(P[:, :1], 0.5)
         for stage in self.network.unfolding:
-            T_hat = stage.transmission_step(P, J_hat, T, stage.lam)
+            T = T_hat = stage.transmission_step(P, J_hat, T, stage.lam, stage.least)
             if stage.transmission_prior is not None:
-                T = literal_prior(stage.transmission_prior, T_hat, J, self.exact_sums)
-            J_hat = scene_step(P, J, T_hat, stage.gamma)
-            J = literal_prior(stage.scene_prior, J_hat, T_hat, self.exact_sums)
-        if config.affine_cell:
-            J = local_affine_scene(
-                P,
-                J,
-                T_hat,
-                cell=config.affine_cell,
-                epsilon=config.affine_epsilon,
-                trust=config.affine_trust,
-                noise=config.affine_noise,
-                exponent=config.affine_exponent,
-                clearing=config.affine_clearing,
-                deblurring=config.affine_deblurring,
-            )
-        return CorunOutput(J[..., :height, :width], T_hat[..., :height, :width])
+                guide = torch.cat((J, lost), 1)
+                T = literal_prior(stage.transmission_prior, T_hat, guide, self.exact_sums)
+            T = T.clamp(0.03, 1) if config.cell > 1 else T
+            T_used = T if config.cell > 1 else T_hat
+            J_hat = scene_step(P, J, T_used, stage.gamma)
+            guide = torch.cat((T_used, lost), 1)
+            J = literal_prior(stage.scene_prior, J_hat, guide, self.exact_sums)
+        if config.full_size_step:
+            gamma = self.network.log_gamma.exp()
+
+            def up(value: Tensor) -> Tensor:
+                return F.interpolate(value, size=padded.shape[-2:], mode="bilinear")
+
+            a = T_used / (T_used**2 + gamma)
+            J, T_used = up(J - a * P) + up(a) * padded, up(T_used)
+        return CorunOutput(J[..., :height, :width], T_used[..., :height, :width])

@@ -36,7 +36,7 @@ data:
   depth: {folder}/depth
   convention: distance
   crop: 32
-network: {{stages: 2, dim: 4, levels: 1, ffn_expansion: 2, prior_downscale: 2,
+network: {{stages: 2, dim: 4, levels: 1, ffn_expansion: 2, cell: 2,
   transmission_step: least_squares}}
 loss: {{contrastive: 0.0, density: 0.0}}
 optimizer: {{learning_rate: 1.0e-3, warmup_steps: 2}}

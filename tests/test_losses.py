@@ -12,10 +12,12 @@ from corun.losses import (
     colour_loss,
     contrastive_perceptual_loss,
     density_loss,
+    gradient_loss,
     layer_weights_for,
     perceptual_loss,
     pixel_loss,
     scattering_consistency_loss,
+    structure_loss,
     weighted_pixel_loss,
 )
 
@@ -85,6 +87,42 @@ def test_contrastive_loss_is_finite_where_the_output_is_the_input() -> None:
 
 def test_density_loss_is_the_mean() -> None:
     assert density_loss(torch.tensor([0.2, 0.6])).item() == pytest.approx(0.4)
+
+
+def test_gradient_loss_by_hand() -> None:
+    # J − G: red 0 .2 / .4 .6, green −.1 0 / 0 0, blue 0 .5 / 0 0; across: .2 .2, .1 0, .5 0;
+    # down: .4 .4, .1 0, 0 .5; each is the mean of six.
+    expected = 0.5 * (1.0 / 6 + 1.4 / 6)
+    assert gradient_loss(SCENE, TARGET).item() == pytest.approx(expected)
+
+
+def test_structure_loss_is_ssim_of_seven_by_seven_windows() -> None:
+    x, y = torch.rand(2, 1, 3, 7, 7, generator=torch.Generator().manual_seed(0)).double()
+    similar = []
+    for a, b in zip(x[0], y[0], strict=True):
+        covariance = ((a - a.mean()) * (b - b.mean())).mean()
+        luminance = (2 * a.mean() * b.mean() + 1e-4) / (a.mean() ** 2 + b.mean() ** 2 + 1e-4)
+        structure = (2 * covariance + 9e-4) / (
+            a.var(unbiased=False) + b.var(unbiased=False) + 9e-4
+        )
+        similar.append(luminance * structure)
+    expected = 1 - torch.stack(similar).mean()
+    torch.testing.assert_close(structure_loss(x, y), expected)
+    assert structure_loss(x, x).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_asked_layers_are_returned_and_nothing_behind_them_is_computed(tmp_path: Path) -> None:
+    torch.save(torchvision_state(13), tmp_path / "vgg.pth")
+    whole = VggFeatures(tmp_path / "vgg.pth", ("relu1_2", "relu2_2", "relu3_4"))
+    some = VggFeatures(tmp_path / "vgg.pth", ("relu1_2", "relu2_2"))
+    picture = torch.rand(1, 3, 32, 32)
+    maps = whole(picture)
+    assert [m.shape[-1] for m in maps] == [32, 16, 8]
+    for ours, same in zip(some(picture), maps, strict=False):
+        assert torch.equal(ours, same)
+    assert len(some.convolutions) == 4
+    with pytest.raises(WeightsError, match=r"relu6_1.*its layers are relu1_1"):
+        VggFeatures(tmp_path / "vgg.pth", ("relu6_1",))
 
 
 def torchvision_state(convolutions: int) -> dict[str, torch.Tensor]:

@@ -28,6 +28,9 @@ from corun.metrics.protocol import LONG_SIDE
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
+sys.path.insert(0, str(HERE.parent))
+
+from unrest import Unrest, unrest  # noqa: E402
 METHODS = ("hazy input=input", "dark channel prior=dcp", "corun-lite")
 CLEAN = "clean-val"
 """Synthetic haze of known truth over the clean photos of validation, made by this command."""
@@ -85,10 +88,20 @@ def main() -> int:
     plan = _plan(chosen, methods, datasets)
     report = evaluate(plan, command=_command(), progress=_progress)
     write_report(report, chosen.output, pictures=12)
-    chosen.table.write_text(_tables(report), encoding="utf-8")
+    calm = {
+        (method, dataset): unrest(
+            (plan.hazy(dataset, name), plan.picture(method, dataset, name))
+            for name in photos
+            if plan.picture(method, dataset, name).is_file()
+        )
+        for method in report.methods
+        for dataset, photos in report.datasets.items()
+    }
+    tables = _tables(report, calm)
+    chosen.table.write_text(tables, encoding="utf-8")
     if chosen.readme is not None:
         text = chosen.readme.read_text(encoding="utf-8")
-        first = _table(report, next(iter(report.datasets)))
+        first = _table(report, next(iter(report.datasets)), calm)
         if not MARK.search(text):
             print(f"{chosen.readme}: has no <!-- quality --> marks", file=sys.stderr)
             return 1
@@ -97,7 +110,7 @@ def main() -> int:
         )
     for problem in report.problems:
         print(problem, file=sys.stderr)
-    print(_tables(report))
+    print(tables)
     return 1 if report.problems else 0
 
 
@@ -146,7 +159,7 @@ def _plan(
     )
 
 
-def _tables(report: Report) -> str:
+def _tables(report: Report, calm: dict[tuple[str, str], Unrest]) -> str:
     return "\n".join(
         [
             "# Quality on real photos",
@@ -155,22 +168,23 @@ def _tables(report: Report) -> str:
             "intervals).",
             "FADE alone rewards darkness: read it beside brightness and what is crushed.",
             f"{CLEAN} is synthetic haze of known truth (seed {HAZE_SEED}) over clean photos; the",
-            "others are real photos without truth, dawn with boxes.",
+            "others are real photos without truth, dawn with boxes. Unrest, fine / coarse, is what a "
+            "result shows where the photo shows nothing, in 1/255 (benchmarks/unrest.py).",
             "",
-            *(part for name in report.datasets for part in (_table(report, name), "")),
+            *(part for name in report.datasets for part in (_table(report, name, calm), "")),
         ]
     )
 
 
-def _table(report: Report, dataset: str) -> str:
+def _table(report: Report, dataset: str, calm: dict[tuple[str, str], Unrest]) -> str:
     """One data set: what was measured here, then the reference rows, if there are any."""
     shown = {facts.name for facts in report.columns(dataset)}
     columns = [column for column in COLUMNS if column[0] in shown]
     lines = [
         f"**{dataset}**, {len(report.datasets[dataset])} photos",
         "",
-        "| method | " + " | ".join(title for _, title, _ in columns) + " |",
-        "|---|" + "---|" * len(columns),
+        "| method | " + " | ".join(title for _, title, _ in columns) + " | unrest ↓ |",
+        "|---|" + "---|" * (len(columns) + 1),
     ]
     for method, cells in report.table(dataset).items():
         texts = []
@@ -180,6 +194,8 @@ def _table(report: Report, dataset: str) -> str:
             if metric == "fade" and cell.scored:
                 text += f" ({cell.interval.low:.3f} … {cell.interval.high:.3f})"
             texts.append(text + (f" ({cell.failed} failed)" if cell.failed else ""))
+        found = calm[method, dataset]
+        texts.append(f"{found.fine:.2f} / {found.coarse:.2f}" if found.photos else "–")
         lines.append(f"| {method}, here | " + " | ".join(texts) + " |")
     known: dict[str, dict[str, float]] = {}
     for score in published_scores():
@@ -187,6 +203,7 @@ def _table(report: Report, dataset: str) -> str:
             known.setdefault(score.method, {})[score.metric] = score.value
     for method, values in known.items():
         texts = [shape(values[m]) if m in values else "–" for m, _, shape in columns]
+        texts.append("–")
         lines.append(f"| {method} | " + " | ".join(texts) + " |")
     if known:
         lines += [

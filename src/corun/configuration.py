@@ -96,8 +96,25 @@ def validate(model: type[Model], content: dict[str, Any], source: str) -> Model:
             unknown = problem["type"] in ("extra_forbidden", "unexpected_keyword_argument")
             # pydantic's own prefix of what a validator says
             told = problem["msg"].removeprefix("Value error, ")
-            problems.append(f"{key}: {'unknown key' if unknown else told}")
+            problems.append(f"{key}: {_unknown(key) if unknown else told}")
         raise ConfigurationError(f"{source}: " + "; ".join(problems)) from error
+
+
+SINCE_0_1 = {
+    "affine_": "gone with the rules behind the network; network.cell is the step at full size",
+    "prior_downscale": "gone; network.cell makes the stages work at a part of the size",
+    "unfitted": "now last_stage",
+    "veil_range": "now veil: [low, high] of the transmission that is drawn for each picture",
+    "vignette_probability": "now falloff_probability, in input and target alike",
+    "vignette_strength": "now falloff_strength: [low, high]",
+}
+"""What became of the keys of version 0.1, by how their last part begins."""
+
+
+def _unknown(key: str) -> str:
+    last = key.rpartition(".")[2]
+    told = next((text for start, text in SINCE_0_1.items() if last.startswith(start)), None)
+    return "unknown key" if told is None else f"unknown key, {told}"
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:

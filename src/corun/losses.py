@@ -25,7 +25,9 @@ PUBLISHED_LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 _TORCHVISION_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
 _PLAIN_CONVOLUTIONS = (2, 5, 9, 12, 16)
 _POOL_BEFORE = {2, 4, 8, 12}  # by number of the convolution
-_TAP_AFTER = {0: "relu1_1", 2: "relu2_1", 4: "relu3_1", 8: "relu4_1", 12: "relu5_1"}
+_CONVOLUTION_NAMES = tuple(
+    f"relu{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 1), 1) for i in range(1, count + 1)
+)
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -87,6 +89,50 @@ def scattering_consistency_loss(
     return (residual if weight is None else weight * residual).mean()
 
 
+def gradient_loss(
+    scene: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, ""]:
+    """Mean of |∇J − ∇G| over both directions: outlines and local contrast.
+
+    Args:
+        scene: J, RGB.
+        target: G, RGB, [0,1].
+    """
+    error = scene - target
+    across = (error[..., 1:] - error[..., :-1]).abs().mean()
+    down = (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+    return 0.5 * (across + down)
+
+
+SSIM_WINDOW = 7
+SSIM_STRIDE = 3
+
+
+def structure_loss(
+    scene: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, ""]:
+    """1 − SSIM with uniform windows of 7×7 pixels, every third (Wang et al., IEEE TIP 2004).
+
+    Args:
+        scene: J, RGB.
+        target: G, RGB, [0,1].
+    """
+    batch, channels = scene.shape[:2]
+    x, y = scene - 0.5, target - 0.5  # so that the squares lose no digits
+    maps = torch.cat((x, y, x * x + y * y, x * y), 1)
+    pooled = F.avg_pool2d(maps, SSIM_WINDOW, SSIM_STRIDE)
+    mean_x, mean_y, squares, products = pooled.view(
+        batch, 4, channels, *pooled.shape[-2:]
+    ).unbind(1)
+    c1, c2 = 0.01**2, 0.03**2
+    variances = squares - mean_x.square() - mean_y.square()
+    covariance = products - mean_x * mean_y
+    mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x.square() + mean_y.square() + c1)
+    structure = (2 * covariance + c2) / (variances + c2)
+    return 1 - (luminance * structure).mean()
+
+
 class VggFeatures(nn.Module):
     """VGG-19 features relu1_1 … relu5_1, as far as the given file goes, frozen.
 
@@ -97,12 +143,14 @@ class VggFeatures(nn.Module):
 
     Args:
         path: the local weights file.
+        layers: what is returned, by the names of :data:`VGG_LAYERS` or ``relu1_2`` and the like;
+            nothing for those of :data:`VGG_LAYERS` that the file has.
 
     Raises:
-        WeightsError: the file is missing, unreadable or of neither layout.
+        WeightsError: the file is missing, unreadable or of neither layout, or lacks a layer.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, layers: Sequence[str] = ()) -> None:
         super().__init__()
         state = _read_state(Path(path))
         if "features.0.weight" in state:
@@ -125,12 +173,20 @@ class VggFeatures(nn.Module):
             std = torch.tensor(_IMAGENET_STD)
             mean = torch.tensor(_IMAGENET_MEAN)
             self.prepare = _filled_convolution(torch.diag(1 / std)[:, :, None, None], -mean / std)
-        self.layers = tuple(name for i, name in _TAP_AFTER.items() if i < len(found))
+        available = _CONVOLUTION_NAMES[: len(found)]
+        self.layers = tuple(layers) or tuple(name for name in VGG_LAYERS if name in available)
+        lacking = [name for name in self.layers if name not in available]
+        if lacking:
+            raise WeightsError(
+                f"{path}: has no {', '.join(lacking)}; its layers are {', '.join(available)}"
+            )
+        self.taps = [available.index(name) for name in self.layers]
+        del self.convolutions[max(self.taps) + 1 :]  # what nothing asks for is not computed
         self.requires_grad_(False)
         self.eval()
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Features of RGB in [0,1], one map per name in ``self.layers``, shallowest first."""
+        """Features of RGB in [0,1], a map for each of ``self.layers`` in the network's order."""
         # Channels last is two to three times as fast in bfloat16 on CPUs.
         x = self.prepare(image).contiguous(memory_format=torch.channels_last)
         taps = []
@@ -138,7 +194,7 @@ class VggFeatures(nn.Module):
             if i in _POOL_BEFORE:
                 x = F.max_pool2d(x, 2, ceil_mode=self.padding_mode == "reflect")
             x = F.relu(convolution(F.pad(x, (1, 1, 1, 1), mode=self.padding_mode)))
-            if i in _TAP_AFTER:
+            if i in self.taps:
                 taps.append(x)
         return taps
 

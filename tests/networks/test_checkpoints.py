@@ -8,10 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 from published_weights import published_state
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from corun.errors import WeightsError
-from corun.networks.checkpoints import convert_weights, load_network, save_network
+from corun.networks.checkpoints import (
+    convert_weights,
+    load_network,
+    save_network,
+    write_safetensors,
+)
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.published_layout import our_name, published_name
 from corun.training.checkpoint import load_checkpoint
@@ -114,8 +119,8 @@ def test_errors_list_missing_unexpected_and_misshaped_tensors(tmp_path: Path) ->
 def test_hyper_parameters_travel_inside_the_file(tmp_path: Path) -> None:
     torch.manual_seed(0)
     config = CorunConfig(
-        stages=2, dim=6, levels=2, ffn_expansion=3, prior_downscale=2,
-        transmission_step="least_squares",
+        stages=2, dim=6, levels=2, ffn_expansion=3, cell=2,
+        transmission_step="least_squares", working_pixels=4000,
     )  # fmt: skip
     network = CORUN(config).eval()
     save_network(tmp_path / "net.safetensors", network, {"note": "made in a test"})
@@ -254,8 +259,8 @@ def config_with(**changes: object) -> str:
         '"CORUN"',
         '{"architecture": "CORUN"}',
         '{"architecture": "CORUN", "config": [1]}',
-        config_with(affine_epsilon="x"),
-        config_with(affine_epsilon=None),
+        config_with(cell="x"),
+        config_with(cell=None),
         config_with(transmission_step=[]),
         config_with(stages="3"),
         config_with(dim=31),
@@ -355,3 +360,24 @@ def test_bfloat16_needs_a_measurement_of_these_weights(
     card = load_network(tmp_path / "net.safetensors").card
     assert card is not None
     assert card.bfloat16_on_cpu is expected
+
+
+def test_files_of_version_0_1_load_or_are_refused_by_name(tmp_path: Path) -> None:
+    """The hyper-parameters that are gone do not matter where they did nothing."""
+    config = CorunConfig(stages=2, dim=4, levels=1, ffn_expansion=1)
+    save_network(tmp_path / "new.safetensors", CORUN(config))
+    tensors = load_file(tmp_path / "new.safetensors")
+    old = {**config.to_dict(), "prior_downscale": 1, "affine_cell": 0, "affine_noise": 1.5e-5}
+    del old["cell"]
+
+    def written(**changes: object) -> Path:
+        header = {"architecture": "CORUN", "config": {**old, **changes}}
+        path = tmp_path / "old.safetensors"
+        write_safetensors(path, tensors, {"corun": json.dumps(header)})
+        return path
+
+    assert load_network(written()).network.config == config
+    with pytest.raises(WeightsError, match=r"old\.safetensors: made by corun 0\.1, whose affine_cell"):
+        load_network(written(affine_cell=16))
+    with pytest.raises(WeightsError, match=r"prior_downscale no longer.*lite-1-pretrain"):
+        load_network(written(prior_downscale=2))

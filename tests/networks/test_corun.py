@@ -10,17 +10,20 @@ import torch.nn.functional as F
 from published_weights import published_state
 from torch.utils.flop_counter import FlopCounterMode
 
-from corun.data.scenes import render_scene
 from corun.errors import ConfigurationError
 from corun.networks import prior_unet
-from corun.networks.corun import CORUN, CorunConfig, pad_to_multiple, working_size
-from corun.networks.local_affine import apply_local_affine, local_affine_model
+from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.published_layout import load_published
 from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
-from corun.physics.scattering import add_haze
-from literal_formulation import LiteralCORUN, local_affine_scene
+from corun.networks.reduction import pad_to_multiple, reduce_by_area
+from corun.physics.full_size_step import full_size_coefficients
+from corun.physics.working_picture import working_size
+from literal_formulation import LiteralCORUN
 
-TINY = CorunConfig(stages=2, dim=8, levels=2, ffn_expansion=2, prior_downscale=2)
+TINY = CorunConfig(stages=2, dim=8, levels=2, ffn_expansion=2)
+CELLS = CorunConfig(
+    stages=2, dim=8, levels=1, ffn_expansion=2, transmission_step="least_squares", cell=4
+)
 
 
 @pytest.mark.parametrize("stages", [4, 3])
@@ -34,7 +37,7 @@ def test_matches_the_published_network_at_every_stage(
     fixtures = shared / "fixtures"
     network = load_published(published_state(fixtures, stages), "fixture").eval()
     expected = np.load(fixtures / "official_corun_io.npz")
-    result = network.stages(torch.from_numpy(expected["input"]))
+    result = network.unfold(torch.from_numpy(expected["input"])).stages
     assert len(result) == stages
     for number, stage in enumerate(result, 1):
         scene = expected[f"depth{stages}_stage{number}_dehazed"]
@@ -51,7 +54,7 @@ def test_published_size_has_the_published_parameters_and_operations() -> None:
     assert sum(p.numel() for p in network.parameters()) == 18_674_262
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         LiteralCORUN(network)(image)
-    # 71.5 GMAC is what DESIGN states for the literal formulation.
+    # 71.5 GMAC is the cost of the published network, computed literally.
     assert counter.get_total_flops() / 2e9 == pytest.approx(71.5, rel=0.02)
 
 
@@ -65,91 +68,86 @@ def test_lite_needs_at_least_15_times_fewer_operations_than_base() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 3), (8, 8), (33, 20)])
+@pytest.mark.parametrize("config", [TINY, CELLS], ids=["published", "cells"])
 @torch.no_grad()
-def test_any_size_goes_in_and_comes_out(size: tuple[int, int]) -> None:
+def test_any_size_goes_in_and_comes_out(config: CorunConfig, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    output = CORUN(TINY).eval()(torch.rand(2, 3, *size))
+    output = CORUN(config).eval()(torch.rand(2, 3, *size))
     assert output.scene.shape == (2, 3, *size)
     assert output.transmission.shape == (2, 1, *size)
     assert torch.isfinite(output.scene).all()
-    assert ((output.transmission >= 0.05) & (output.transmission <= 0.999)).all()
+    assert ((output.transmission >= 0.03) & (output.transmission <= 1)).all()
 
 
 @torch.no_grad()
 def test_forward_is_the_last_stage() -> None:
     torch.manual_seed(0)
     network, hazy = CORUN(TINY).eval(), torch.rand(1, 3, 21, 18)
-    output, stages = network(hazy), network.stages(hazy)
-    torch.testing.assert_close(output.scene, stages[-1].scene)
-    torch.testing.assert_close(output.transmission, stages[-1].transmission_hat)
-    assert stages[-1].transmission is stages[-1].transmission_hat or torch.equal(
-        stages[-1].transmission, stages[-1].transmission_hat
-    )
+    output, unfolding = network(hazy), network.unfold(hazy)
+    last = unfolding.stages[-1]
+    torch.testing.assert_close(output.scene, last.scene[..., :21, :18])
+    torch.testing.assert_close(output.transmission, last.transmission_hat[..., :21, :18])
+    assert torch.equal(last.transmission, last.transmission_hat)
+    torch.testing.assert_close(unfolding.output, output)
 
 
 @torch.no_grad()
-def test_only_the_last_stage_is_fitted() -> None:
+def test_with_cells_every_stage_has_a_transmission_prior_and_uses_it() -> None:
     torch.manual_seed(0)
-    hazy = torch.rand(1, 3, 24, 32)
-    plain = CORUN(TINY).eval()
-    fitted = CORUN(replace(TINY, affine_cell=4)).eval()
-    fitted.load_state_dict(plain.state_dict())
-    for stage, same in zip(plain.stages(hazy), fitted.stages(hazy), strict=True):
-        assert torch.equal(stage.scene, stage.scene_unfitted)
-        torch.testing.assert_close(same.scene_unfitted, stage.scene)
-    first = fitted.stages(hazy)[0]
-    assert torch.equal(first.scene, first.scene_unfitted)
-    expected = local_affine_scene(hazy, same.scene_unfitted, same.transmission_hat, cell=4)
-    assert torch.equal(same.scene, expected)
+    network, hazy = CORUN(CELLS).eval(), torch.rand(1, 3, 32, 40)
+    unfolding = network.unfold(hazy)
+    torch.testing.assert_close(unfolding.cells, F.avg_pool2d(hazy, 4))
+    for stage in unfolding.stages:
+        assert stage.scene.shape == (1, 3, 8, 10)
+        assert not torch.allclose(stage.transmission, stage.transmission_hat)
+        assert ((stage.transmission >= 0.03) & (stage.transmission <= 1)).all()
+    torch.testing.assert_close(unfolding.output, network(hazy))
 
 
 @torch.no_grad()
-def test_every_setting_of_the_closing_fit_reaches_it() -> None:
-    torch.manual_seed(0)
-    hazy = 0.5 + 0.1 * torch.rand(1, 3, 32, 32)
-    fitted = CORUN(replace(TINY, affine_cell=4)).eval()
-    scene = fitted(hazy).scene
-    other: dict[str, int | float]
-    for other in (
-        {"affine_cell": 8},
-        {"affine_epsilon": 1e-1},
-        {"affine_trust": 1e-5},
-        {"affine_noise": 1e-1},
-        {"affine_exponent": 1.5},
-        {"affine_clearing": 0.5},
-        {"affine_deblurring": 5.0},
-    ):
-        changed = CORUN(replace(fitted.config, **other)).eval()  # type: ignore[arg-type]
-        changed.load_state_dict(fitted.state_dict())
-        assert not torch.allclose(changed(hazy).scene, scene, atol=1e-4), other
+def test_where_the_gain_is_constant_the_last_step_is_affine() -> None:
+    """J* = a·P + b exactly, so an edge inside a cell stays where it is."""
+    network, hazy = CORUN(CELLS).eval(), torch.rand(1, 3, 32, 40)
+    for parameter in network.parameters():
+        parameter.zero_()
+    for stage in network.unfolding:
+        stage.lam.fill_(1e6)  # T̂ stays at its start
+    scene = network(hazy).scene
+    a = 0.5 / (0.5**2 + 1.0)  # γ = e⁰
+    cells = network.unfold(hazy)
+    _, offset = full_size_coefficients(cells.cells, cells.stages[-1].scene, torch.tensor(0.5), 1.0)
+    b = F.interpolate(offset, size=(32, 40), mode="bilinear")
+    torch.testing.assert_close(scene, a * hazy + b, atol=1e-4, rtol=0)
 
 
 @torch.no_grad()
 def test_large_pictures_are_reduced_for_the_stages_only() -> None:
-    """The model of the reduced picture, applied to the picture itself: its detail stays."""
+    """The maps of the reduced picture, applied to the picture itself: its detail stays."""
     torch.manual_seed(0)
-    limited = CORUN(replace(TINY, affine_cell=4, working_pixels=48 * 64)).eval()
-    free = CORUN(replace(TINY, affine_cell=4)).eval()
+    limited = CORUN(replace(CELLS, working_pixels=48 * 64)).eval()
+    free = CORUN(CELLS).eval()
     free.load_state_dict(limited.state_dict())
-    hazy = add_haze(
-        render_scene(192, 256, 2).image[None],
-        torch.full((1, 1, 192, 256), 0.5),
-        torch.full((1, 3, 1, 1), 0.9),
-    )
-    small = F.interpolate(hazy, size=(48, 64), mode="bilinear", antialias=True)
-    of_small = free.stages(small)
-    last = of_small[-1]
-    model = local_affine_model(small, last.scene_unfitted, last.transmission_hat, cell=4)
-    output, stages = limited(hazy), limited.stages(hazy)
-    torch.testing.assert_close(output.scene, apply_local_affine(model, hazy))
-    torch.testing.assert_close(output.scene, stages[-1].scene)
-    assert output.transmission.shape == (1, 1, 192, 256)
-    T = F.interpolate(last.transmission_hat, size=(192, 256), mode="bilinear")
-    torch.testing.assert_close(output.transmission, T)
-    for stage in stages:
-        assert all(value.shape[-2:] == (192, 256) for value in stage)
+    hazy = torch.rand(1, 3, 192, 256)
+    small = F.avg_pool2d(hazy, 4)
+    gain, offset, _, _ = free.maps(small)
+    up = F.interpolate(torch.cat((gain, offset), 1), size=(192, 256), mode="bilinear")
+    torch.testing.assert_close(limited(hazy).scene, up[:, 1:] + up[:, :1] * hazy)
+    torch.testing.assert_close(limited(small), free(small))
 
-    torch.testing.assert_close(limited(small).scene, free(small).scene)
+
+@torch.no_grad()
+def test_the_published_network_takes_the_last_step_at_full_size_if_asked() -> None:
+    torch.manual_seed(0)
+    plain = CORUN(TINY).eval()
+    limited = CORUN(replace(TINY, working_pixels=32 * 32)).eval()
+    missing, unexpected = limited.load_state_dict(plain.state_dict(), strict=False)
+    assert (missing, unexpected) == (["log_gamma"], [])
+    small = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(limited(small), plain(small))  # P′ = P: nothing was lost
+    flat = small.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert limited(flat).scene.shape == flat.shape
+    with pytest.raises(ConfigurationError, match="full size"):
+        plain.maps(small)
 
 
 @pytest.mark.parametrize("size", [(45, 71), (47, 66), (49, 64), (3, 2000), (2000, 1), (70, 71)])
@@ -157,19 +155,35 @@ def test_large_pictures_are_reduced_for_the_stages_only() -> None:
 def test_reduced_pictures_stay_in_place(size: tuple[int, int]) -> None:
     """Also where a side of the working picture is rounded up, or cannot get smaller."""
     torch.manual_seed(0)
-    network = CORUN(replace(TINY, affine_cell=4, working_pixels=48 * 64)).eval()
+    network = CORUN(replace(CELLS, working_pixels=48 * 64)).eval()
     hazy = F.interpolate(torch.rand(1, 3, 5, 7), size=size, mode="bicubic").clamp(0, 1)
-    reduced_to = working_size(*size, 48 * 64, network.multiple)
+    reduced_to = working_size(*size, 48 * 64, network.config.multiple)
     assert reduced_to is not None
     assert reduced_to[0] * reduced_to[1] <= 1.15 * 48 * 64
-    assert all(side % network.multiple == 0 for side in reduced_to)
-    small = F.interpolate(hazy, size=reduced_to, mode="bilinear", antialias=True)
-    of_small = network.stages(small)[-1]
-    model = local_affine_model(small, of_small.scene_unfitted, of_small.transmission_hat, cell=4)
-    output = network(hazy)
-    torch.testing.assert_close(output.scene, apply_local_affine(model, hazy))
-    T = F.interpolate(of_small.transmission_hat, size=size, mode="bilinear")
-    torch.testing.assert_close(output.transmission, T)
+    assert all(side % network.config.multiple == 0 for side in reduced_to)
+    T = network.unfold(reduce_by_area(hazy, *reduced_to)).stages[-1].transmission
+    T = F.interpolate(T, size=size, mode="bilinear")
+    torch.testing.assert_close(network(hazy).transmission, T)
+
+
+@pytest.mark.parametrize("config", [TINY, CELLS], ids=["published", "cells"])
+@torch.no_grad()
+def test_what_is_returned_explains_the_picture_better_than_white_airlight(
+    config: CorunConfig,
+) -> None:
+    torch.manual_seed(0)
+    network = CORUN(config).eval()
+    hazy = F.interpolate(torch.rand(2, 3, 6, 8), size=(48, 64), mode="bicubic").clamp(0.2, 0.9)
+    output, explained = network(hazy), network.explained(hazy)
+    torch.testing.assert_close(explained.scene, output.scene)
+
+    def residual(t: torch.Tensor, A: torch.Tensor | float) -> float:
+        return float((output.scene.clamp(0, 1) * t + A * (1 - t) - hazy).abs().mean())
+
+    assert explained.airlight.shape == (2, 3, 1, 1)
+    ours = residual(explained.transmission, explained.airlight)
+    assert ours < residual(output.transmission, 1.0)
+    assert ours < residual(output.transmission, explained.airlight)
 
 
 def test_the_working_picture_is_never_far_from_the_limit() -> None:
@@ -189,28 +203,27 @@ def test_the_working_picture_is_never_far_from_the_limit() -> None:
 @torch.no_grad()
 def test_precision_is_the_same_above_the_limit(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
-    network = CORUN(replace(TINY, affine_cell=4, working_pixels=500)).eval().to(dtype)
+    network = CORUN(replace(CELLS, working_pixels=500)).eval().to(dtype)
     below = network(torch.rand(1, 3, 16, 16, dtype=dtype))
     above = network(torch.rand(1, 3, 40, 50, dtype=dtype))
     assert [x.dtype for x in above] == [x.dtype for x in below]
 
 
-@pytest.mark.parametrize("affine_cell", [0, 4])
+@pytest.mark.parametrize("base", [TINY, CELLS], ids=["published", "cells"])
 @pytest.mark.parametrize("step", ["paper", "least_squares"])
 @torch.no_grad()
-def test_equals_the_literal_network(step: str, affine_cell: int) -> None:
+def test_equals_the_literal_network(step: str, base: CorunConfig) -> None:
     torch.manual_seed(0)
-    config = CorunConfig(
-        **{**TINY.to_dict(), "stages": 3, "transmission_step": step, "affine_cell": affine_cell}
-    )
+    config = CorunConfig(**{**base.to_dict(), "stages": 3, "transmission_step": step})
     network, hazy = CORUN(config).eval(), torch.rand(2, 3, 37, 50)
     for fast, literal in zip(network(hazy), LiteralCORUN(network)(hazy), strict=True):
         torch.testing.assert_close(fast, literal, atol=1e-5, rtol=0)
 
 
-def test_every_parameter_learns() -> None:
+@pytest.mark.parametrize("config", [TINY, CELLS], ids=["published", "cells"])
+def test_every_parameter_learns(config: CorunConfig) -> None:
     torch.manual_seed(0)
-    network = CORUN(TINY)
+    network = CORUN(config)
     output = network(torch.rand(1, 3, 32, 32))
     (output.scene.square().mean() + output.transmission.mean()).backward()
     silent = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
@@ -239,19 +252,8 @@ def test_padding_reflects_and_falls_back_to_repetition() -> None:
         ("stages", 0),
         ("dim", 7),
         ("levels", -1),
-        ("prior_downscale", 0),
+        ("cell", 0),
         ("working_pixels", -1),
-        ("affine_cell", -1),
-        ("affine_epsilon", 0.0),
-        ("affine_trust", 0.0),
-        ("affine_noise", -1e-9),
-        ("affine_exponent", 0.0),
-        ("affine_clearing", 1.5),
-        ("affine_clearing", -0.1),
-        ("affine_deblurring", -0.1),
-        ("affine_deblurring", float("inf")),
-        ("affine_noise", float("nan")),
-        ("working_pixels", 1000),  # without a closing fit nothing brings back full size
     ],
 )
 def test_impossible_hyper_parameters_are_refused(field: str, value: object) -> None:

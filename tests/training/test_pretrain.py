@@ -16,7 +16,7 @@ from corun.errors import ConfigurationError, DataError, WeightsError
 from corun.networks.checkpoints import convert_weights, load_network
 from corun.training.checkpoint import load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig
-from corun.training.engine import TrainingDivergedError, learning_rate_at
+from corun.training.engine import TrainingDivergedError, learning_rate_at, make_optimizer
 from corun.training.pretrain import Pretraining, run
 from corun.training.task import LossTerms
 from rendered_folders import write_recipe, write_scenes
@@ -294,7 +294,7 @@ def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) ->
         batch = task.prepare(0, 0, 0, 1)
         found = task.loss(task.network, batch, 0, 0, 0)
         found.total.backward()
-        hazy = task._haze(batch, torch.device("cpu")).hazy
+        hazy = batch.haze.hazy
         with torch.no_grad():
             D = embedded_density().score(task.network(hazy).scene, 32).overall.mean()
         return found, D
@@ -317,30 +317,82 @@ def test_the_colour_term_is_that_of_the_last_scene(recipe: Path) -> None:
         batch = task.prepare(0, 0, 0, 1)
         with torch.no_grad():
             losses[weight] = task.loss(task.network, batch, 0, 0, 0)
-            haze = task._haze(batch, torch.device("cpu"))
-            expected = colour_loss(task.network(haze.hazy).scene, haze.target)
+            expected = colour_loss(task.network(batch.haze.hazy).scene, batch.haze.target)
     assert "colour" not in losses[0.0].parts
     torch.testing.assert_close(losses[0.5].parts["colour"], expected, atol=1e-5, rtol=0)
     difference = losses[0.5].total - losses[0.0].total
     torch.testing.assert_close(difference, 0.5 * expected, atol=1e-5, rtol=0)
 
 
-def test_the_scene_before_the_closing_fit_is_held_to_the_target(recipe: Path) -> None:
+@pytest.mark.parametrize("term", ["last_stage", "earlier_stages", "transmission"])
+def test_the_stages_are_held_to_the_truth_at_their_own_size(recipe: Path, term: str) -> None:
     from corun.configuration import load_configuration
     from corun.training.pretrain import PretrainConfig
 
     losses = {}
     for weight in (0.0, 0.5):
-        overrides = [f"loss.unfitted={weight}", "network.affine_cell=4"]
+        overrides = [f"loss.{term}={weight}", "network.stages=3"]
         task = Pretraining(load_configuration(PretrainConfig, recipe, overrides))
         batch = task.prepare(0, 0, 0, 1)
         with torch.no_grad():
             losses[weight] = task.loss(task.network, batch, 0, 0, 0)
-            haze = task._haze(batch, torch.device("cpu"))
-            last = task.network.stages(haze.hazy)[-1]
-    expected = (last.scene_unfitted - haze.target).abs().mean()
-    assert not torch.equal(last.scene_unfitted, last.scene)
-    torch.testing.assert_close(losses[0.5].parts["unfitted"], expected, atol=1e-5, rtol=0)
-    assert "unfitted" not in losses[0.0].parts
+            stages = task.network.unfold(batch.haze.hazy).stages
+
+    def error(values: list[torch.Tensor], truth: torch.Tensor) -> torch.Tensor:
+        cells = torch.nn.functional.avg_pool2d(truth, 2)
+        return torch.stack([(value - cells).abs().mean() for value in values]).sum()
+
+    scenes = [stage.scene for stage in stages]
+    expected = {
+        "last_stage": lambda: error(scenes[-1:], batch.haze.target),
+        "earlier_stages": lambda: error(scenes[:-1], batch.haze.target),
+        "transmission": lambda: error([s.transmission for s in stages], batch.haze.transmission),
+    }[term]()
+    name = term.replace("_", " ")
+    torch.testing.assert_close(losses[0.5].parts[name], expected, atol=1e-5, rtol=0)
+    assert name not in losses[0.0].parts
     difference = losses[0.5].total - losses[0.0].total
     torch.testing.assert_close(difference, 0.5 * expected, atol=1e-5, rtol=0)
+
+
+def test_crops_that_the_stages_cannot_see_whole_are_refused(recipe: Path) -> None:
+    for override in ("data.crop=34", "network.working_pixels=1000"):
+        with pytest.raises(ConfigurationError, match=r"data\.crop"):
+            run(recipe, [override])
+
+
+def test_the_rate_can_be_constant_or_fall_in_a_line() -> None:
+    line = OptimizerConfig(
+        learning_rate=1.0, final_learning_rate=0.0, warmup_steps=10, schedule="linear"
+    )
+    rates = [learning_rate_at(step, 110, line) for step in (0, 9, 10, 60, 110)]
+    assert rates == pytest.approx([0.1, 1.0, 1.0, 0.5, 0.0])
+    constant = OptimizerConfig(learning_rate=1.0, warmup_steps=10, schedule="constant")
+    assert learning_rate_at(10, 110, constant) == learning_rate_at(109, 110, constant) == 1.0
+
+
+def test_only_matrices_and_kernels_decay() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.LayerNorm(4))
+    matrices, others = make_optimizer(network, OptimizerConfig(weight_decay=0.01)).param_groups
+    assert [p.ndim for p in matrices["params"]] == [4]
+    assert len(others["params"]) == 3
+    assert (matrices["weight_decay"], others["weight_decay"]) == (0.01, 0.0)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_starts_from_another_with_its_optimiser(recipe: Path, tmp_path: Path) -> None:
+    run(recipe, ["run.steps=3", "optimizer.schedule=constant"])
+    first = tmp_path / "run" / "last.ckpt"
+    second = tmp_path / "second"
+    start = [f"run.folder={second}", f"run.start_from={first}", "run.steps=1", "run.seed=9"]
+    run(recipe, [*start, "optimizer.schedule=constant", "optimizer.learning_rate=1e-12"])
+    before, after = load_checkpoint(first), load_checkpoint(second / "last.ckpt")
+    assert (before["step"], after["step"]) == (3, 1)
+    for name, tensor in before["network"].items():
+        torch.testing.assert_close(after["network"][name], tensor, atol=1e-6, rtol=0)
+    steps = {float(state["step"]) for state in after["optimizer"]["state"].values()}
+    assert steps == {4.0}
+    assert after["average"]["__updates__"] == 4
+    assert {group["lr"] for group in after["optimizer"]["param_groups"]} == {1e-12 / 2}
+    with pytest.raises(WeightsError, match=r"start_from"):
+        run(recipe, [*start[1:], f"run.folder={tmp_path / 'third'}", "network.dim=6"])

@@ -62,6 +62,25 @@ def test_clouds_in_dense_haze_earn_nothing(tmp_path: Path, vgg: Path) -> None:
     assert abs(task._contrastive(changed, haze) - plain) > 1e-3
 
 
+def test_it_sees_smaller_pictures_and_parts_of_the_batch_in_turn(
+    tmp_path: Path, vgg: Path
+) -> None:
+    task = pretraining(tmp_path, vgg, "loss.contrastive_shrink=2", "loss.contrastive_parts=2")
+    batch = task.prepare(0, 0, 0, 1)
+    maps = VggFeatures(vgg)
+    with torch.no_grad():
+        scene = task.network(batch.haze.hazy).scene
+        for step in (0, 1):
+            chosen = slice(step, None, 2)
+            small = [
+                maps(torch.nn.functional.avg_pool2d(picture[chosen], 2))
+                for picture in (scene, batch.haze.target, batch.haze.hazy)
+            ]
+            expected = contrastive_perceptual_loss(*small, (0.3, 0.7))
+            found = task.loss(task.network, batch, step, 0, 0).parts["contrastive"]
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
 def test_the_share_of_light_rises_smoothly() -> None:
     T = torch.tensor([0.05, 0.1, 0.15, 0.2, 0.3, 0.9]).view(1, 1, 1, 6)
     assert share_of_light(T, (0.1, 0.3)).flatten().tolist() == pytest.approx(

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from corun.data.synthesis import compress_jpeg
+from corun.data.camera import compress_jpeg
 from corun.errors import MissingExtraError
 
 Change = Callable[[Tensor, float], Tensor]
@@ -104,7 +104,9 @@ def _blur(image: Tensor, strength: float) -> Tensor:
 
 def _jpeg(image: Tensor, strength: float) -> Tensor:
     """JPEG of quality 40 … 95."""
-    return compress_jpeg(image, torch.tensor([40 + 55 * strength], device=image.device))
+    picture = image[0].detach().cpu().permute(1, 2, 0).float().numpy()
+    compressed = compress_jpeg(picture, 40 + 55 * strength)
+    return torch.from_numpy(compressed).permute(2, 0, 1)[None].to(image)
 
 
 CHANGES: tuple[Change, ...] = (_contrast, _brightness, _posterise, _sharpness, _blur, _jpeg)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Float32, Shaped
 from PIL import Image
 from torch import Tensor, nn
 
@@ -17,11 +18,28 @@ from corun.inference.dehazed import Dehazed, Pixels
 from corun.inference.devices import choose_device, dtype_from_name
 from corun.inference.image_files import DEFAULT_MAX_PIXELS, Picture, read_picture
 from corun.inference.metadata import PictureMetadata
-from corun.inference.pil_modes import pil_like, rgb_from_pil
-from corun.inference.pixels import LARGEST_FLOAT, LUMA, PixelError, array_like, rgb_from_array
-from corun.networks.corun import pad_to_multiple
+from corun.inference.pil_modes import KEPT_INFO, pil_like, rgb_from_pil
+from corun.inference.pixels import (
+    LARGEST_FLOAT,
+    LUMA,
+    PixelError,
+    array_like,
+    require_picture,
+    rgb_from_array,
+)
+from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output
+from corun.networks.reduction import pad_to_multiple
 from corun.networks.registry import ModelCard
+from corun.physics.full_size_step import fit_airlight
+from corun.physics.row_bands import Enlargement, apply_full_size_step
+from corun.physics.working_picture import working_picture
+
+DIRECT_MODES = ("L", "LA", "RGB", "RGBA")
+"""Pillow's modes whose samples are those of an array; alpha comes back unchanged."""
+
+Transmission = Float32[np.ndarray, "h w"] | None
+Airlight = Float32[np.ndarray, "3"] | None
 
 TENSOR_WHITE = {torch.uint8: 255, torch.uint16: 65535}
 """White of the integer tensors that are images; that of floats is 1."""
@@ -75,6 +93,11 @@ class Dehazer:
         self.size_multiple = size_multiple
         self.network = network.to(self.device).eval()
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the network runs on the CPU, where the full-size step is NumPy's."""
+        return self.device.type == "cpu"
+
     def __repr__(self) -> str:
         return f"Dehazer({self.name!r}, device={str(self.device)!r}, dtype={self.dtype})"
 
@@ -121,26 +144,73 @@ class Dehazer:
 
     def dehaze_picture(self, picture: Picture, *, strength: float = 1.0) -> Dehazed:
         """As calling it, for a picture that `read_picture` has read."""
+        _require_strength(strength)
         original = picture.image
+        # Of these modes the samples themselves are worked on; the others become RGB first.
+        direct = not isinstance(original, Image.Image) or (
+            original.mode in DIRECT_MODES and "transparency" not in original.info
+        )
+        samples = np.asarray(original) if direct else rgb_from_pil(original)
+        clear, t, A = self._dehaze_array(samples, strength)
+        result: Pixels = clear
         if isinstance(original, Image.Image):
-            rgb = rgb_from_pil(original)
-        else:
-            rgb = rgb_from_array(original)
-        hazy = torch.from_numpy(rgb.transpose(2, 0, 1)[None])
+            result = _image_like(clear, original) if direct else pil_like(clear, original)
+        return Dehazed(result, t, A, picture.metadata)
+
+    def _dehaze_array(
+        self, samples: Shaped[np.ndarray, "..."], strength: float
+    ) -> tuple[Shaped[np.ndarray, "..."], Transmission, Airlight]:
+        """An array as the array of the clear picture, with T and A where the network has them."""
+        network = self.network
+        if isinstance(network, CORUN) and network.config.full_size_step and self.on_cpu:
+            return self._at_full_size(network, samples, strength)
+        hazy = torch.from_numpy(rgb_from_array(samples).transpose(2, 0, 1)[None])
         estimate = self.dehaze_tensor(hazy, strength=strength)
         clear = np.ascontiguousarray(estimate.scene[0].cpu().numpy().transpose(1, 2, 0))
-        result: Image.Image | Shaped[np.ndarray, "..."]
-        if isinstance(original, Image.Image):
-            result = pil_like(clear, original)
-        else:
-            result = array_like(clear, original)
         t, A = estimate.transmission, estimate.airlight
-        return Dehazed(
-            result,
+        return (
+            array_like(clear, samples),
             None if t is None else t[0, 0].cpu().numpy(),
             None if A is None else A[0, :, 0, 0].cpu().numpy(),
-            picture.metadata,
         )
+
+    def _at_full_size(
+        self, network: CORUN, samples: Shaped[np.ndarray, "..."], strength: float
+    ) -> tuple[Shaped[np.ndarray, "..."], Transmission, Airlight]:
+        """The stages on the working picture; the last step on the samples, in bands of rows."""
+        require_picture(samples)
+        height, width = samples.shape[:2]
+        config = network.config
+        clear = np.empty_like(samples)
+
+        def rows(top: int, bottom: int) -> Float32[np.ndarray, "h w 3"]:
+            return rgb_from_array(samples[top:bottom])
+
+        def put(top: int, bottom: int, rgb: Float32[np.ndarray, "h w 3"]) -> None:
+            clear[top:bottom] = array_like(rgb, samples[top:bottom])
+
+        working = working_picture(
+            rows, height, width, limit=config.working_pixels, multiple=config.multiple
+        )
+        pixels = torch.from_numpy(working.pixels.transpose(2, 0, 1)[None])
+        with self._running(height, width), self._precision():
+            maps = network.maps(pixels)
+        gain, offset, transmission, airlight = (value[0].float().numpy() for value in maps)
+        coefficients = np.ascontiguousarray(np.concatenate((gain, offset)).transpose(1, 2, 0))
+        self._require_finite(bool(np.isfinite(coefficients).all()))
+        apply_full_size_step(
+            rows,
+            put,
+            height,
+            width,
+            coefficients,
+            working.covered,
+            strength=strength,
+            threads=torch.get_num_threads(),
+        )
+        t = np.ascontiguousarray(transmission.transpose(1, 2, 0))
+        full = Enlargement(t, working.covered, width).rows(0, height)
+        return clear, full[..., 0], airlight[:, 0, 0]
 
     def dehaze_tensor(self, hazy: Float[Tensor, "b 3 h w"], *, strength: float = 1.0) -> Estimate:
         """Removes the haze from a batch of equally large pictures.
@@ -157,23 +227,33 @@ class Dehazer:
             NetworkOutputError: the network returned no scene of the batch's shape.
             DeviceError: not enough memory, or the precision is too low for this network.
         """
-        if not 0 <= strength <= 1:
-            raise ConfigurationError(f"strength is between 0 and 1, not {strength}")
+        _require_strength(strength)
         height, width = hazy.shape[-2:]
         working = hazy.to(self.device, torch.float32)
-        try:
-            with torch.no_grad(), self._precision():
-                padded = pad_to_multiple(working, self.size_multiple)
-                output = self.network(padded)
+        with self._running(height, width):
+            padded = pad_to_multiple(working, self.size_multiple)
+            with self._precision():
+                network = self.network
+                own = isinstance(network, CORUN)
+                output = network.explained(padded) if own else network(padded)
             scene, transmission = read_output(output, padded, strict=False)
             airlight = _airlight(output)
             scene = scene[..., :height, :width].float()
-            if not torch.isfinite(scene).all():
-                raise DeviceError(
-                    f"{self.name} returned values that are not finite in "
-                    f"{str(self.dtype).removeprefix('torch.')}; use --dtype float32"
-                )
-            scene = torch.lerp(working, scene.clamp(0, 1), strength).clamp(0, 1)
+            self._require_finite(bool(torch.isfinite(scene).all()))
+            scene = scene.clamp(0, 1)
+            if transmission is not None:
+                transmission = transmission[..., :height, :width].float().clamp(0, 1)
+                if airlight is None:
+                    airlight = fit_airlight(working, scene, transmission)
+            scene = torch.lerp(working, scene, strength).clamp(0, 1)
+        return Estimate(scene, transmission, None if airlight is None else airlight.float())
+
+    @contextmanager
+    def _running(self, height: int, width: int) -> Iterator[None]:
+        """Without gradients; running out of memory becomes one line."""
+        try:
+            with torch.no_grad():
+                yield
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
@@ -181,11 +261,13 @@ class Dehazer:
                 f"not enough memory on {self.device} for {width}x{height} pixels with {self.name}; "
                 "use a smaller picture, --model corun-lite or another --device"
             ) from error
-        if transmission is not None:
-            transmission = transmission[..., :height, :width].float().clamp(0, 1)
-            if airlight is None:  # the model with the airlight normalised to 1: P = J·t + (1 − t)
-                airlight = torch.ones(len(hazy), 3, 1, 1, device=self.device)
-        return Estimate(scene, transmission, None if airlight is None else airlight.float())
+
+    def _require_finite(self, finite: bool) -> None:
+        if not finite:
+            raise DeviceError(
+                f"{self.name} returned values that are not finite in "
+                f"{str(self.dtype).removeprefix('torch.')}; use --dtype float32"
+            )
 
     def _dehaze_any_tensor(self, image: Shaped[Tensor, "..."], strength: float) -> Dehazed:
         """A tensor (H,W), (C,H,W) or (B,C,H,W): out as in, on its own device, without gradient."""
@@ -215,6 +297,18 @@ class Dehazer:
         if self.dtype == torch.float32:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
+
+
+def _require_strength(strength: float) -> None:
+    if not 0 <= strength <= 1:
+        raise ConfigurationError(f"strength is between 0 and 1, not {strength}")
+
+
+def _image_like(samples: Shaped[np.ndarray, "..."], original: Image.Image) -> Image.Image:
+    """The samples as an image of one of the modes :data:`DIRECT_MODES`, with its ICC and EXIF."""
+    result = Image.fromarray(samples)
+    result.info.update({k: v for k, v in original.info.items() if k in KEPT_INFO})
+    return result
 
 
 def _batch_of(image: Shaped[Tensor, "..."]) -> Shaped[Tensor, "b c h w"]:

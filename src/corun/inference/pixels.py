@@ -64,6 +64,18 @@ def array_like(
 
 def samples_in_unit_range(array: Shaped[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
     """All samples of an image array, alpha included, as float32 in [0,1], in the same shape."""
+    require_picture(array)
+    if array.dtype == np.uint8 or array.dtype == np.uint16:
+        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+    return np.clip(array.astype(np.float32), 0.0, 1.0)
+
+
+def require_picture(array: Shaped[np.ndarray, "..."]) -> None:
+    """Refuse what is no picture.
+
+    Raises:
+        PixelError: another shape or dtype, no pixels, not finite, or floats beyond 2.
+    """
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise PixelError(
             f"an array of shape {array.shape} is not an image; give (H,W) or (H,W,C) with "
@@ -72,7 +84,7 @@ def samples_in_unit_range(array: Shaped[np.ndarray, "..."]) -> Float32[np.ndarra
     if 0 in array.shape:
         raise PixelError(f"an array of shape {array.shape} has no pixels")
     if array.dtype == np.uint8 or array.dtype == np.uint16:
-        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+        return
     if array.dtype not in (np.float16, np.float32, np.float64):
         raise PixelError(
             f"an array of {array.dtype} is not an image; give uint8, uint16 or floats in [0,1]"
@@ -84,7 +96,6 @@ def samples_in_unit_range(array: Shaped[np.ndarray, "..."]) -> Float32[np.ndarra
             f"float images are in [0,1], this one reaches {float(array.max()):.4g}; "
             "divide by its white level first"
         )
-    return np.clip(array.astype(np.float32), 0.0, 1.0)
 
 
 def convert_depth(

@@ -150,7 +150,7 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
         MODELS["corun-base"],
         name=path.name,
         summary="a CORUN weights file",
-        multiple=network.multiple,
+        multiple=network.config.multiple,
         bfloat16_on_cpu=_keeps_bfloat16(metadata),
         trained=True,
         licence="unknown",
@@ -256,8 +256,30 @@ def _averaged_network(content: dict[str, Any], source: Path) -> CORUN:
     return build_filled(_config(config, source), state, str(source))
 
 
+NEUTRAL_OF_GONE = {"prior_downscale": 1, "affine_cell": 0}
+"""Hyper-parameters of version 0.1 with the values at which they did nothing."""
+
+
+def _without_gone_keys(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Hyper-parameters of version 0.1 as today's.
+
+    Raises:
+        WeightsError: the network needs what is gone.
+    """
+    gone = [k for k in content if k in NEUTRAL_OF_GONE or k.startswith("affine_")]
+    needed = [k for k in NEUTRAL_OF_GONE if content.get(k, NEUTRAL_OF_GONE[k]) != NEUTRAL_OF_GONE[k]]
+    if needed:
+        raise WeightsError(
+            f"{path}: made by corun 0.1, whose {' and '.join(sorted(needed))} no longer exist; train "
+            "it anew by configs/lite-1-pretrain.yaml, or run it with corun-dehaze 0.1"
+        )
+    return {key: value for key, value in content.items() if key not in gone}
+
+
 def _config(content: Any, path: Path) -> CorunConfig:
     known = {f.name for f in fields(CorunConfig)}
+    if isinstance(content, dict):
+        content = _without_gone_keys(content, path)
     if not isinstance(content, dict) or not set(content) <= known:
         raise WeightsError(
             f"{path}: hyper-parameters {content!r} are not CORUN's; is it of a newer version?"

@@ -199,16 +199,12 @@ class PriorUNet(nn.Module):
     a pixel-shuffle by 2, concatenation with the skip, a 1×1 conv halving, an attention block;
     3×3 conv to the output; the first argument is added. All convolutions without bias.
 
-    With ``downscale`` r > 1 the whole network runs at 1/r of the resolution: the input is
-    pixel-unshuffled by r and the output pixel-shuffled back, at about 1/r² of the cost.
-
     Args:
         out_channels: channels of the map that is refined (1 for T, 3 for J).
         guide_channels: channels of the second map.
         dim: channels at the first level, and of one attention head.
         levels: L, number of down- and upsamplings.
         ffn_expansion: widening of the feed-forward parts.
-        downscale: r, the pixel-unshuffle factor.
     """
 
     def __init__(
@@ -218,13 +214,9 @@ class PriorUNet(nn.Module):
         dim: int,
         levels: int = 3,
         ffn_expansion: int = 4,
-        downscale: int = 1,
     ) -> None:
         super().__init__()
-        self.downscale = downscale
-        self.multiple = downscale * 2**levels
-        area = downscale**2
-        self.embedding = conv3x3((out_channels + guide_channels) * area, dim)
+        self.embedding = conv3x3(out_channels + guide_channels, dim)
         widths = [dim * 2**level for level in range(levels)]
 
         def block(channels: int) -> AttentionBlock:
@@ -236,7 +228,7 @@ class PriorUNet(nn.Module):
         self.up = nn.ModuleList(conv3x3(2 * c, 4 * c) for c in reversed(widths))
         self.fuse = nn.ModuleList(nn.Conv2d(2 * c, c, 1, bias=False) for c in reversed(widths))
         self.decoder = nn.ModuleList(block(c) for c in reversed(widths))
-        self.mapping = conv3x3(dim, out_channels * area)
+        self.mapping = conv3x3(dim, out_channels)
 
     def forward(
         self, refined: Float[Tensor, "b r h w"], guide: Float[Tensor, "b g h w"]
@@ -244,15 +236,13 @@ class PriorUNet(nn.Module):
         """Refine ``refined`` with the help of ``guide``.
 
         Args:
-            refined: the map after its closed-form step; H and W multiples of ``self.multiple``.
+            refined: the map after its closed-form step; H and W multiples of 2^levels.
             guide: the other variable.
 
         Returns:
             The refined map, not clamped.
         """
         x = torch.cat((refined, guide), 1)
-        if self.downscale > 1:
-            x = F.pixel_unshuffle(x, self.downscale)
         x = self.embedding(x.contiguous(memory_format=torch.channels_last))
         skips: list[Tensor] = []
         for encoder, down in zip(self.encoder, self.down, strict=True):
@@ -263,10 +253,8 @@ class PriorUNet(nn.Module):
         for up, fuse, decoder in zip(self.up, self.fuse, self.decoder, strict=True):
             x = channels_last(F.pixel_shuffle(up(x), 2))
             x = decoder(fuse_skip(fuse, x, skips.pop()))
-        x = self.mapping(x)
-        if self.downscale > 1:
-            x = F.pixel_shuffle(x, self.downscale)
-        return x + refined
+        refined_map: Tensor = self.mapping(x) + refined
+        return refined_map
 
 
 def fuse_skip(

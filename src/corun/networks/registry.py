@@ -48,19 +48,12 @@ class ModelCard:
 BASE_CONFIG = CorunConfig()
 LITE_CONFIG = CorunConfig(
     stages=2,
-    dim=20,
-    levels=3,
+    dim=32,
+    levels=2,
     ffn_expansion=2,
-    prior_downscale=2,
     transmission_step="least_squares",
-    affine_cell=16,
-    affine_epsilon=1e-4,
-    affine_trust=5e-2,
-    affine_noise=1.5e-5,
-    affine_exponent=1.19,
-    affine_clearing=0.9,
-    affine_deblurring=5.9,
-    working_pixels=147_456,  # 384² or 470×313: the scale of the photos in training
+    cell=4,
+    working_pixels=307_200,  # 640×480
 )
 
 
@@ -75,7 +68,7 @@ MODELS: dict[str, ModelCard] = {
     for card in (
         ModelCard(
             name="corun-lite",
-            summary="CORUN for CPUs and video: 2 stages, priors at half resolution",
+            summary="CORUN for CPUs and video: 2 stages at a quarter of the size, the last step at full size",
             build=lambda: CORUN(LITE_CONFIG),
             multiple=16,
             weights="corun-lite.safetensors",

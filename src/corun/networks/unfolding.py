@@ -36,12 +36,13 @@ def transmission_step_paper(
     scene_hat: Float[Tensor, "b 3 h w"],
     transmission: Float[Tensor, "b 1 h w"],
     lam: Float[Tensor, "1"],
+    least: float = TRANSMISSION_MIN,
 ) -> Float[Tensor, "b 1 h w"]:
     """The published T-step (TGDM), a ratio of sums over the colour channels c:
 
         T̂ = Σ_c[(1 − P) + λ·T/(1 − Ĵ)] / Σ_c[(1 − Ĵ) + λ/(1 − Ĵ)],
 
-    clamped to [0.05, 0.999]. It is the per-channel stationary point of the energy of
+    clamped to [least, 0.999]. It is the per-channel stationary point of the energy of
     :func:`transmission_step_least_squares` with numerator and denominator summed separately, not
     the minimiser, and is ill-conditioned where Ĵ → 1. Published checkpoints need it.
 
@@ -50,16 +51,17 @@ def transmission_step_paper(
         scene_hat: Ĵ of the previous stage, RGB in [0,1].
         transmission: T of the previous stage, unitless, in (0,1].
         lam: λ, the learned weight of the pull towards ``transmission``, unitless.
+        least: the least T̂; 0.05 as published.
 
     Returns:
-        T̂, unitless, in [0.05, 0.999].
+        T̂, unitless, in [least, 0.999].
     """
     darkness = 1 - scene_hat
     darkness = torch.where(darkness == 0, ZERO_REPLACEMENT, darkness)
     numerator = ((1 - hazy) + lam * transmission / darkness).sum(1, keepdim=True)
     denominator = (darkness + lam / darkness).sum(1, keepdim=True)
     denominator = torch.where(denominator == 0, ZERO_REPLACEMENT, denominator)
-    return (numerator / denominator).clamp(TRANSMISSION_MIN, TRANSMISSION_MAX)
+    return (numerator / denominator).clamp(least, TRANSMISSION_MAX)
 
 
 def transmission_step_least_squares(
@@ -67,6 +69,7 @@ def transmission_step_least_squares(
     scene_hat: Float[Tensor, "b 3 h w"],
     transmission: Float[Tensor, "b 1 h w"],
     lam: Float[Tensor, "1"],
+    least: float = TRANSMISSION_MIN,
 ) -> Float[Tensor, "b 1 h w"]:
     """The exact minimiser over T of the energy
 
@@ -76,7 +79,7 @@ def transmission_step_least_squares(
 
         T̂ = (Σ_c (1 − P)(1 − Ĵ) + λ·T) / (Σ_c (1 − Ĵ)² + λ),
 
-    clamped to [0.05, 0.999]. Well-conditioned everywhere for λ > 0: where Ĵ → 1 (sky) it falls
+    clamped to [least, 0.999]. Well-conditioned everywhere for λ > 0: where Ĵ → 1 (sky) it falls
     back to the previous T.
 
     Args:
@@ -85,15 +88,16 @@ def transmission_step_least_squares(
         transmission: T of the previous stage, unitless, in (0,1].
         lam: λ, the learned weight of the pull towards ``transmission``, unitless; values under
             1e-4 act as 1e-4, which keeps the energy strictly convex.
+        least: the least T̂.
 
     Returns:
-        T̂, unitless, in [0.05, 0.999].
+        T̂, unitless, in [least, 0.999].
     """
     darkness = 1 - scene_hat
     lam = lam.clamp_min(1e-4)
     numerator = ((1 - hazy) * darkness).sum(1, keepdim=True) + lam * transmission
     denominator = darkness.square().sum(1, keepdim=True) + lam
-    return (numerator / denominator).clamp(TRANSMISSION_MIN, TRANSMISSION_MAX)
+    return (numerator / denominator).clamp(least, TRANSMISSION_MAX)
 
 
 def scene_step(

@@ -13,18 +13,21 @@ __all__ = ["OptimizerConfig", "RunConfig", "Strict", "load_configuration"]
 
 
 class OptimizerConfig(Strict):
-    """AdamW with a linear warm-up and a cosine decay (DESIGN §4).
+    """AdamW with a linear warm-up and a schedule after it.
 
     Attributes:
         learning_rate: the peak; at most 10, as ``final_learning_rate``.
-        final_learning_rate: where the cosine ends, at the last step.
+        schedule: how the rate goes from the peak to ``final_learning_rate`` at the last step: by
+            half a ``cosine``, in a ``linear`` way, or not at all (``constant``).
+        final_learning_rate: where the schedule ends.
         warmup_steps: steps of linear rise.
         betas: AdamW's β₁, β₂.
-        weight_decay: AdamW's decoupled decay.
+        weight_decay: AdamW's decoupled decay, of matrices and kernels only.
         clip_norm: largest gradient norm; 0 turns clipping off.
     """
 
     learning_rate: float = Field(1e-4, gt=0, le=10)
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
     final_learning_rate: float = Field(0.0, ge=0, le=10)
     warmup_steps: int = Field(0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
@@ -37,6 +40,8 @@ class RunConfig(Strict):
 
     Attributes:
         folder: where checkpoints, logs and the final weights go.
+        start_from: a checkpoint of another run, whose network, averaged weights and optimiser this
+            run begins with, at step 0. Another ``seed`` shows it other crops than that run saw.
         steps: optimiser steps in all.
         batch: samples of one optimiser step in one process, over all accumulated parts.
         accumulate: parts in which a batch is computed; ``batch`` must be a multiple.
@@ -53,6 +58,7 @@ class RunConfig(Strict):
     """
 
     folder: Path
+    start_from: Path | None = None
     steps: int = Field(30_000, ge=1)
     batch: int = Field(16, ge=1)
     accumulate: int = Field(1, ge=1)

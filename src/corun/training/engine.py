@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from corun.errors import (
     DataError,
     DeviceError,
     MissingExtraError,
+    WeightsError,
 )
 from corun.networks.averaging import WeightAverage
 from corun.networks.checkpoints import in_channels_last
@@ -47,12 +48,16 @@ class TrainingDivergedError(CorunError):
 
 
 def learning_rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Linear warm-up to the peak, then half a cosine down to the final rate at the last step."""
+    """Linear warm-up to the peak, then the schedule down to the final rate at the last step."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return config.learning_rate
     span = max(1, steps - config.warmup_steps)
     progress = min(1.0, (step - config.warmup_steps) / span)
     low, high = config.final_learning_rate, config.learning_rate
+    if config.schedule == "linear":
+        return high + (low - high) * progress
     return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
@@ -88,16 +93,12 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
         run.folder.mkdir(parents=True, exist_ok=True)
     network = in_channels_last(task.network)
     average = WeightAverage(network, run.ema_decay)
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=optimizer_config.learning_rate,
-        betas=optimizer_config.betas,
-        weight_decay=optimizer_config.weight_decay,
-    )
+    optimizer = make_optimizer(network, optimizer_config)
     average.network.to(fabric.device)
     compiled = torch.compile(network) if run.compile else network
     wrapped, optimizer = fabric.setup(compiled, optimizer)
-    first = _resume(task, network, average, optimizer, run.folder, identity, fabric.world_size)
+    state = _State(network, average, optimizer)
+    first = _resume(task, state, run, identity, fabric.world_size)
     best = _best_so_far(run.folder, identity) if first else _Best()
     fabric.barrier()  # nobody takes a step while another still restores what they share
     reporter = Reporter(
@@ -179,6 +180,17 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     if fabric.is_global_zero:
         _finish(task, average, run, best, fabric)
     fabric.barrier()
+
+
+def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW that decays matrices and kernels, but neither biases, norms nor single numbers."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
 
 
 @dataclass(frozen=True)
@@ -273,21 +285,29 @@ def _launch(run: RunConfig) -> Any:
     return fabric
 
 
-def _resume(
-    task: Task,
-    network: nn.Module,
-    average: WeightAverage,
-    optimizer: Any,
-    folder: Path,
-    identity: str,
-    world: int,
-) -> int:
+class _State(NamedTuple):
+    """What moves in a training and lies in its checkpoints."""
+
+    network: nn.Module
+    average: WeightAverage
+    optimizer: Any
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds."""
+        self.network.load_state_dict(content["network"])
+        self.average.load_state_dict(content["average"])
+        self.optimizer.load_state_dict(content["optimizer"])
+
+
+def _resume(task: Task, state: _State, run: RunConfig, identity: str, world: int) -> int:
     """Restore the last checkpoint, if there is one; how many steps were done."""
-    for torn in folder.glob(f".{LAST}.*.partial"):
+    for torn in run.folder.glob(f".{LAST}.*.partial"):
         torn.unlink(missing_ok=True)  # left by a process that was killed while it wrote
-    path = folder / LAST
+    path = run.folder / LAST
     if not path.exists():
         task.load_state_dict({})
+        if run.start_from is not None:
+            _start_from(run.start_from, state)
         return 0
     content = load_checkpoint(path)
     if content["identity"] != identity:
@@ -301,11 +321,31 @@ def _resume(
             f"{path}: made by {content['world']} processes, not {world}; start as many again, or "
             "use another run.folder"
         )
-    network.load_state_dict(content["network"])
-    average.load_state_dict(content["average"])
-    optimizer.load_state_dict(content["optimizer"])
+    state.restore(content)
     task.load_state_dict(content["task"])
     return int(content["step"])
+
+
+def _start_from(path: Path, state: _State) -> None:
+    """Begin with another run's network, average and optimiser, under this run's own settings.
+
+    Raises:
+        WeightsError: the file is no checkpoint, or of another network.
+    """
+    groups = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in state.optimizer.param_groups
+    ]
+    try:
+        state.restore(load_checkpoint(path))
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(
+            f"{path}: is of another network or version ({reason}); give run.start_from a "
+            "last.ckpt of the same network configuration, or use initial_weights"
+        ) from error
+    for group, own in zip(state.optimizer.param_groups, groups, strict=True):
+        group.update(own)
 
 
 def _best_so_far(folder: Path, identity: str) -> _Best:

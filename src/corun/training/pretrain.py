@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -25,9 +27,11 @@ from corun.losses import (
     colour_loss,
     contrastive_perceptual_loss,
     density_loss,
+    gradient_loss,
     layer_weights_for,
     pixel_loss,
     scattering_consistency_loss,
+    structure_loss,
 )
 from corun.networks.checkpoints import load_network, save_network
 from corun.networks.corun import CORUN, CorunConfig
@@ -49,43 +53,53 @@ from corun.training.validation import (
 
 
 class PretrainLossConfig(Strict):
-    """Weights of the loss terms; 0 turns a term off.
+    """Weights of the loss terms; 0 turns a term off. J is the result, at full size.
 
     Attributes:
-        pixel: ‖J_K − G‖₁.
-        scattering: scattering consistency, ‖J_K·T̂_K + (1 − T̂_K) − P‖₁.
-        transmission: ‖T − t‖₁ over T̂_K and every T-prior's output, t the synthetic truth. Not in
-            the paper: without it nothing ties T to the transmission, and a T-prior can drift to
+        pixel: ‖J − G‖₁.
+        last_stage: ‖J_K − G′‖₁ of the last stage's scene, G′ the target averaged over cells.
+        earlier_stages: Σ ‖J_k − G′‖₁ of the stages before.
+        scattering: scattering consistency, ‖J·T + (1 − T) − P‖₁, T the last stage's.
+        transmission: Σ_k ‖T_k − t′‖₁, t′ the synthetic truth averaged over cells. Not in the
+            paper: without it nothing ties T to the transmission, and a T-prior can drift to
             values that the next T-step clamps everywhere, where no gradient brings it back.
-        colour: of J_K's differences from its own grey, ‖(J − J̄) − (G − Ḡ)‖₁. Not in the paper: in
-            ‖J_K − G‖₁ a cast or a wrong hue weighs little beside an error of brightness, and eyes
+        colour: of J's differences from its own grey, ‖(J − J̄) − (G − Ḡ)‖₁. Not in the paper: in
+            ‖J − G‖₁ a cast or a wrong hue weighs little beside an error of brightness, and eyes
             see the cast first.
-        unfitted: ‖J − G‖₁ of the last J-prior's scene before the closing fit. Not in the paper:
-            the fit hides texture, so without it nothing keeps the prior from inventing some, which
-            then comes through as blotches.
+        structure: 1 − SSIM of J, in windows of 7×7 pixels.
+        gradient: ‖∇J − ∇G‖₁.
         contrastive: the contrastive perceptual term; needs ``vgg``.
         vgg: local VGG-19 weights; without a file the contrastive term is off.
-        vgg_layer_weights: one weight per layer of the file; empty for the published ones.
+        vgg_layers: which layers, such as ``relu1_2``; empty for the published ones in the file.
+        vgg_layer_weights: one weight per layer; empty for the published ones.
         contrastive_from: step at which the contrastive term sets in.
         contrastive_range: transmissions between which the contrastive term fades in; below, it is
             shown the target in place of the scene and of the hazy photo. Not in the paper, whose
             term, (0, 0), rewards whatever differs from the haze, dark clouds in dense haze as well.
-        density: D(J_K), the paper's global coherence, under ``density_weights``.
+        contrastive_shrink: the term sees pictures averaged over so many pixels squared.
+        contrastive_parts: the term sees one in so many of the batch, in turn.
+        density: D(J), the paper's global coherence, under ``density_weights``.
         density_target: D of a clear enough picture, in [0,1): only what is above it counts. 0 is
             the paper's.
         density_weights: a density network of your own; without, the embedded one.
     """
 
     pixel: float = Field(1.0, ge=0)
+    last_stage: float = Field(0.0, ge=0)
+    earlier_stages: float = Field(0.0, ge=0)
     scattering: float = Field(0.01, ge=0)
     transmission: float = Field(0.0, ge=0)
     colour: float = Field(0.0, ge=0)
-    unfitted: float = Field(0.0, ge=0)
+    structure: float = Field(0.0, ge=0)
+    gradient: float = Field(0.0, ge=0)
     contrastive: float = Field(0.2, ge=0)
     vgg: Path | None = None
+    vgg_layers: tuple[str, ...] = ()
     vgg_layer_weights: tuple[float, ...] = ()
     contrastive_from: int = Field(0, ge=0)
     contrastive_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
+    contrastive_shrink: int = Field(1, ge=1)
+    contrastive_parts: int = Field(1, ge=1)
     density: float = Field(1.0, ge=0)
     density_target: float = Field(0.0, ge=0, lt=1)
     density_weights: Path | None = None
@@ -105,12 +119,10 @@ class PretrainConfig(Strict):
 
 
 @dataclass(frozen=True)
-class CleanBatch:
-    """Crops of clean photos with depth, and the seed of the haze that goes onto them."""
+class SyntheticBatch:
+    """Synthetic haze with its truth, and the photos it was made of."""
 
-    clean: Tensor
-    depth: Tensor
-    haze_seed: int
+    haze: HazyBatch
     names: list[str]
 
 
@@ -124,13 +136,19 @@ class Pretraining:
     def __init__(self, config: PretrainConfig) -> None:
         self.config = config
         require_validation_data(config.validation)
+        network, crop = config.network, config.data.crop
+        if crop % network.multiple or 0 < network.working_pixels < crop**2:
+            raise ConfigurationError(
+                f"data.crop: {crop} is no multiple of {network.multiple}, or more than "
+                "network.working_pixels; the losses compare whole crops at the stages' own size"
+            )
         torch.manual_seed(config.run.seed)
         self.network: nn.Module = initial_network(config)
         self.folder = CleanDepthFolder(config.data, config.run.seed)
         self.features: VggFeatures | None = None
         self.layer_weights: tuple[float, ...] = ()
         if config.loss.contrastive and config.loss.vgg is not None:
-            self.features = VggFeatures(config.loss.vgg)
+            self.features = VggFeatures(config.loss.vgg, config.loss.vgg_layers)
             self.layer_weights = config.loss.vgg_layer_weights or layer_weights_for(self.features)
             if len(self.layer_weights) != len(self.features.layers):
                 raise ConfigurationError(
@@ -144,63 +162,90 @@ class Pretraining:
         if config.loss.contrastive and self.features is None:
             self.notices.append("loss.vgg names no file, so the contrastive perceptual term is off")
 
-    def prepare(self, step: int, part: int, rank: int, world: int) -> CleanBatch:
-        """Crops number (step, rank, part) of the endless shuffled sequence."""
+    def prepare(self, step: int, part: int, rank: int, world: int) -> SyntheticBatch:
+        """Haze on crops number (step, rank, part) of the endless shuffled sequence."""
         run = self.config.run
         size = run.batch // run.accumulate
         start = (step * world + rank) * run.batch + part * size
         samples = [self.folder.sample(number) for number in range(start, start + size)]
-        return CleanBatch(
+        generator = torch.Generator().manual_seed(run.seed * 1_000_003 + start)
+        haze = synthesize_haze(
             torch.stack([s.clean for s in samples]),
             torch.stack([s.depth for s in samples]),
-            run.seed * 1_000_003 + start,
-            [s.name for s in samples],
+            self.config.synthesis,
+            generator,
         )
+        return SyntheticBatch(haze, [s.name for s in samples])
 
     def loss(
-        self, network: nn.Module, batch: CleanBatch, step: int, part: int, rank: int
+        self, network: nn.Module, batch: SyntheticBatch, step: int, part: int, rank: int
     ) -> LossTerms:
-        """L1 + scattering consistency + contrastive perceptual + density (DESIGN §4)."""
-        haze = self._haze(batch, next(network.parameters()).device)
+        """The weighted sum of the terms of :class:`PretrainLossConfig`."""
+        device = next(network.parameters()).device
+        haze = HazyBatch(*(value.to(device, non_blocking=True) for value in batch.haze))
         weights = self.config.loss
-        stages = network(haze.hazy, all_stages=True)
-        scene, transmission = stages[-1].scene.float(), stages[-1].transmission_hat.float()
-        parts: dict[str, Tensor] = {"pixel": pixel_loss(scene, haze.target)}
-        total = weights.pixel * parts["pixel"]
-        if weights.scattering:
-            parts["scattering"] = scattering_consistency_loss(scene, transmission, haze.hazy)
-            total = total + weights.scattering * parts["scattering"]
-        if weights.transmission:
-            estimates = [stage.transmission.float() for stage in stages]
-            errors = [(T - haze.transmission).abs().mean() for T in estimates]
-            parts["transmission"] = torch.stack(errors).mean()
-            total = total + weights.transmission * parts["transmission"]
-        if weights.colour:
-            parts["colour"] = colour_loss(scene, haze.target)
-            total = total + weights.colour * parts["colour"]
-        if weights.unfitted:
-            parts["unfitted"] = pixel_loss(stages[-1].scene_unfitted.float(), haze.target)
-            total = total + weights.unfitted * parts["unfitted"]
+        unfolding = network(haze.hazy, all_stages=True)
+        scene, T = (value.float() for value in unfolding.output)
+        cells = unfolding.cells.shape[-2:]
+        target, truth = (_at_cells(v, cells) for v in (haze.target, haze.transmission))
+        scenes = [stage.scene.float() for stage in unfolding.stages]
+        terms: list[tuple[str, float, Callable[[], Tensor]]] = [
+            ("pixel", weights.pixel, lambda: pixel_loss(scene, haze.target)),
+            ("last stage", weights.last_stage, lambda: pixel_loss(scenes[-1], target)),
+            (
+                "earlier stages",
+                weights.earlier_stages if len(scenes) > 1 else 0.0,
+                lambda: torch.stack([pixel_loss(J, target) for J in scenes[:-1]]).sum(),
+            ),
+            (
+                "scattering",
+                weights.scattering,
+                lambda: scattering_consistency_loss(scene, T, haze.hazy),
+            ),
+            (
+                "transmission",
+                weights.transmission,
+                lambda: torch.stack(
+                    [(stage.transmission.float() - truth).abs().mean() for stage in unfolding.stages]
+                ).sum(),
+            ),
+            ("colour", weights.colour, lambda: colour_loss(scene, haze.target)),
+            ("structure", weights.structure, lambda: structure_loss(scene, haze.target)),
+            ("gradient", weights.gradient, lambda: gradient_loss(scene, haze.target)),
+        ]
         if self.features is not None and step >= weights.contrastive_from:
-            parts["contrastive"] = self._contrastive(scene, haze)
-            total = total + weights.contrastive * parts["contrastive"]
+            chosen = slice((step + part) % weights.contrastive_parts, None, weights.contrastive_parts)
+            terms.append(
+                (
+                    "contrastive",
+                    weights.contrastive,
+                    lambda: self._contrastive(scene[chosen], HazyBatch(*(v[chosen] for v in haze))),
+                )
+            )
         if self.density is not None:
-            D = self.density.to(scene.device).overall(scene)
-            parts["density"] = density_loss((D - weights.density_target).clamp(min=0))
-            total = total + weights.density * parts["density"]
+            terms.append(("density", weights.density, lambda: self._density(scene)))
+        parts = {name: term() for name, weight, term in terms if weight}
+        total = torch.stack([weight * parts[name] for name, weight, _ in terms if weight]).sum()
         return LossTerms(total, {name: value.detach() for name, value in parts.items()})
+
+    def _density(self, scene: Tensor) -> Tensor:
+        assert self.density is not None
+        D = self.density.to(scene.device).overall(scene)
+        return density_loss((D - self.config.loss.density_target).clamp(min=0))
 
     def _contrastive(self, scene: Tensor, haze: HazyBatch) -> Tensor:
         assert self.features is not None
         features = self.features.to(scene.device)
         low = self.config.run.precision == "bfloat16"
-
+        shrink = self.config.loss.contrastive_shrink
         between = self.config.loss.contrastive_range
         m = share_of_light(haze.transmission, between) if between[1] > 0 else None
 
         def maps(image: Tensor) -> list[Tensor]:
             if m is not None:
                 image = m * image + (1 - m) * haze.target
+            if shrink > 1:
+                image = F.avg_pool2d(image, shrink)
             with torch.autocast(scene.device.type, torch.bfloat16, enabled=low):
                 taps = features(image)
             return [tap.float() for tap in taps]
@@ -208,12 +253,6 @@ class Pretraining:
         with torch.no_grad():
             positive, negative = maps(haze.target), maps(haze.hazy)
         return contrastive_perceptual_loss(maps(scene), positive, negative, self.layer_weights)
-
-    def _haze(self, batch: CleanBatch, device: torch.device) -> HazyBatch:
-        generator = torch.Generator().manual_seed(batch.haze_seed)
-        clean, depth = batch.clean.to(device), batch.depth.to(device)
-        with torch.no_grad():
-            return synthesize_haze(clean, depth, self.config.synthesis, generator)
 
     def after_step(self, network: nn.Module) -> None:
         """Nothing to do."""
@@ -247,10 +286,15 @@ class Pretraining:
         save_network(folder / "weights.safetensors", network, metadata)
 
 
+def _at_cells(value: Tensor, size: torch.Size) -> Tensor:
+    """Averages over the cells of a crop, which the loss sees whole: its side is their multiple."""
+    return F.adaptive_avg_pool2d(value, list(size))
+
+
 def initial_network(config: PretrainConfig) -> nn.Module:
     """A CORUN of the configured hyper-parameters, new or filled from ``initial_weights``.
 
-    The hyper-parameters without tensors (the T-step, the closing fit) may differ from the file's.
+    The hyper-parameters without tensors (the T-step, the working size) may differ from the file's.
 
     Raises:
         WeightsError: the file's tensors are not those of the configured network.
