@@ -1,4 +1,4 @@
-"""The ablation table of Colabator: each row adapts corun-lite with a recipe and is scored.
+"""The ablation table of Colabator: each row adapts corun-lite with one recipe and is scored.
 
     python benchmarks/colabator_ablation.py --shared ../shared --out runs/ablation [--rows ...]
     python benchmarks/colabator_ablation.py --shared ../shared --out runs/ablation --score-only
@@ -31,13 +31,15 @@ from corun.networks.outputs import read_output
 from corun.training import colabator
 from corun.training.validation import ValidationConfig, synthetic_scores
 
-ROWS = {
+RECIPE = Path(__file__).resolve().parents[1] / "configs" / "lite-3-colabator.yaml"
+ROWS: dict[str, tuple[str, ...] | None] = {
     "pre-trained only": None,
-    "mean teacher, no pool": "mean-teacher",
-    "pool, no trusted weights": "pool",
-    "everything": "lite",
-    "inverted weights": "inverted",
+    "mean teacher, no pool": ("adaptation.weights=uniform", "adaptation.use_pool=false"),
+    "pool, no trusted weights": ("adaptation.weights=uniform",),
+    "everything": (),
+    "inverted weights": ("adaptation.weights=inverted",),
 }
+"""What each row changes in the recipe; the first adapts nothing."""
 COLUMNS = ("FADE", "BRISQUE", "Q", "D", "brightness", "crushed")
 
 
@@ -57,14 +59,14 @@ def main() -> None:
     results: dict[str, dict[str, dict[str, float]]] = {}
     scorer = Scorer(options.shared, options.long_side, options.photos)
     for row in options.rows:
-        recipe, folder = ROWS[row], options.out / str(ROWS[row] or "pre-trained")
-        weights = options.start if recipe is None else str(folder / "weights.safetensors")
-        if recipe is not None and not Path(weights).exists():
+        changes, folder = ROWS[row], options.out / row.replace(", ", "-").replace(" ", "-")
+        weights = options.start if changes is None else str(folder / "weights.safetensors")
+        if changes is not None and not Path(weights).exists():
             if options.score_only:
                 print(f"{row}: no weights yet, left out")
                 continue
             colabator.run(
-                Path(f"configs/colabator-{recipe}.yaml"),
+                RECIPE,
                 [
                     f"run.folder={folder}",
                     f"network.name={options.start}",
@@ -74,6 +76,7 @@ def main() -> None:
                     f"validation.clean={data / 'clean' / 'val'}",
                     f"validation.depth={data / 'depth' / 'val'}",
                     f"validation.real={data / 'real' / 'val'}",
+                    *changes,
                     *options.overrides,
                 ],
             )

@@ -102,9 +102,7 @@ def test_structure_loss_is_ssim_of_seven_by_seven_windows() -> None:
     for a, b in zip(x[0], y[0], strict=True):
         covariance = ((a - a.mean()) * (b - b.mean())).mean()
         luminance = (2 * a.mean() * b.mean() + 1e-4) / (a.mean() ** 2 + b.mean() ** 2 + 1e-4)
-        structure = (2 * covariance + 9e-4) / (
-            a.var(unbiased=False) + b.var(unbiased=False) + 9e-4
-        )
+        structure = (2 * covariance + 9e-4) / (a.var(unbiased=False) + b.var(unbiased=False) + 9e-4)
         similar.append(luminance * structure)
     expected = 1 - torch.stack(similar).mean()
     torch.testing.assert_close(structure_loss(x, y), expected)

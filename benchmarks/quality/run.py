@@ -31,6 +31,7 @@ CHECKOUT = HERE.parents[1]
 sys.path.insert(0, str(HERE.parent))
 
 from unrest import Unrest, unrest  # noqa: E402
+
 METHODS = ("hazy input=input", "dark channel prior=dcp", "corun-lite")
 CLEAN = "clean-val"
 """Synthetic haze of known truth over the clean photos of validation, made by this command."""
@@ -168,8 +169,8 @@ def _tables(report: Report, calm: dict[tuple[str, str], Unrest]) -> str:
             "intervals).",
             "FADE alone rewards darkness: read it beside brightness and what is crushed.",
             f"{CLEAN} is synthetic haze of known truth (seed {HAZE_SEED}) over clean photos; the",
-            "others are real photos without truth, dawn with boxes. Unrest, fine / coarse, is what a "
-            "result shows where the photo shows nothing, in 1/255 (benchmarks/unrest.py).",
+            "others are real photos without truth, dawn with boxes. Unrest, fine / coarse, is what",
+            "a result shows where the photo shows nothing, in 1/255 (benchmarks/unrest.py).",
             "",
             *(part for name in report.datasets for part in (_table(report, name, calm), "")),
         ]

@@ -52,6 +52,7 @@ def ordered(
 def load_configuration(model: type[Model], path: Path, overrides: list[str] | None = None) -> Model:
     """Read a YAML file, apply ``dotted.key=value`` overrides, and validate.
 
+    A file whose ``extends`` names another, beside it, differs from that one in what it states.
     Relative paths inside the file are taken relative to the current folder, as a shell would.
 
     Args:
@@ -61,11 +62,21 @@ def load_configuration(model: type[Model], path: Path, overrides: list[str] | No
             read as YAML.
 
     Raises:
-        ConfigurationError: the file is missing, not UTF-8 or no YAML mapping, an override is
-            malformed, a key is unknown or a value impossible; the message names the key.
+        ConfigurationError: the file is missing, not UTF-8 or no YAML mapping, extends itself, an
+            override is malformed, a key is unknown or a value impossible; the message names it.
     """
+    content = _read_recipe(Path(path), ())
+    for override in overrides or []:
+        apply_override(content, override)
+    return validate(model, content, str(path))
+
+
+def _read_recipe(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """The content of a YAML file laid over that of the file it extends."""
+    if path.absolute() in extending:
+        raise ConfigurationError(f"{path}: extends itself; name another file")
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -76,9 +87,25 @@ def load_configuration(model: type[Model], path: Path, overrides: list[str] | No
         raise ConfigurationError(f"{path}: not valid YAML ({first_line(error)})") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: must be a mapping of keys to values")
-    for override in overrides or []:
-        apply_override(content, override)
-    return validate(model, content, str(path))
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise ConfigurationError(f"{path}: extends names one file, not {base!r}")
+    below = _read_recipe(path.parent / base, (*extending, path.absolute()))
+    return _laid_over(content, below)
+
+
+def _laid_over(content: dict[str, Any], below: dict[str, Any]) -> dict[str, Any]:
+    """Keys of ``content`` in place of those of ``below``, mapping by mapping."""
+    both = dict(below)
+    for key, value in content.items():
+        under = both.get(key)
+        if isinstance(value, dict) and isinstance(under, dict):
+            both[key] = _laid_over(value, under)
+        else:
+            both[key] = value
+    return both
 
 
 def validate(model: type[Model], content: dict[str, Any], source: str) -> Model:

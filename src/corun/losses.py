@@ -26,7 +26,9 @@ _TORCHVISION_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
 _PLAIN_CONVOLUTIONS = (2, 5, 9, 12, 16)
 _POOL_BEFORE = {2, 4, 8, 12}  # by number of the convolution
 _CONVOLUTION_NAMES = tuple(
-    f"relu{block}_{i}" for block, count in enumerate((2, 2, 4, 4, 1), 1) for i in range(1, count + 1)
+    f"relu{block}_{i}"
+    for block, count in enumerate((2, 2, 4, 4, 1), 1)
+    for i in range(1, count + 1)
 )
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -121,9 +123,9 @@ def structure_loss(
     x, y = scene - 0.5, target - 0.5  # so that the squares lose no digits
     maps = torch.cat((x, y, x * x + y * y, x * y), 1)
     pooled = F.avg_pool2d(maps, SSIM_WINDOW, SSIM_STRIDE)
-    mean_x, mean_y, squares, products = pooled.view(
-        batch, 4, channels, *pooled.shape[-2:]
-    ).unbind(1)
+    mean_x, mean_y, squares, products = pooled.view(batch, 4, channels, *pooled.shape[-2:]).unbind(
+        1
+    )
     c1, c2 = 0.01**2, 0.03**2
     variances = squares - mean_x.square() - mean_y.square()
     covariance = products - mean_x * mean_y

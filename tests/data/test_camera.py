@@ -56,8 +56,11 @@ def test_noise_is_between_colour_and_grey() -> None:
 
 def test_blotches_are_coarse() -> None:
     config = CameraConfig(
-        noise_sigma=(1e-6, 1e-6), blotch_probability=1.0, blotch_sigma=(1.5, 1.5), blotch_size=(16, 16)
-    )  # fmt: skip
+        noise_sigma=(1e-6, 1e-6),
+        blotch_probability=1.0,
+        blotch_sigma=(1.5, 1.5),
+        blotch_size=(16, 16),
+    )
     noise = add_camera_noise(flat(0.5), config, np.random.default_rng(0)) - 0.5
     cells = noise.reshape(32, 4, 32, 4, 3).mean((1, 3))
     assert 0.5 < noise.std() * 255 < 2

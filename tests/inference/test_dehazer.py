@@ -20,6 +20,7 @@ from corun.inference.devices import choose_device, dtype_from_name
 from corun.inference.image_files import read_picture
 from corun.inference.image_writing import encode_picture
 from corun.inference.metadata import PictureMetadata
+from corun.inference.pil_modes import pil_like, rgb_from_pil
 from corun.inference.pixels import PixelError
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.outputs import NetworkOutputError
@@ -66,6 +67,49 @@ def tiny() -> Dehazer:
     torch.manual_seed(0)
     config = CorunConfig(stages=2, dim=4, levels=1, ffn_expansion=1)
     return Dehazer(CORUN(config), name="tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def cells() -> Dehazer:
+    """As tiny, but with the last step at full size and pictures reduced from 400 pixels on."""
+    torch.manual_seed(0)
+    config = CorunConfig(
+        stages=1, dim=4, levels=1, ffn_expansion=1, cell=2, working_pixels=400,
+        transmission_step="least_squares",
+    )  # fmt: skip
+    return Dehazer(CORUN(config), name="cells", device="cpu")
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [(1, 1), (17, 23), (60, 41)], ids=str)
+@pytest.mark.parametrize("strength", [1.0, 0.4])
+def test_the_last_step_in_bands_is_that_on_tensors(
+    cells: Dehazer, mode: str, size: tuple[int, int], strength: float
+) -> None:
+    """Pillow images and arrays take the step in NumPy, tensors in torch."""
+    image = pil_picture(mode, *size)
+    result = cells(image, strength=strength)
+    assert isinstance(result.image, Image.Image)
+    assert (result.image.mode, result.image.size) == (mode, image.size)
+    rgb = rgb_from_pil(image)
+    hazy = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])
+    estimate = cells.dehaze_tensor(hazy, strength=strength)
+    array = cells(rgb, strength=strength)
+    scene = estimate.scene[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(array.image, scene, atol=1e-5)
+    np.testing.assert_allclose(array.transmission, estimate.transmission[0, 0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(array.airlight, estimate.airlight[0, :, 0, 0].numpy(), atol=1e-5)
+    if mode in ("L", "RGB"):
+        expected = np.asarray(pil_like(scene, image)).astype(int)
+        assert np.abs(np.asarray(result.image).astype(int) - expected).max() <= 1
+
+
+def test_haze_is_explained_by_what_is_returned(cells: Dehazer) -> None:
+    image = gradient(40, 60, 3, "float32")
+    result = cells(image)
+    T, A = result.transmission[..., None], result.airlight
+    residual = np.abs(result.image * T + A * (1 - T) - image).mean()
+    assert residual < np.abs(result.image - image).mean()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -139,7 +183,8 @@ def test_arrays_keep_shape_dtype_and_alpha(
     assert result.transmission is not None
     assert result.transmission.shape == (height, width)
     assert result.airlight is not None
-    np.testing.assert_array_equal(result.airlight, np.ones(3, np.float32))
+    assert result.airlight.shape == (3,)
+    assert ((result.airlight >= 0) & (result.airlight <= 1)).all()
     if channels in (2, 4):
         np.testing.assert_array_equal(result.image[..., -1], array[..., -1])
 

@@ -377,7 +377,9 @@ def test_files_of_version_0_1_load_or_are_refused_by_name(tmp_path: Path) -> Non
         return path
 
     assert load_network(written()).network.config == config
-    with pytest.raises(WeightsError, match=r"old\.safetensors: made by corun 0\.1, whose affine_cell"):
+    with pytest.raises(
+        WeightsError, match=r"old\.safetensors: made by corun 0\.1, whose affine_cell"
+    ):
         load_network(written(affine_cell=16))
     with pytest.raises(WeightsError, match=r"prior_downscale no longer.*lite-1-pretrain"):
         load_network(written(prior_downscale=2))

@@ -14,8 +14,8 @@ from corun.errors import ConfigurationError
 from corun.networks import prior_unet
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.published_layout import load_published
-from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
+from corun.networks.registry import BASE_CONFIG, LITE_CONFIG
 from corun.physics.full_size_step import full_size_coefficients
 from corun.physics.working_picture import working_size
 from literal_formulation import LiteralCORUN

@@ -49,7 +49,9 @@ def test_airlight_and_transmission_minimise_their_energies(library: str) -> None
         P, J, T = (torch.from_numpy(value)[None] for value in (P, J, T))
     A = fit_airlight(P, J, T)
     fitted = fit_transmission(P, J, T, A)
-    P, J, T, A, fitted = (torch.as_tensor(v).reshape(-1, *v.shape[-2:]) for v in (P, J, T, A, fitted))
+    P, J, T, A, fitted = (
+        torch.as_tensor(v).reshape(-1, *v.shape[-2:]) for v in (P, J, T, A, fitted)
+    )
     free = A.clone().requires_grad_()
     weight = ((1 - T + 0.01) / (1 - T + 0.01).max()) ** 16
     lowest = (weight * P).sum((1, 2), True) / weight.sum()

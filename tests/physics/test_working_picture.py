@@ -31,9 +31,7 @@ def test_numpy_and_torch_reduce_to_the_same(
     made = working_picture.working_picture(rows_of(image), *size, limit=40 * 40, multiple=8)
     chosen = working_picture.working_size(*size, 40 * 40, 8)
     tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
-    expected = (
-        pad_to_multiple(tensor, 8) if chosen is None else reduce_by_area(tensor, *chosen)
-    )
+    expected = pad_to_multiple(tensor, 8) if chosen is None else reduce_by_area(tensor, *chosen)
     np.testing.assert_allclose(made.pixels, expected[0].permute(1, 2, 0).numpy(), atol=2e-6)
     assert made.covered == (size if chosen is not None else made.pixels.shape[:2])
 

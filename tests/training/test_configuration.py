@@ -6,6 +6,8 @@ import pytest
 
 from corun.configuration import apply_override, load_configuration
 from corun.errors import ConfigurationError
+from corun.training.colabator import ColabatorConfig
+from corun.training.density import DensityConfig
 from corun.training.pretrain import PretrainConfig
 from rendered_folders import write_recipe
 
@@ -92,3 +94,31 @@ def test_overrides_make_missing_sections() -> None:
     content: dict[str, object] = {}
     apply_override(content, "a.b.c=1")
     assert content == {"a": {"b": {"c": 1}}}
+
+
+def test_a_recipe_extends_another_beside_it(tmp_path: Path) -> None:
+    write_recipe(tmp_path)
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: recipe.yaml\nrun: {steps: 99}\nloss: {pixel: 2.0}\n")
+    config = load_configuration(PretrainConfig, child, ["run.seed=5"])
+    base = load_configuration(PretrainConfig, tmp_path / "recipe.yaml")
+    assert (config.run.steps, config.run.seed, config.loss.pixel) == (99, 5, 2.0)
+    assert config.run.batch == base.run.batch
+    assert config.network == base.network
+    child.write_text("extends: child.yaml\n")
+    with pytest.raises(ConfigurationError, match=r"child\.yaml: extends itself"):
+        load_configuration(PretrainConfig, child)
+    child.write_text("extends: nowhere.yaml\n")
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: cannot be read"):
+        load_configuration(PretrainConfig, child)
+
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_recipe_in_the_repository_is_valid(path: Path) -> None:
+    model: type = PretrainConfig
+    if "colabator" in path.stem:
+        model = DensityConfig if "density" in path.stem else ColabatorConfig
+    assert load_configuration(model, path).run.steps > 0

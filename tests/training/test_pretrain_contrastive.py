@@ -62,9 +62,7 @@ def test_clouds_in_dense_haze_earn_nothing(tmp_path: Path, vgg: Path) -> None:
     assert abs(task._contrastive(changed, haze) - plain) > 1e-3
 
 
-def test_it_sees_smaller_pictures_and_parts_of_the_batch_in_turn(
-    tmp_path: Path, vgg: Path
-) -> None:
+def test_it_sees_smaller_pictures_and_parts_of_the_batch_in_turn(tmp_path: Path, vgg: Path) -> None:
     task = pretraining(tmp_path, vgg, "loss.contrastive_shrink=2", "loss.contrastive_parts=2")
     batch = task.prepare(0, 0, 0, 1)
     maps = VggFeatures(vgg)

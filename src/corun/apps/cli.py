@@ -8,6 +8,7 @@ import typer
 
 from corun.apps.colabator_commands import fit_app
 from corun.apps.command_group import CorunGroup
+from corun.apps.config_commands import config_app
 from corun.apps.data_check_commands import data_app
 from corun.apps.data_commands import synthesize
 from corun.apps.dehaze_command import HELP, dehaze
@@ -56,6 +57,7 @@ app.command()(demo)
 app.add_typer(models_app, name="models")
 app.command()(synthesize)
 app.add_typer(train_app, name="train")
+app.add_typer(config_app, name="config")
 app.add_typer(pool_app, name="pool")
 app.add_typer(fit_app, name="fit")
 app.add_typer(data_app, name="data")

@@ -1,4 +1,4 @@
-"""One step of Colabator: adapt any dehazing network to real haze (DESIGN §5; NeurIPS 2024, §3.3).
+"""One step of Colabator: adapt any dehazing network to real haze (Fang et al., NeurIPS 2024, §3.3).
 
 The student f learns from a synthetic pair (P_s, G) and from a real photo P_r whose pseudo label is
 the best that the teacher f̄ has ever made for it, trusted region by region.

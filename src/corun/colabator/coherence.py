@@ -1,4 +1,4 @@
-"""From block scores to trusted weights (Fang et al., NeurIPS 2024, §3.3; DESIGN §5.3)."""
+"""From block scores to trusted weights (Fang et al., NeurIPS 2024, §3.3)."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def smooth_weights(
 def at_least_as_good(
     candidate: Coherence, quality: Float[Tensor, " b"], density: Float[Tensor, " b"]
 ) -> Bool[Tensor, " b"]:
-    """Whether a candidate may replace a label: Q no lower and D no higher (DESIGN §5.4).
+    """Whether a candidate may replace a label: Q no lower and D no higher (§3.3).
 
     NaN in the candidate's scores never wins; NaN in the label's (no label yet) always loses.
     """

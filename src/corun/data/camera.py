@@ -74,7 +74,7 @@ def add_camera_noise(picture: Picture, config: CameraConfig, rng: np.random.Gene
         small = rng.standard_normal((rows, columns, 3), np.float32)
         blotches = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
         noisy += rng.uniform(*config.blotch_sigma) / 255 * blotches
-    return np.clip(noisy, 0, 1, dtype=np.float32)
+    return np.asarray(np.clip(noisy, 0, 1), np.float32)
 
 
 def live_earlier_life(picture: Picture, config: CameraConfig, rng: np.random.Generator) -> Picture:
@@ -84,7 +84,8 @@ def live_earlier_life(picture: Picture, config: CameraConfig, rng: np.random.Gen
     size = (round(width * scale), round(height * scale))
     large = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
     quality = rng.uniform(*config.earlier_quality)
-    return cv2.resize(compress_jpeg(large, quality), (width, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(compress_jpeg(large, quality), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
 
 
 def compress_jpeg(
@@ -105,8 +106,8 @@ def compress_jpeg(
     if top or left:
         eight = cv2.copyMakeBorder(eight, top, 0, left, 0, cv2.BORDER_REFLECT_101)
     _, coded = cv2.imencode(".jpg", eight, [cv2.IMWRITE_JPEG_QUALITY, round(quality)])
-    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)[top:, left:, ::-1]
-    return decoded.astype(np.float32) / 255
+    decoded = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[top:, left:, ::-1]
+    return np.asarray(decoded, np.float32) / np.float32(255)
 
 
 def log_uniform(rng: np.random.Generator, between: Range) -> float:

@@ -188,7 +188,7 @@ def synthesize_haze(
     quality = _jpeg_qualities(config, draw)
     rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     for index, of_one in enumerate(quality):
-        frame = _draw_frame(*clean.shape[-2:], config, rng)
+        frame = _draw_frame(clean.shape[-2], clean.shape[-1], config, rng)
         hazy[index] = _photographed(hazy[index], frame, of_one, config, rng)
         if frame is not None:
             bars = frame.bars.to(target.device)
@@ -351,7 +351,7 @@ def _photographed(
     if taken and rng.random() < camera.earlier_probability:
         picture = live_earlier_life(picture, camera, rng)
     if config.eight_bits:
-        picture = np.rint(np.clip(picture, 0, 1) * 255) / 255
+        picture = np.rint(np.clip(picture, 0, 1) * np.float32(255)) / np.float32(255)
     if quality is not None:
         top, left = rng.integers(16, size=2).tolist()
         picture = compress_jpeg(picture, quality, (top, left))

@@ -147,15 +147,13 @@ class Dehazer:
         _require_strength(strength)
         original = picture.image
         # Of these modes the samples themselves are worked on; the others become RGB first.
-        direct = not isinstance(original, Image.Image) or (
-            original.mode in DIRECT_MODES and "transparency" not in original.info
-        )
+        if not isinstance(original, Image.Image):
+            return Dehazed(*self._dehaze_array(original, strength), picture.metadata)
+        direct = original.mode in DIRECT_MODES and "transparency" not in original.info
         samples = np.asarray(original) if direct else rgb_from_pil(original)
         clear, t, A = self._dehaze_array(samples, strength)
-        result: Pixels = clear
-        if isinstance(original, Image.Image):
-            result = _image_like(clear, original) if direct else pil_like(clear, original)
-        return Dehazed(result, t, A, picture.metadata)
+        image = _image_like(clear, original) if direct else pil_like(clear, original)
+        return Dehazed(image, t, A, picture.metadata)
 
     def _dehaze_array(
         self, samples: Shaped[np.ndarray, "..."], strength: float
@@ -234,8 +232,10 @@ class Dehazer:
             padded = pad_to_multiple(working, self.size_multiple)
             with self._precision():
                 network = self.network
-                own = isinstance(network, CORUN)
-                output = network.explained(padded) if own else network(padded)
+                if isinstance(network, CORUN):
+                    output = network.explained(padded)
+                else:
+                    output = network(padded)
             scene, transmission = read_output(output, padded, strict=False)
             airlight = _airlight(output)
             scene = scene[..., :height, :width].float()

@@ -267,11 +267,13 @@ def _without_gone_keys(content: dict[str, Any], path: Path) -> dict[str, Any]:
         WeightsError: the network needs what is gone.
     """
     gone = [k for k in content if k in NEUTRAL_OF_GONE or k.startswith("affine_")]
-    needed = [k for k in NEUTRAL_OF_GONE if content.get(k, NEUTRAL_OF_GONE[k]) != NEUTRAL_OF_GONE[k]]
+    needed = [
+        k for k in NEUTRAL_OF_GONE if content.get(k, NEUTRAL_OF_GONE[k]) != NEUTRAL_OF_GONE[k]
+    ]
     if needed:
         raise WeightsError(
-            f"{path}: made by corun 0.1, whose {' and '.join(sorted(needed))} no longer exist; train "
-            "it anew by configs/lite-1-pretrain.yaml, or run it with corun-dehaze 0.1"
+            f"{path}: made by corun 0.1, whose {' and '.join(sorted(needed))} no longer exist; "
+            "train it anew by configs/lite-1-pretrain.yaml, or run it with corun-dehaze 0.1"
         )
     return {key: value for key, value in content.items() if key not in gone}
 

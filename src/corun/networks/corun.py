@@ -97,7 +97,7 @@ class CorunConfig:
     @property
     def multiple(self) -> int:
         """Of which the sides of a picture must be multiples once it is padded or reduced."""
-        return self.cell * 2**self.levels
+        return self.cell << self.levels
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain values, for JSON."""
@@ -250,7 +250,9 @@ class CORUN(nn.Module):
     ) -> CorunOutput: ...
 
     @overload
-    def forward(self, hazy: Float[Tensor, "b 3 h w"], *, all_stages: Literal[True]) -> Unfolding: ...
+    def forward(
+        self, hazy: Float[Tensor, "b 3 h w"], *, all_stages: Literal[True]
+    ) -> Unfolding: ...
 
     def forward(
         self, hazy: Float[Tensor, "b 3 h w"], *, all_stages: bool = False
@@ -309,7 +311,8 @@ class CORUN(nn.Module):
     def _working_picture(self, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
         """What the stages see: the picture padded, or reduced to about ``working_pixels``."""
         multiple = self.config.multiple
-        size = working_size(*hazy.shape[-2:], self.config.working_pixels, multiple)
+        height, width = hazy.shape[-2:]
+        size = working_size(height, width, self.config.working_pixels, multiple)
         if size is None:
             return pad_to_multiple(hazy, multiple)
         return reduce_by_area(hazy, *size)

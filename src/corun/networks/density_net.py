@@ -1,7 +1,7 @@
 """A small network that reads how much haze lies over each part of a picture.
 
 It is trained on synthetic haze, where the answer is known: the density of a region is
-D = 1 − mean T, with T the transmission, unitless (DESIGN §4). It is differentiable, and quick
+D = 1 − mean T, with T the transmission, unitless. It is differentiable, and quick
 because its first layer is hand-made: statistics of 4×4 cells on which every classical haze
 measure rests (dark channel, saturation, local contrast).
 

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from corun.networks.corun import pad_to_multiple
 from corun.networks.plain_unet import double_convolution
+from corun.networks.reduction import pad_to_multiple
 
 
 class GradientStep(nn.Module):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from corun.networks.corun import pad_to_multiple
+from corun.networks.reduction import pad_to_multiple
 
 
 class PlainUNet(nn.Module):

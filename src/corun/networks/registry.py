@@ -68,7 +68,7 @@ MODELS: dict[str, ModelCard] = {
     for card in (
         ModelCard(
             name="corun-lite",
-            summary="CORUN for CPUs and video: 2 stages at a quarter of the size, the last step at full size",
+            summary="CORUN for CPUs and video: unfolds at a quarter of the size, finishes at full",
             build=lambda: CORUN(LITE_CONFIG),
             multiple=16,
             weights="corun-lite.safetensors",

@@ -42,7 +42,8 @@ class Enlargement:
         below = np.minimum(above + 1, cells - 1)
         share = (centres - above).astype(np.float32)[:, None, None]
         upper = self.wide[above]
-        return upper + share * (self.wide[below] - upper)
+        between: Floats = upper + share * (self.wide[below] - upper)
+        return between
 
 
 def apply_full_size_step(

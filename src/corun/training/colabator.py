@@ -1,4 +1,4 @@
-"""Adaptation to real haze: `corun train colabator` (DESIGN §5)."""
+"""Adaptation to real haze: `corun train colabator` (Fang et al., NeurIPS 2024, §3.3)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from corun.colabator.teacher import Teacher, TeacherConfig
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.images import list_images
 from corun.data.real_photos import RealPhotoFolder, RealPhotosConfig
-from corun.data.synthesis import SynthesisConfig, synthesize_haze
+from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
 from corun.errors import DataError
 from corun.networks.adapters import open_network, save_adapted
 from corun.networks.checkpoints import in_channels_last
@@ -83,21 +83,25 @@ class PoolConfig(Strict):
 
 
 class ColabatorRunConfig(RunConfig):
-    """How an adaptation runs: DESIGN §5's 5 000 steps of 8, whatever else is given."""
+    """How an adaptation runs: the paper's 5 000 steps of 8, whatever else is given."""
 
     steps: int = Field(5_000, ge=1)
     batch: int = Field(8, ge=1)
 
 
 class ColabatorOptimizerConfig(OptimizerConfig):
-    """AdamW with DESIGN §5's rates, whatever else is given."""
+    """AdamW with the paper's rates, whatever else is given."""
 
     learning_rate: float = Field(5e-5, gt=0)
     final_learning_rate: float = Field(1e-6, ge=0)
 
 
 class ColabatorConfig(Strict):
-    """Everything an adaptation needs; see ``configs/colabator-*.yaml``."""
+    """Everything an adaptation needs; see ``configs/lite-3-colabator.yaml``.
+
+    Attributes:
+        validation_photos: how many real photos Q and D are validated on.
+    """
 
     run: ColabatorRunConfig
     network: NetworkChoice
@@ -115,12 +119,10 @@ class ColabatorConfig(Strict):
 
 @dataclass(frozen=True)
 class ColabatorBatch:
-    """Clean crops with depth, real regions, and the seed of haze and augmentation."""
+    """A synthetic batch and real regions."""
 
-    clean: Tensor
-    depth: Tensor
+    synthetic: HazyBatch
     real: RealBatch
-    seed: int
     names: list[str]
 
 
@@ -176,29 +178,30 @@ class ColabatorTraining:
         done = part * size
         regions = self.photos.batch(step * run.batch, done + size, rank, world, skip=done)
         seed = run.seed * 1_000_003 + start
-        return ColabatorBatch(
+        haze = synthesize_haze(
             torch.stack([s.clean for s in samples]),
             torch.stack([s.depth for s in samples]),
+            self.config.synthesis,
+            torch.Generator().manual_seed(seed),
+        )
+        return ColabatorBatch(
+            haze,
             RealBatch(
                 torch.stack([r.hazy for r in regions]),
                 [r.key for r in regions],
                 torch.tensor([r.flip for r in regions]),
                 seed + 1,
             ),
-            seed,
             [s.name for s in samples] + [r.name for r in regions],
         )
 
     def loss(
         self, network: nn.Module, batch: ColabatorBatch, step: int, part: int, rank: int
     ) -> LossTerms:
-        """DESIGN §5.6, see :mod:`corun.colabator.adapt`."""
+        """See :mod:`corun.colabator.adapt`."""
         device = next(network.parameters()).device
         adaptation = self._on(device)
-        generator = torch.Generator().manual_seed(batch.seed)
-        with torch.no_grad():
-            clean, depth = batch.clean.to(device), batch.depth.to(device)
-            haze = synthesize_haze(clean, depth, self.config.synthesis, generator)
+        haze = HazyBatch(*(value.to(device) for value in batch.synthetic))
         real = batch.real._replace(hazy=batch.real.hazy.to(device))
         pair = SyntheticPair(haze.hazy, haze.target, haze.transmission)
         total, parts = adaptation.loss(network, pair, real, step)

@@ -1,4 +1,4 @@
-"""Pre-training on synthetic haze (DESIGN §4)."""
+"""Pre-training on synthetic haze."""
 
 from __future__ import annotations
 
@@ -106,7 +106,11 @@ class PretrainLossConfig(Strict):
 
 
 class PretrainConfig(Strict):
-    """Everything a pre-training needs; see ``configs/``."""
+    """Everything a pre-training needs; see ``configs/``.
+
+    Attributes:
+        initial_weights: start from a weights file, with a new optimiser.
+    """
 
     run: RunConfig
     data: CleanDepthConfig
@@ -206,7 +210,10 @@ class Pretraining:
                 "transmission",
                 weights.transmission,
                 lambda: torch.stack(
-                    [(stage.transmission.float() - truth).abs().mean() for stage in unfolding.stages]
+                    [
+                        (stage.transmission.float() - truth).abs().mean()
+                        for stage in unfolding.stages
+                    ]
                 ).sum(),
             ),
             ("colour", weights.colour, lambda: colour_loss(scene, haze.target)),
@@ -214,7 +221,9 @@ class Pretraining:
             ("gradient", weights.gradient, lambda: gradient_loss(scene, haze.target)),
         ]
         if self.features is not None and step >= weights.contrastive_from:
-            chosen = slice((step + part) % weights.contrastive_parts, None, weights.contrastive_parts)
+            chosen = slice(
+                (step + part) % weights.contrastive_parts, None, weights.contrastive_parts
+            )
             terms.append(
                 (
                     "contrastive",
@@ -288,7 +297,7 @@ class Pretraining:
 
 def _at_cells(value: Tensor, size: torch.Size) -> Tensor:
     """Averages over the cells of a crop, which the loss sees whole: its side is their multiple."""
-    return F.adaptive_avg_pool2d(value, list(size))
+    return F.adaptive_avg_pool2d(value, (size[0], size[1]))
 
 
 def initial_network(config: PretrainConfig) -> nn.Module:

@@ -30,7 +30,7 @@ class ValidationConfig(Strict):
         depth: folder of their depth maps.
         convention: what the depth files hold.
         side: side of the central crop of each photo.
-        seed: seed of the fixed haze, which is always DESIGN §4's.
+        seed: seed of the fixed haze, which always has the defaults of ``synthesis``.
         real: folder of real hazy photos to show in pictures.
         shown: how many photos of each kind a picture shows.
     """

@@ -20,7 +20,7 @@ SHOWN_SCORE = 0.3
 
 
 def stages_figure(network: CORUN, hazy: Float[Tensor, "1 3 h w"]) -> Any:
-    """J and T of every stage, before and after their priors.
+    """J and T of every stage, before and after their priors, beside the photo and the result.
 
     Args:
         network: in evaluation mode.
@@ -29,7 +29,8 @@ def stages_figure(network: CORUN, hazy: Float[Tensor, "1 3 h w"]) -> Any:
     if not isinstance(network, CORUN):
         raise ConfigurationError(f"{type(network).__name__}: only CORUN has stages to show")
     with torch.no_grad():
-        stages = network.stages(hazy)
+        unfolding = network.unfold(hazy)
+    stages = unfolding.stages
     share = hazy.shape[-2] / hazy.shape[-1]
     count = len(stages)
     figure = new_figure(2.0 * (count + 1), 2.0 * 4 * share + 0.6)
@@ -39,6 +40,8 @@ def stages_figure(network: CORUN, hazy: Float[Tensor, "1 3 h w"]) -> Any:
             cell.set_axis_off()
     axes[0, 0].set_axis_on()
     _show(axes[0, 0], hazy[0], "P")
+    axes[3, 0].set_axis_on()
+    _show(axes[3, 0], unfolding.output.scene[0], "J")
     for index, stage in enumerate(stages, 1):
         parts = (
             (f"T̂ {index}", stage.transmission_hat),
