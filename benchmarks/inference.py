@@ -2,6 +2,7 @@
 
     python benchmarks/inference.py                 # 512×512, memory at 2048×1536, large pictures
     python benchmarks/inference.py --only large    # what working_pixels saves at 4096×3072
+    python benchmarks/inference.py --against 2676054   # corun-lite as shipped, here and there
     python benchmarks/inference.py --device cuda   # the same on a GPU, and a training step
 
 The literal formulation (tests/literal_formulation.py) computes queries, keys and values at every
@@ -11,6 +12,10 @@ only imports and builds the network. At 2048×1536 the float32 sums over three m
 the literal formulation round to about 3e-5 of the output, so there the difference is also taken
 to the literal formulation with those sums alone carried in float64. Both formulations run at full
 size; only ``--only large`` lets corun-lite reduce large pictures for its stages, as it ships.
+
+``--against COMMIT`` checks that commit out beside this one and calls ``corun.load("corun-lite")``
+of both on the same 8-bit pictures of three sizes, in processes in turn: median seconds of a call
+after a first one, and the peak of memory above the process with the loaded model and the picture.
 """
 
 from __future__ import annotations
@@ -18,9 +23,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -185,6 +192,68 @@ def large(name: str, height: int, width: int, pairs: int) -> dict[str, object]:
     }
 
 
+COMPARED_SIZES = ((480, 640), (1080, 1920), (3000, 4000))
+COMPARED_CALLS = """
+import json, resource, sys, time
+import numpy as np
+import corun
+height, width, calls = map(int, sys.argv[1:])
+y, x = np.mgrid[:height, :width]
+grey = 128 + 90 * np.sin(y / height * 7 + 1) * np.cos(x / width * 9) + 8 * ((x // 4 + y // 4) % 2)
+picture = np.repeat(grey[..., None].clip(0, 255).astype(np.uint8), 3, 2)
+del x, y, grey
+dehazer = corun.load("corun-lite", device="cpu")
+dehazer(picture[:16, :16])
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the high-water mark starts anew
+def status(key):
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
+before = status("VmRSS")
+seconds = []
+for _ in range(calls + 1):
+    start = time.perf_counter()
+    dehazer(picture)
+    seconds.append(time.perf_counter() - start)
+print(json.dumps({"seconds": sorted(seconds[1:])[calls // 2], "MiB": status("VmHWM") - before}))
+"""
+
+
+def against(commit: str, pairs: int) -> list[dict[str, object]]:
+    """corun-lite as shipped, of this checkout and of another commit, in processes in turn."""
+    here = Path(__file__).resolve().parents[1]
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder) / "other"
+        git = ["git", "-C", str(here), "worktree"]
+        subprocess.run([*git, "add", "--detach", "-q", str(other), commit], check=True)
+        try:
+            for height, width in COMPARED_SIZES:
+                calls = 3 if height > 2000 else 7
+                found: dict[str, list[dict[str, float]]] = {"here": [], commit: []}
+                for _ in range(pairs):
+                    for label, tree in (("here", here), (commit, other)):
+                        environment = {**os.environ, "PYTHONPATH": str(tree / "src")}
+                        command = [sys.executable, "-c", COMPARED_CALLS]
+                        done = subprocess.run(
+                            [*command, str(height), str(width), str(calls)],
+                            check=True, capture_output=True, text=True, env=environment,
+                        )  # fmt: skip
+                        found[label].append(json.loads(done.stdout))
+                ratios = [b["seconds"] / a["seconds"] for a, b in zip(*found.values(), strict=True)]
+                result: dict[str, object] = {"size": f"{width}x{height}"}
+                for label, runs in found.items():
+                    result[label] = {
+                        key: round(sorted(run[key] for run in runs)[len(runs) // 2], 3)
+                        for key in ("seconds", "MiB")
+                    }
+                result["times faster"] = round(sorted(ratios)[len(ratios) // 2], 2)
+                results.append(result)
+        finally:
+            subprocess.run([*git, "remove", "--force", str(other)], check=True)
+    return results
+
+
 def training_step(name: str, side: int, batch: int, device: str, repeats: int) -> dict[str, object]:
     """Seconds and peak memory of forward, backward and AdamW, literal and fast."""
     result: dict[str, object] = {"model": name, "batch": batch, "size": f"{side}x{side}"}
@@ -215,6 +284,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--only", choices=["speed", "memory", "large", "training"])
+    parser.add_argument("--against", metavar="COMMIT", help="compare with another commit")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     parser.add_argument("--large-child", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -226,8 +296,10 @@ def main() -> None:
         name, variant, height, width = arguments.large_child
         large_child(name, variant, int(height), int(width))
         return
-    import tempfile
-
+    if arguments.against:
+        for result in against(arguments.against, arguments.pairs):
+            print(json.dumps(result), flush=True)
+        return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {arguments.device}")
     if arguments.only in (None, "speed"):
         for name in CONFIGS:

@@ -9,7 +9,7 @@ import torch
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
 from corun.physics import row_bands, working_picture
-from corun.physics.row_bands import Enlargement, apply_full_size_step
+from corun.physics.row_bands import apply_full_size_step, enlarged
 
 SIZES = [(45, 71), (64, 48), (131, 97), (3, 400), (400, 1), (96, 128)]
 
@@ -93,8 +93,8 @@ def test_numpy_and_torch_take_the_same_last_step(size: tuple[int, int]) -> None:
     apply_full_size_step(rows_of(image), put, *size, coefficients, made.covered)
     scene = expected.scene[0].clamp(0, 1).permute(1, 2, 0).numpy()
     np.testing.assert_allclose(out, scene, atol=2e-5)
-    large = Enlargement(np.ascontiguousarray(T), made.covered, size[1]).rows(0, size[0])
-    np.testing.assert_allclose(large[..., 0], expected.transmission[0, 0].numpy(), atol=1e-5)
+    large = enlarged(np.ascontiguousarray(T[..., 0]), made.covered, *size)
+    np.testing.assert_allclose(large, expected.transmission[0, 0].numpy(), atol=1e-5)
     np.testing.assert_allclose(A[0, 0], expected.airlight[0, :, 0, 0].numpy(), atol=1e-5)
 
 

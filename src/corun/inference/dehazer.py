@@ -32,7 +32,7 @@ from corun.networks.outputs import read_output
 from corun.networks.reduction import pad_to_multiple
 from corun.networks.registry import ModelCard
 from corun.physics.full_size_step import fit_airlight
-from corun.physics.row_bands import Enlargement, apply_full_size_step
+from corun.physics.row_bands import apply_full_size_step, enlarged
 from corun.physics.working_picture import working_picture
 
 DIRECT_MODES = ("L", "LA", "RGB", "RGBA")
@@ -206,9 +206,8 @@ class Dehazer:
             strength=strength,
             threads=torch.get_num_threads(),
         )
-        t = np.ascontiguousarray(transmission.transpose(1, 2, 0))
-        full = Enlargement(t, working.covered, width).rows(0, height)
-        return clear, full[..., 0], airlight[:, 0, 0]
+        full = enlarged(transmission[0], working.covered, height, width)
+        return clear, full, airlight[:, 0, 0]
 
     def dehaze_tensor(self, hazy: Float[Tensor, "b 3 h w"], *, strength: float = 1.0) -> Estimate:
         """Removes the haze from a batch of equally large pictures.

@@ -46,6 +46,12 @@ class Enlargement:
         return between
 
 
+def enlarged(map_of_cells: Floats, covered: tuple[int, int], height: int, width: int) -> Floats:
+    """One map of cells, (h,w), at the photo's size, in one piece."""
+    large = cv2.resize(map_of_cells, covered[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(large[:height, :width])
+
+
 def apply_full_size_step(
     rows: Rows,
     put: Put,
