@@ -219,7 +219,7 @@ class UnfoldingStage(nn.Module):
         if self.transmission_prior is not None:
             T = self.transmission_prior(T_hat, _guide(scene, lost))
         if self.at_cells:
-            T = T.clamp(TRANSMISSION_LEAST, 1)
+            T = T.clamp(TRANSMISSION_LEAST, 1.0)
         used = T if self.at_cells else T_hat
         J_hat = scene_step(hazy, scene, used, self.gamma)
         J = self.scene_prior(J_hat, _guide(used, lost))
@@ -370,7 +370,7 @@ def explain(
     transmission: Float[Tensor, "b 1 h w"],
 ) -> tuple[Float[Tensor, "b 1 h w"], Float[Tensor, "b 3 1 1"]]:
     """The T and A that explain a picture best, given J and, as a prior, T (both least squares)."""
-    scene = scene.clamp(0, 1)
+    scene = scene.clamp(0.0, 1.0)
     airlight = fit_airlight(hazy, scene, transmission)
     return fit_transmission(hazy, scene, transmission, airlight), airlight
 

@@ -111,7 +111,7 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         mixing = self.attention.mixing_matrix(gram_matrix(x))
         rows = self._strip_rows(x)
-        if rows >= x.shape[2]:
+        if torch.compiler.is_compiling() or rows >= x.shape[2]:
             x = x + self._attend(x, mixing)
             refined: Tensor = x + self.ffn(self._normalise(x))
             return refined
@@ -141,7 +141,7 @@ class AttentionBlock(nn.Module):
 
     def _strip_rows(self, x: Float[Tensor, "b c h w"]) -> int:
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return x.shape[2]
+            return x.shape[2]  # whole: a traced graph must hold at any size
         budget = STRIP_ELEMENTS_CPU if x.device.type == "cpu" else STRIP_ELEMENTS_CUDA
         return max(4, budget // max(1, x.shape[0] * x.shape[3] * self.widest))
 
@@ -179,7 +179,8 @@ def gram_matrix(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
     with torch.autocast(x.device.type, enabled=False):
         # Rounded to bfloat16, G need not stay positive definite, nor the norms positive.
         wide = torch.promote_types(x.dtype, torch.float32)
-        if torch.is_grad_enabled() or pixels.shape[1] <= GRAM_PIXELS:
+        whole = torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if whole or pixels.shape[1] <= GRAM_PIXELS:
             pixels = pixels.to(wide)
             return pixels.transpose(1, 2) @ pixels
         # Apple's GPUs have no float64.

@@ -127,7 +127,7 @@ def scene_step(
     """
     T = transmission_hat
     numerator = T * hazy + T.square() - T + gamma * scene
-    return (numerator / (T.square() + gamma)).clamp(0, 1)
+    return (numerator / (T.square() + gamma)).clamp(0.0, 1.0)
 
 
 TRANSMISSION_STEPS = {

@@ -85,7 +85,7 @@ def fit_airlight(hazy: Array, scene: Array, transmission: Array) -> Array:
     fitted = (((hazy - scene * transmission) * haze).sum(**sums) + epsilon * lowest) / (
         (haze * haze).sum(**sums) + epsilon
     )
-    return fitted.clip(0, 1)
+    return fitted.clip(0.0, 1.0)
 
 
 def fit_transmission(hazy: Array, scene: Array, transmission: Array, airlight: Array) -> Array:
@@ -109,7 +109,7 @@ def fit_transmission(hazy: Array, scene: Array, transmission: Array, airlight: A
     light = scene - airlight
     numerator = ((hazy - airlight) * light).sum(**sums) + TRANSMISSION_PULL * transmission
     fitted = numerator / ((light * light).sum(**sums) + TRANSMISSION_PULL)
-    return fitted.clip(TRANSMISSION_LEAST, 1)
+    return fitted.clip(TRANSMISSION_LEAST, 1.0)
 
 
 def _greatest(values: Array) -> Array:
