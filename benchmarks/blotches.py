@@ -28,7 +28,7 @@ from corun.metrics.pictures import as_tensor, read_picture
 from corun.metrics.protocol import prepare
 from corun.networks.adapters import open_network
 from corun.networks.outputs import read_output
-from corun.physics.window_filters import window_mean
+from corun.physics.window_filters import box_mean
 
 CELL = 8
 CAST = 0.03
@@ -96,14 +96,15 @@ def tinted_cells(hazy: Tensor, scene: Tensor) -> tuple[float, float]:
 def unexplained(hazy: Tensor, scene: Tensor) -> tuple[float, float]:
     """The mean |remainder| in 1/255 over the flat cells, and their share of the picture."""
     height, width = (side - side % CELL for side in hazy.shape[-2:])
-    P, J = (image[..., :height, :width].mean(1, keepdim=True) for image in (hazy, scene))
+    # float64, so that a variance of 1e-5 can be told from the rounding of running sums
+    P, J = (image[..., :height, :width].double().mean(1, keepdim=True) for image in (hazy, scene))
     p, j, pp = (F.avg_pool2d(x, CELL) for x in (P, J, P * P))
-    variance = window_mean(pp, radius=FLAT_RADIUS) - window_mean(p, radius=FLAT_RADIUS).square()
-    flat = (variance < FLAT_DEVIATION**2).float()
-    weight = window_mean(flat, radius=FIT_RADIUS).clamp_min(1e-6)
+    variance = box_mean(pp, radius=FLAT_RADIUS) - box_mean(p, radius=FLAT_RADIUS).square()
+    flat = (variance < FLAT_DEVIATION**2).double()
+    weight = box_mean(flat, radius=FIT_RADIUS).clamp_min(1e-6)
 
     def mean(cells: Tensor) -> Tensor:
-        return window_mean(flat * cells, radius=FIT_RADIUS) / weight
+        return box_mean(flat * cells, radius=FIT_RADIUS) / weight
 
     covariance = mean(p * j) - mean(p) * mean(j)
     slope = covariance / (mean(p * p) - mean(p).square() + 1e-6)

@@ -7,9 +7,9 @@ import torch
 
 from corun.physics.airlight import (
     airlight_from_dark_channel,
-    airlight_from_transmission,
     airlight_quadtree,
 )
+from corun.physics.full_size_step import fit_airlight
 from corun.physics.scattering import add_haze
 
 AIRLIGHT = torch.tensor([0.82, 0.86, 0.90]).view(1, 3, 1, 1)
@@ -24,13 +24,13 @@ def _errors(estimate: torch.Tensor) -> torch.Tensor:
 def test_estimators_recover_a_known_airlight(
     rendered_haze: tuple[torch.Tensor, ...],
 ) -> None:
-    hazy, _, _, t, airlight = rendered_haze
+    hazy, scene, _, t, airlight = rendered_haze
     assert torch.equal(airlight, AIRLIGHT)
     # Thick haze that is brighter than the land: errors in units of the full range 1.
     assert _errors(airlight_from_dark_channel(hazy)).max() < 0.01
     assert _errors(airlight_from_dark_channel(hazy, pick="brightest")).max() < 0.01
     assert _errors(airlight_quadtree(hazy)).max() < 0.05
-    assert _errors(airlight_from_transmission(hazy, t)).max() < 0.01
+    assert _errors(fit_airlight(hazy, scene, t)).max() < 0.01
 
 
 def test_dim_haze_among_white_walls(rendered_haze: tuple[torch.Tensor, ...]) -> None:
@@ -91,7 +91,5 @@ def test_impossible_arguments_are_refused() -> None:
     hazy = torch.rand(1, 3, 8, 8)
     with pytest.raises(ValueError, match="fraction"):
         airlight_from_dark_channel(hazy, fraction=0.0)
-    with pytest.raises(ValueError, match="fraction"):
-        airlight_from_transmission(hazy, hazy[:, :1], fraction=1.1)
     with pytest.raises(ValueError, match="smallest"):
         airlight_quadtree(hazy, smallest=0)

@@ -95,31 +95,6 @@ def airlight_quadtree(
     return _as_airlight(_colour_at(colours, (1 - colours).square().sum(dim=1).argmin(dim=1)))
 
 
-def airlight_from_transmission(
-    hazy: Float[Tensor, "b 3 h w"],
-    transmission: Float[Tensor, "b 1 h w"],
-    *,
-    fraction: float = 0.01,
-) -> Float[Tensor, "b 3 1 1"]:
-    """A as the mean colour where least of the scene comes through.
-
-    For networks that estimate t but hold A fixed: at small t, P = J·t + A·(1−t) is A.
-
-    Args:
-        hazy: P, [0,1].
-        transmission: t, unitless, [0,1].
-        fraction: of the pixels, those of smallest t, that are averaged, (0,1]; at least one.
-
-    Returns:
-        A, [0,1].
-
-    Raises:
-        ValueError: fraction is out of range.
-    """
-    _check_fraction(fraction)
-    return _as_airlight(_colours_at_largest(-transmission, hazy, fraction).mean(dim=2))
-
-
 def _colours_at_largest(
     score: Float[Tensor, "b 1 h w"], image: Float[Tensor, "b 3 h w"], fraction: float
 ) -> Float[Tensor, "b 3 n"]:

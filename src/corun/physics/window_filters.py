@@ -1,8 +1,8 @@
 """Filters over a square window: minimum, mean, and the guided filter built of means.
 
 All of them cut the window off at the image's border instead of padding with invented pixels, so
-that they are exact for every size from 1×1 up, and all but ``window_mean`` cost the same per pixel
-or nearly so whatever the window. Half-precision inputs are computed in float32.
+that they are exact for every size from 1×1 up, and cost the same per pixel or nearly so whatever
+the window. Half-precision inputs are computed in float32.
 """
 
 from __future__ import annotations
@@ -56,31 +56,6 @@ def box_mean(image: Float[Tensor, "b c h w"], *, radius: int) -> Float[Tensor, "
         raise ValueError(f"radius must be at least 0, got {radius}")
     working = image.to(_working_dtype(image))
     return _axis_mean(_axis_mean(working, 3, radius), 2, radius).to(image.dtype)
-
-
-def window_mean(image: Float[Tensor, "b c h w"], *, radius: int) -> Float[Tensor, "b c h w"]:
-    """The same as :func:`box_mean`, summed afresh for each window.
-
-    Without a running sum's rounding, so that a variance of 1e-5 can be told from it; the cost grows
-    with the radius.
-
-    Args:
-        image: any values.
-        radius: of the window in pixels, at least 0.
-
-    Returns:
-        The local means, same dtype.
-
-    Raises:
-        ValueError: radius is negative.
-    """
-    if radius < 0:
-        raise ValueError(f"radius must be at least 0, got {radius}")
-    side = 2 * radius + 1
-    means = image.to(_working_dtype(image))
-    for window, padding in (((1, side), (0, radius)), ((side, 1), (radius, 0))):
-        means = F.avg_pool2d(means, window, stride=1, padding=padding, count_include_pad=False)
-    return means.to(image.dtype)
 
 
 def guided_filter(
