@@ -3,11 +3,13 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
 import torch
 
 from corun.data.scenes import render_scene
 from corun.errors import WeightsError
+from corun.inference.loading import load
 from corun.networks.checkpoints import load_network
 from corun.networks.corun import CORUN
 from corun.networks.registry import DEFAULT_MODEL, LITE_CONFIG, MODELS, build_model, weights_path
@@ -53,6 +55,26 @@ def test_lite_brings_a_rendered_hazy_scene_nearer_to_the_truth(seed: int) -> Non
     thick, thin = t < 0.4, t > 0.8
     if thick.any() and thin.any():
         assert output.transmission[thick].mean() < output.transmission[thin].mean()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_what_lite_returns_explains_a_rendered_hazy_scene(seed: int) -> None:
+    """The mean of |J·T + A(1 − T) − P|, whatever the colour of the airlight."""
+    scene = render_scene(240, 320, seed)
+    t = depth_to_transmission(scene.depth[None], 1.5)
+    airlight = torch.tensor([0.75, 0.8, 0.9]).view(1, 3, 1, 1)
+    hazy = add_haze(scene.image[None], t, airlight)[0].permute(1, 2, 0).numpy()
+    result = load("corun-lite", device="cpu")(hazy)
+    T, A = result.transmission[..., None], result.airlight
+    assert np.abs(result.image * T + A * (1 - T) - hazy).mean() <= 5 / 255
+    assert ((T >= 0.03) & (T <= 1)).all()
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_lite_leaves_flat_pictures_flat(value: float) -> None:
+    picture = np.full((48, 64, 3), value, np.float32)
+    result = load("corun-lite", device="cpu")(picture).image
+    assert np.abs(result - picture).max() < 0.1
 
 
 def test_unknown_and_untrained_models_say_what_to_do() -> None:
