@@ -10,13 +10,21 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).parent))
-from adaptation_setup import BLOCK, SIDE, make_adaptation, make_batches, tiny_network
+from adaptation_setup import (
+    BLOCK,
+    SIDE,
+    MeanDensity,
+    make_adaptation,
+    make_batches,
+    tiny_network,
+)
 
 from corun.colabator.adapt import AdaptationConfig, run_student, with_fixed_colours
 from corun.colabator.coherence import smooth_weights
 from corun.colabator.evaluators.embedded import embedded_density
 from corun.data.augmentation import mirror, strong_augmentation
 from corun.data.scenes import render_scene
+from corun.errors import ConfigurationError
 from corun.networks.outputs import NetworkOutputError
 
 KEYS = ["a", "b", "c"]
@@ -92,6 +100,16 @@ def test_each_loss_can_be_switched_off(tmp_path: Path, off: str) -> None:
     assert without.total < everything.total
     name = off.replace("_", " ")
     assert off == "pixel" or (name in everything.parts and name not in without.parts)
+
+
+def test_a_term_of_density_without_a_gradient_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MeanDensity, "differentiable", False)
+    with pytest.raises(ConfigurationError, match=r"density_synthetic and .*has no gradient"):
+        make_adaptation(tmp_path / "a", tiny_network(), KEYS)
+    off = {"density_synthetic": 0, "density_real": 0}
+    make_adaptation(tmp_path / "b", tiny_network(), KEYS, **off)
 
 
 def test_the_density_term_has_a_gradient(tmp_path: Path) -> None:

@@ -58,6 +58,20 @@ def test_a_class_by_import_path(module: None, tmp_path: Path) -> None:
         open_network("own_package:Brightener", weights=tmp_path / "other.pth")
 
 
+def test_what_its_author_froze_stays_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class HalfFrozen(Brightener):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = nn.Linear(2, 2).requires_grad_(False)
+
+    own = ModuleType("own_package")
+    own.HalfFrozen = HalfFrozen  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "own_package", own)
+    network = open_network("own_package:HalfFrozen")
+    assert {n for n, p in network.named_parameters() if p.requires_grad} == {"gain"}
+    assert all(p.requires_grad for p in open_network("plain-unet").parameters())
+
+
 @pytest.mark.parametrize(
     ("specification", "arguments", "message"),
     [

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from corun.errors import ConfigurationError, DataError, WeightsError
 from corun.networks.checkpoints import convert_weights, load_network
 from corun.training.checkpoint import load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig
-from corun.training.engine import TrainingDivergedError, learning_rate_at, make_optimizer
+from corun.training.engine import TrainingDivergedError
+from corun.training.optimizer import learning_rate_at, make_optimizer
 from corun.training.pretrain import Pretraining, run
 from corun.training.task import LossTerms
 from rendered_folders import write_recipe, write_scenes
@@ -396,3 +398,48 @@ def test_a_run_starts_from_another_with_its_optimiser(recipe: Path, tmp_path: Pa
     assert {group["lr"] for group in after["optimizer"]["param_groups"]} == {1e-12 / 2}
     with pytest.raises(WeightsError, match=r"start_from"):
         run(recipe, [*start[1:], f"run.folder={tmp_path / 'third'}", "network.dim=6"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(recipe: Path) -> None:
+    folder = recipe.parent / "run"
+    first = subprocess.Popen(command(recipe, "run.steps=100000"), env=ENVIRONMENT)
+    try:
+        deadline = time.monotonic() + 120
+        while not (folder / "last.ckpt").exists():
+            assert time.monotonic() < deadline
+            assert first.poll() is None
+            time.sleep(0.1)
+        with pytest.raises(ConfigurationError, match="another run is training there"):
+            run(recipe, ["run.steps=100000"])
+    finally:
+        first.kill()
+        first.wait()
+    step = load_checkpoint(folder / "last.ckpt")["step"]
+    with pytest.raises(ConfigurationError, match=r"belongs to another configuration \(run.steps"):
+        run(recipe, [f"run.steps={step}"])  # nobody holds the folder any more
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bit_rot_in_a_checkpoint_is_refused_wherever_it_is(recipe: Path) -> None:
+    run(recipe, ["run.steps=3"])
+    path = recipe.parent / "run" / "last.ckpt"
+    sound = path.read_bytes()
+    with zipfile.ZipFile(path) as parts:
+        tensors = [entry for entry in parts.infolist() if "/data/" in entry.filename]
+    refused = 0
+    for entry in tensors[:: max(1, len(tensors) // 20)]:
+        name, extra = (
+            int.from_bytes(sound[entry.header_offset + at : entry.header_offset + at + 2], "little")
+            for at in (26, 28)
+        )
+        content = entry.header_offset + 30 + name + extra
+        rotten = bytearray(sound)
+        rotten[content + entry.file_size // 2] ^= 1
+        path.write_bytes(rotten)
+        with pytest.raises(WeightsError, match=r"last\.ckpt: damaged .*not what its checksum says"):
+            load_checkpoint(path)
+        refused += 1
+    assert refused >= 10
+    path.write_bytes(sound)
+    assert load_checkpoint(path)["step"] == 3

@@ -27,6 +27,7 @@ from corun.colabator.teacher import Teacher
 from corun.configuration import Range, ordered
 from corun.data.augmentation import mirror, strong_augmentation
 from corun.data.synthesis import share_of_light
+from corun.errors import ConfigurationError
 from corun.losses import (
     VggFeatures,
     contrastive_perceptual_loss,
@@ -154,6 +155,9 @@ class Adaptation:
         pool: the best labels.
         density: what reads D; its gradient is used where it has one.
         quality: what reads Q.
+
+    Raises:
+        ConfigurationError: a term of density is asked for of a judge without a gradient.
     """
 
     def __init__(
@@ -166,6 +170,12 @@ class Adaptation:
     ) -> None:
         self.config, self.teacher, self.pool = config, teacher, pool
         self.density, self.quality = density, quality
+        asked = [n for n in ("density_synthetic", "density_real") if getattr(config, n)]
+        if asked and not density.differentiable:
+            raise ConfigurationError(
+                f"adaptation.{' and adaptation.'.join(asked)}: {density.name} has no gradient; set "
+                "them to 0, or choose a judge of density that has one"
+            )
         wanted = config.perceptual or config.contrastive
         self.features = VggFeatures(config.vgg) if wanted and config.vgg is not None else None
 
@@ -211,7 +221,7 @@ class Adaptation:
             ("density synthetic", J_s, T_s, weigh.density_synthetic),
             ("density real", J_r, T_r, weigh.density_real),
         ):
-            if weight and self.density.differentiable:
+            if weight:
                 D = self.density.overall(self._shown_to_density(scene, T))
                 parts[name] = density_loss((D - weigh.density_target).clamp(min=0))
                 total = total + weight * parts[name]

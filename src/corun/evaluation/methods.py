@@ -41,7 +41,7 @@ MethodKind = Literal["input", "network", "onnx", "spandrel", "command", "folder"
 RESULT_VERSIONS: dict[str, int] = {
     "input": 1,
     "dcp": 2,
-    "network": 7,
+    "network": 8,
     "onnx": 2,
     "spandrel": 2,
     "command": 1,

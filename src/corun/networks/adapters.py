@@ -103,6 +103,8 @@ def open_network(
 ) -> nn.Module:
     """Make the network that a specification names, ready to be trained.
 
+    Parameters that a class of the user's own freezes stay frozen.
+
     Args:
         specification: see the module.
         weights: a state dict to fill it with (.safetensors, .pth, .pt, .ckpt).
@@ -121,14 +123,14 @@ def open_network(
     elif _is_import_path(specification):
         network = _construct(_imported(specification), specification, arguments)
     else:
-        network = load_network(specification).network
+        network = load_network(specification).network.requires_grad_(True)
     if not any(True for _ in network.parameters()):
         raise ConfigurationError(
             f"{specification}: has no parameters to train; choose another network"
         )
     if weights is not None:
         _fill(network, read_state(weights), weights)
-    return network.train().requires_grad_(True)
+    return network.train()
 
 
 def save_adapted(
@@ -243,8 +245,9 @@ def _from_spandrel(path: Path) -> nn.Module:
         ) from error
     if not isinstance(descriptor, ImageModelDescriptor) or descriptor.scale != 1:
         raise WeightsError(f"{path}: not a network that maps a picture to one of the same size")
+    network: nn.Module = descriptor.model.requires_grad_(True)  # spandrel freezes what it loads
     needs = descriptor.size_requirements
     multiple, minimum, square = needs.multiple_of, needs.minimum, needs.square
     if multiple > 1 or minimum > 1 or square:
-        return PaddedNetwork(descriptor.model, multiple, minimum, square=square)
-    return descriptor.model  # type: ignore[no-any-return]
+        return PaddedNetwork(network, multiple, minimum, square=square)
+    return network

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,30 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what :func:`save_atomically` wrote, onto the CPU.
 
     Raises:
-        WeightsError: the file is not a checkpoint of ours.
+        WeightsError: the file is not a checkpoint of ours, or a byte of it has changed.
     """
+    _require_sound(path)
     content = read_pth(path, remedy="move it away to start again")
     if not isinstance(content, dict) or "step" not in content:
         raise WeightsError(f"{path}: not a training checkpoint; move it away to start again")
     return content
+
+
+def _require_sound(path: Path) -> None:
+    """Compare every part of the file with its checksum, which torch writes but does not read."""
+    if not zipfile.is_zipfile(path):
+        return  # what reads it says what it is
+    damaged: str | None
+    try:
+        with zipfile.ZipFile(path) as parts:
+            damaged = parts.testzip()
+    except (OSError, zipfile.BadZipFile, ValueError, EOFError, zlib.error, NotImplementedError):
+        damaged = "its list of parts"
+    if damaged is not None:
+        raise WeightsError(
+            f"{path}: damaged ({damaged} is not what its checksum says); restore a copy, or move "
+            "it away to start again"
+        )
 
 
 def differing_keys(identity: str, other: str) -> list[str]:

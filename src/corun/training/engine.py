@@ -13,52 +13,33 @@ import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from corun.errors import (
-    ConfigurationError,
-    CorunError,
-    DataError,
-    DeviceError,
-    MissingExtraError,
-    WeightsError,
-)
+from corun.errors import ConfigurationError, CorunError, DeviceError, MissingExtraError
 from corun.networks.averaging import WeightAverage
 from corun.networks.checkpoints import in_channels_last
-from corun.training.checkpoint import (
-    BEST,
-    LAST,
-    differing_keys,
-    load_checkpoint,
-    save_atomically,
-)
+from corun.training.checkpoint import BEST, LAST, load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig, RunConfig
+from corun.training.optimizer import learning_rate_at, make_optimizer
 from corun.training.reporting import Reporter
+from corun.training.resuming import (
+    Best,
+    State,
+    agreed_by_all,
+    best_so_far,
+    owned,
+    resume,
+    writing,
+)
 from corun.training.task import Task
 
 
 class TrainingDivergedError(CorunError):
     """The loss or a gradient is not finite; no checkpoint was written since."""
-
-
-def learning_rate_at(step: int, steps: int, config: OptimizerConfig) -> float:
-    """Linear warm-up to the peak, then the schedule down to the final rate at the last step."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    if config.schedule == "constant":
-        return config.learning_rate
-    span = max(1, steps - config.warmup_steps)
-    progress = min(1.0, (step - config.warmup_steps) / span)
-    low, high = config.final_learning_rate, config.learning_rate
-    if config.schedule == "linear":
-        return high + (low - high) * progress
-    return low + (high - low) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identity: str) -> None:
@@ -74,8 +55,8 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     Raises:
         TrainingDivergedError: the loss is not finite; names the step, the files and what to try.
         ConfigurationError: ``batch`` is not a multiple of ``accumulate``, or the checkpoint in the
-            folder belongs to another configuration or number of processes, or the network has
-            nothing to train.
+            folder belongs to another configuration or number of processes, another run is
+            training in the folder, or the network has nothing to train.
         DeviceError: CUDA was asked for and is not there.
         DataError: ``run.folder`` cannot be written, or its disk is full.
         MissingExtraError: lightning is not installed.
@@ -91,15 +72,22 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     fabric = _launch(run)
     with writing(run.folder):
         run.folder.mkdir(parents=True, exist_ok=True)
+    with owned(run.folder, fabric):
+        _train(task, run, optimizer_config, identity, fabric)
+
+
+def _train(
+    task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identity: str, fabric: Any
+) -> None:
     network = in_channels_last(task.network)
     average = WeightAverage(network, run.ema_decay)
     optimizer = make_optimizer(network, optimizer_config)
     average.network.to(fabric.device)
     compiled = torch.compile(network) if run.compile else network
     wrapped, optimizer = fabric.setup(compiled, optimizer)
-    state = _State(network, average, optimizer)
-    first = _resume(task, state, run, identity, fabric.world_size)
-    best = _best_so_far(run.folder, identity) if first else _Best()
+    state = State(network, average, optimizer)
+    first = resume(task, state, run, identity, fabric)
+    best = agreed_by_all(fabric, lambda: best_so_far(run.folder, identity)) if first else Best()
     fabric.barrier()  # nobody takes a step while another still restores what they share
     reporter = Reporter(
         run.folder,
@@ -110,7 +98,7 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     )
     executor = ThreadPoolExecutor(max(1, run.workers))
 
-    def save(step: int, name: str, score: _Best) -> None:
+    def save(step: int, name: str, score: Best) -> None:
         _require_finite_weights(network, step)
         if fabric.is_global_zero:
             content = {
@@ -182,41 +170,6 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
     fabric.barrier()
 
 
-def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices and kernels, but neither biases, norms nor single numbers."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas)
-
-
-@dataclass(frozen=True)
-class _Best:
-    """The best validation so far; the file best.ckpt holds its weights."""
-
-    criterion: float = -math.inf
-    name: str = ""
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Turn a failure to write there into one line; a task's own work stays outside.
-
-    Raises:
-        DataError: names the file or the folder.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or folder}: cannot be written ({error.strerror or error}); the last "
-            "checkpoint, if there is one, is intact: free some space or choose another run.folder"
-        ) from error
-
-
 @contextmanager
 def _reporting(reporter: Reporter) -> Iterator[None]:
     with writing(reporter.folder):
@@ -242,7 +195,7 @@ def _share_buffers(network: nn.Module, fabric: Any) -> None:
             torch.distributed.broadcast(buffer, src=0)
 
 
-def _finish(task: Task, average: WeightAverage, run: RunConfig, best: _Best, fabric: Any) -> None:
+def _finish(task: Task, average: WeightAverage, run: RunConfig, best: Best, fabric: Any) -> None:
     """Write the last weights, and the best ones where there was a validation."""
     facts: dict[str, Any] = {"steps": run.steps, "hardware": describe_hardware(fabric)}
     if not best.name:
@@ -283,78 +236,6 @@ def _launch(run: RunConfig) -> Any:
     )
     fabric.launch()
     return fabric
-
-
-class _State(NamedTuple):
-    """What moves in a training and lies in its checkpoints."""
-
-    network: nn.Module
-    average: WeightAverage
-    optimizer: Any
-
-    def restore(self, content: dict[str, Any]) -> None:
-        """Take over what a checkpoint holds."""
-        self.network.load_state_dict(content["network"])
-        self.average.load_state_dict(content["average"])
-        self.optimizer.load_state_dict(content["optimizer"])
-
-
-def _resume(task: Task, state: _State, run: RunConfig, identity: str, world: int) -> int:
-    """Restore the last checkpoint, if there is one; how many steps were done."""
-    for torn in run.folder.glob(f".{LAST}.*.partial"):
-        torn.unlink(missing_ok=True)  # left by a process that was killed while it wrote
-    path = run.folder / LAST
-    if not path.exists():
-        task.load_state_dict({})
-        if run.start_from is not None:
-            _start_from(run.start_from, state)
-        return 0
-    content = load_checkpoint(path)
-    if content["identity"] != identity:
-        keys = ", ".join(differing_keys(identity, content["identity"]))
-        raise ConfigurationError(
-            f"{path}: belongs to another configuration ({keys}); use another run.folder, or move "
-            "it away"
-        )
-    if content.get("world", world) != world:
-        raise ConfigurationError(
-            f"{path}: made by {content['world']} processes, not {world}; start as many again, or "
-            "use another run.folder"
-        )
-    state.restore(content)
-    task.load_state_dict(content["task"])
-    return int(content["step"])
-
-
-def _start_from(path: Path, state: _State) -> None:
-    """Begin with another run's network, average and optimiser, under this run's own settings.
-
-    Raises:
-        WeightsError: the file is no checkpoint, or of another network.
-    """
-    groups = [
-        {key: value for key, value in group.items() if key != "params"}
-        for group in state.optimizer.param_groups
-    ]
-    try:
-        state.restore(load_checkpoint(path))
-    except (KeyError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise WeightsError(
-            f"{path}: is of another network or version ({reason}); give run.start_from a "
-            "last.ckpt of the same network configuration, or use initial_weights"
-        ) from error
-    for group, own in zip(state.optimizer.param_groups, groups, strict=True):
-        group.update(own)
-
-
-def _best_so_far(folder: Path, identity: str) -> _Best:
-    """What best.ckpt is of; nothing where it is of another configuration or an older version."""
-    path = folder / BEST
-    content = load_checkpoint(path) if path.exists() else {}
-    if content.get("identity") != identity or "criterion" not in content:
-        return _Best()
-    return _Best(content["best"], content["criterion"])
 
 
 def _batches(
@@ -411,10 +292,10 @@ def _validate(
     network: nn.Module,
     reporter: Reporter,
     done: int,
-    best: _Best,
+    best: Best,
     save: Any,
     fabric: Any,
-) -> _Best:
+) -> Best:
     """Score the averaged weights; a number of another name than the best's replaces it."""
     found = best
     if fabric.is_global_zero:
@@ -424,8 +305,8 @@ def _validate(
                 reporter.validation(done, result.scores)
             comparable = result.criterion_name == best.name
             if result.criterion > (best.criterion if comparable else -math.inf):
-                found = _Best(result.criterion, result.criterion_name)
-    agreed: _Best = fabric.broadcast(found)
+                found = Best(result.criterion, result.criterion_name)
+    agreed: Best = fabric.broadcast(found)
     if agreed != best:
         save(done, BEST, agreed)
     return agreed

@@ -1,0 +1,173 @@
+"""What a run begins with, and who owns its folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from filelock import FileLock, Timeout
+from torch import nn
+
+from corun.errors import ConfigurationError, CorunError, DataError, WeightsError
+from corun.networks.averaging import WeightAverage
+from corun.training.checkpoint import BEST, LAST, differing_keys, load_checkpoint
+from corun.training.configuration import RunConfig
+from corun.training.task import Task
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best validation so far; the file best.ckpt holds its weights."""
+
+    criterion: float = -math.inf
+    name: str = ""
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a failure to write there into one line; a task's own work stays outside.
+
+    Raises:
+        DataError: names the file or the folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or folder}: cannot be written ({error.strerror or error}); the last "
+            "checkpoint, if there is one, is intact: free some space or choose another run.folder"
+        ) from error
+
+
+class State(NamedTuple):
+    """What moves in a training and lies in its checkpoints."""
+
+    network: nn.Module
+    average: WeightAverage
+    optimizer: Any
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Take over what a checkpoint holds."""
+        self.network.load_state_dict(content["network"])
+        self.average.load_state_dict(content["average"])
+        self.optimizer.load_state_dict(content["optimizer"])
+
+
+def resume(task: Task, state: State, run: RunConfig, identity: str, fabric: Any) -> int:
+    """Restore the last checkpoint, if there is one; how many steps were done.
+
+    The first process reads it, and the others take over what it read: on several machines only
+    its own has the file.
+    """
+    world = fabric.world_size
+    content = agreed_by_all(fabric, lambda: _last_checkpoint(run.folder, identity, world))
+    if content is None:
+        task.load_state_dict({})
+        if run.start_from is not None:
+            _start_from(run.start_from, state)
+        return 0
+    state.restore(content)
+    task.load_state_dict(content["task"])
+    return int(content["step"])
+
+
+def _last_checkpoint(folder: Path, identity: str, world: int) -> dict[str, Any] | None:
+    """The last checkpoint of a run, if there is one."""
+    for torn in folder.glob(f".{LAST}.*.partial"):
+        torn.unlink(missing_ok=True)  # left by a process that was killed while it wrote
+    path = folder / LAST
+    if not path.exists():
+        return None
+    content = load_checkpoint(path)
+    if content["identity"] != identity:
+        keys = ", ".join(differing_keys(identity, content["identity"]))
+        raise ConfigurationError(
+            f"{path}: belongs to another configuration ({keys}); use another run.folder, or move "
+            "it away"
+        )
+    if content.get("world", world) != world:
+        raise ConfigurationError(
+            f"{path}: made by {content['world']} processes, not {world}; start as many again, or "
+            "use another run.folder"
+        )
+    return content
+
+
+def agreed_by_all(fabric: Any, read: Callable[[], Found]) -> Found:
+    """What the first process found, for all of them; its error is everybody's."""
+    found: Any = None
+    if fabric.is_global_zero:
+        try:
+            found = read()
+        except CorunError as error:
+            found = error
+    if fabric.world_size > 1:
+        found = fabric.broadcast(found)
+    if isinstance(found, CorunError):
+        raise found
+    agreed: Found = found
+    return agreed
+
+
+@contextmanager
+def owned(folder: Path, fabric: Any) -> Iterator[None]:
+    """Hold the run's folder, so that no other run writes there while this one lives.
+
+    Raises:
+        ConfigurationError: another run does.
+    """
+    lock = FileLock(folder / "run.lock")
+
+    def acquire() -> bool:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigurationError(
+                f"{folder}: another run is training there; wait for it, or choose another "
+                "run.folder"
+            ) from error
+        return True
+
+    with writing(folder):
+        agreed_by_all(fabric, acquire)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _start_from(path: Path, state: State) -> None:
+    """Begin with another run's network, average and optimiser, under this run's own settings.
+
+    Raises:
+        WeightsError: the file is no checkpoint, or of another network.
+    """
+    groups = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in state.optimizer.param_groups
+    ]
+    try:
+        state.restore(load_checkpoint(path))
+    except (KeyError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(
+            f"{path}: is of another network or version ({reason}); give run.start_from a "
+            "last.ckpt of the same network configuration, or use initial_weights"
+        ) from error
+    for group, own in zip(state.optimizer.param_groups, groups, strict=True):
+        group.update(own)
+
+
+def best_so_far(folder: Path, identity: str) -> Best:
+    """What best.ckpt is of; nothing where it is of another configuration or an older version."""
+    path = folder / BEST
+    content = load_checkpoint(path) if path.exists() else {}
+    if content.get("identity") != identity or "criterion" not in content:
+        return Best()
+    return Best(content["best"], content["criterion"])
