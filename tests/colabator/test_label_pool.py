@@ -705,6 +705,29 @@ def test_two_processes_and_a_reader_share_one_pool(tmp_path: Path) -> None:
     assert {label(pool, key).step for key in KEYS} == {39}
 
 
+def test_a_label_that_is_replaced_while_it_is_read_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file goes between the reader's look at the records and at the file."""
+    pool = LabelPool(tmp_path, IDENTITY, KEYS)
+    put(pool, KEYS[0], 1)
+    reader = open_existing(tmp_path)
+    read, steps = reader._files.read, iter((2, 3, 4, 5))
+
+    def late(record: pool_records.Record) -> bytes | None:
+        for step in (next(steps, None), next(steps, None)):
+            if step is not None:
+                put(pool, KEYS[0], step)
+        return read(record)
+
+    monkeypatch.setattr(reader._files, "read", late)
+    found = reader.get(KEYS[0])
+    assert found is not None
+    assert found.step == 5
+    steps = iter((6, 7))
+    assert reader.damaged() == []
+
+
 @pytest.mark.parametrize(
     ("labels", "limit"), [(150, 30e6), pytest.param(4800, 300e6, marks=pytest.mark.slow)]
 )
