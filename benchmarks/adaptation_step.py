@@ -22,8 +22,7 @@ from torch import nn
 
 from corun.colabator.adapt import Adaptation, AdaptationConfig, RealBatch, SyntheticPair
 from corun.colabator.evaluators.embedded import embedded_density, embedded_quality
-from corun.colabator.label_pool import LabelPool
-from corun.colabator.pool_identity import PoolIdentity
+from corun.colabator.label_pool import LabelPool, PoolIdentity
 from corun.colabator.teacher import Teacher
 from corun.networks.adapters import open_network
 from corun.networks.checkpoints import in_channels_last

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
+import sqlite3
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -68,24 +70,26 @@ def cut(size: int) -> Callable[[Path], None]:
     return lambda path: os.truncate(path, size)
 
 
-def changed(**values: object) -> Callable[[Path], None]:
-    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | values)) and None
+def changed(statement: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as base, base:
+            base.execute(statement)
+
+    return change
 
 
+RECORDS, LABELS = "shards/0/records.sqlite", "shards/0/labels"
 DAMAGES: list[tuple[str, Callable[[Path], object], str]] = [
-    ("keys.json", cut(9), "keys.json: damaged"),
-    ("keys.json", lambda path: path.write_text("[1]"), "keys.json: damaged"),
-    ("keys.json", Path.unlink, "labels without keys.json"),
-    ("history.json", cut(9), "history.json: damaged"),
-    ("history.json", lambda path: path.write_text('[{"step": "x"}]'), "history.json: damaged"),
-    ("records.bin", cut(100), "records.bin: cut short (100 of 768 bytes)"),
-    ("labels.bin", cut(10), "labels.bin: cut short"),
-    ("labels.bin", Path.unlink, "labels.bin: cannot be opened"),
-    ("pool.json", cut(9), "pool.json: damaged"),
-    ("pool.json", lambda path: path.write_text("{}"), "not the description of a label pool"),
-    ("pool.json", changed(side="x"), "pool.json: damaged (side)"),
-    ("pool.json", changed(block=0), "pool.json: damaged (block)"),
-    ("pool.json", changed(version=1), "of another version of corun (layout 1, not 2)"),
+    (RECORDS, cut(5000), "records.sqlite: damaged"),
+    (RECORDS, lambda path: path.write_text("[1]"), "records.sqlite: damaged"),
+    (RECORDS, Path.unlink, "records.sqlite: gone or empty"),
+    (RECORDS, cut(0), "records.sqlite: gone or empty"),
+    (RECORDS, changed("UPDATE pool SET identity = '{}'"), "records.sqlite: damaged"),
+    (RECORDS, changed("UPDATE pool SET identity = '{'"), "records.sqlite: damaged"),
+    (RECORDS, changed("DELETE FROM pool"), "records.sqlite: damaged"),
+    (RECORDS, changed("PRAGMA user_version = 4"), "of another version of corun (layout 4, not 3)"),
+    (LABELS, shutil.rmtree, "labels: gone, though there are records"),
+    ("pool.json", lambda path: path.write_text("{}"), "of an earlier version of corun (pool.json)"),
 ]
 
 
@@ -100,28 +104,43 @@ def test_inspect_a_damaged_pool(
     assert (status, said) == (1, "")
     assert message in complaint
     assert complaint.count("\n") == 1
-    assert "checkpoint" not in complaint
     assert contents(folder) == before
 
 
-def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+def contents(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
 def test_inspect_changes_nothing(tmp_path: Path) -> None:
     folder = filled(tmp_path / "pool")
-    for name in ("lock", "committed.bin"):
-        (folder / name).unlink()
+    (folder / "shards" / "0" / "lock").unlink()
     before = contents(folder)
     assert inspect(folder, "--sheet", tmp_path / "sheet.png")[0] == 0
     assert contents(folder) == before
 
 
+def test_inspect_a_pool_of_two_shards(tmp_path: Path) -> None:
+    """What two machines have made is told together; means are over all labels."""
+    for shard, (count, step) in enumerate(((1, 4), (3, 8))):
+        pool = LabelPool(tmp_path / "pool", IDENTITY, KEYS[3 * shard :][:3], shard=shard)
+        for key in pool.photos()[:count]:
+            put(pool, key, step)
+        pool.commit(100)
+        pool.close()
+    said = inspect(tmp_path / "pool")[1]
+    assert "4 of 6 photos have a label" in said
+    assert "quality  first 7.0000  now 7.0000" in said
+    assert "step    100  labels     4  quality 7.0000" in said
+
+
 def test_inspect_labels_of_which_one_is_damaged(tmp_path: Path) -> None:
     folder = filled(tmp_path / "pool")
-    stride = (folder / "labels.bin").stat().st_size // (2 * len(KEYS))
-    with (folder / "labels.bin").open("r+b") as stream:
-        stream.write(b"\xff" * (2 * stride))
+    with closing(sqlite3.connect(folder / RECORDS)) as base:
+        query = "SELECT digest FROM labels WHERE key = ?"
+        digests = [digest for (digest,) in base.execute(query, KEYS[:1])]
+    for digest in digests:
+        (folder / LABELS / f"{digest}.label").write_bytes(b"\xff" * 9000)
     sheet = tmp_path / "sheet.png"
     status, said, _ = inspect(folder, "--sheet", sheet)
     assert status == 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
 
@@ -12,13 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.colabator.coherence import smooth_weights
-from corun.colabator.label_pool import open_existing
-from corun.colabator.pool_reader import PoolReader
+from corun.colabator.label_pool import PoolReader, open_existing, shards_of
 
 
 @dataclass(frozen=True)
 class PoolReport:
-    """A pool at a glance.
+    """A pool at a glance, all its shards together.
 
     Attributes:
         photos: how many it knows.
@@ -45,42 +47,66 @@ def report(folder: Path) -> PoolReport:
     Raises:
         DataError: there is no pool in the folder, or one of its files is damaged.
     """
-    pool = open_existing(folder)
-    # The scores alone: the pictures of a large pool do not fit in memory.
-    found = [
-        (label.first_quality, label.quality, label.first_density, label.density, label.replaced)
-        for key in pool.photos()
-        if (label := pool.get(key)) is not None
-    ]
-    first_quality, quality, first_density, density, replaced = (
-        zip(*found, strict=True) if found else [(0.0,)] * 5
-    )
-    result = PoolReport(
-        photos=len(pool.photos()),
-        labels=len(found),
-        damaged=len(pool.damaged()),
-        replaced=int(sum(replaced)),
-        quality=(fmean(first_quality), fmean(quality)),
-        density=(fmean(first_density), fmean(density)),
-        history=pool.history(),
-    )
-    pool.close()
-    return result
+    with _shards(folder) as pools:
+        photos = [(pool, key) for pool in pools for key in pool.photos()]
+        found = [record for pool, key in photos if (record := pool.record(key)) is not None]
+        return PoolReport(
+            photos=len(photos),
+            labels=len(found),
+            damaged=sum(len(pool.damaged()) for pool in pools),
+            replaced=sum(record.replaced for record in found),
+            quality=_means([(record.first_quality, record.quality) for record in found]),
+            density=_means([(record.first_density, record.density) for record in found]),
+            history=_together([entry for pool in pools for entry in pool.history()]),
+        )
 
 
 def contact_sheet(
     folder: Path, *, columns: int = 4, rows: int = 4, side: int = 144
 ) -> Float[Tensor, "3 h w"] | None:
     """Labels with their trusted weights beside them (white = trusted); None if there are none."""
-    pool = open_existing(folder)
-    made = (_tile(pool, key, side) for key in pool.photos())
-    tiles = list(islice((tile for tile in made if tile is not None), columns * rows))
-    pool.close()
+    with _shards(folder) as pools:
+        made = (_tile(pool, key, side) for pool in pools for key in pool.photos())
+        tiles = list(islice((tile for tile in made if tile is not None), columns * rows))
     if not tiles:
         return None
     tiles += [torch.ones_like(tiles[0])] * (-len(tiles) % columns)
     lines = [torch.cat(tiles[i : i + columns], 2) for i in range(0, len(tiles), columns)]
     return torch.cat(lines, 1)
+
+
+@contextmanager
+def _shards(folder: Path) -> Iterator[list[PoolReader]]:
+    pools = [open_existing(folder, shard) for shard in shards_of(folder)]
+    yield pools
+    for pool in pools:
+        pool.close()
+
+
+def _means(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    """Of the first and of the second numbers; 0 where there are none."""
+    first, second = zip(*pairs, strict=True) if pairs else ((0.0,), (0.0,))
+    return fmean(first), fmean(second)
+
+
+def _together(entries: list[dict[str, float | int]]) -> list[dict[str, float | int]]:
+    """The histories of shards as one: labels and replacements add up, means are over all labels."""
+    moment = itemgetter("run", "step")
+    merged: list[dict[str, float | int]] = []
+    for (run, step), group in groupby(sorted(entries, key=moment), moment):
+        parts = list(group)
+        labels = [part["labels"] for part in parts]
+        merged.append(
+            {
+                "run": run,
+                "step": step,
+                "labels": sum(labels),
+                "quality": fmean([part["quality"] for part in parts], labels),
+                "density": fmean([part["density"] for part in parts], labels),
+                "replaced": sum(part["replaced"] for part in parts),
+            }
+        )
+    return merged
 
 
 def _tile(pool: PoolReader, key: str, side: int) -> Tensor | None:

@@ -1,88 +1,160 @@
 """The optimal label pool: the best label ever made for each real photo, on disk.
 
-A label is a dehazed scene (uint8), its transmission at half size (float16), block weights
-(float16), the scores that chose it, and the step it was made at. Labels live in one memory-mapped
-file of two slots per photo. A photo's label of the last commit is never written over. A new label
-goes into the other slot (before the first commit: into the one that the present label does not
-use), and counts only once its record, with checksums of label and record, is written after it. So:
+A pool is a folder of shards, one per machine that writes (``shards/0``, ``shards/1``, …), each on
+its own: its records in ``records.sqlite``, its labels as files named by their content in
+``labels``. A label's file is whole and on the disk before its record is there, and a file that is
+not what its name says is never used. So:
 
-- a process killed while it writes leaves a record or a label whose checksum is wrong, which is
-  never read: the photo falls back to its other slot, that is to its label of the last commit if it
-  has one. Between two commits the present label may be the one that is written over; what is lost
-  then is a label that the continued run makes again;
-- the labels of the last commit are untouched, and :meth:`LabelPool.rollback` returns to exactly
-  what they were, which is how a resumed run repeats an uninterrupted one;
+- a process killed at any instant leaves the label before, or the new one;
+- a photo whose label is damaged falls back to its older one, or gets a new one;
+- a photo keeps its newest label and that of the last commit, so a pool has a bound, and
+  :meth:`LabelPool.rollback` returns to exactly the labels of the commit that a checkpoint names,
+  which is how a resumed run repeats an uninterrupted one;
 - other processes see each label as a whole or not at all.
 
-Each photo has one owner, the only process that offers labels for it; all processes map the same
-files, so all see the same pool. Mapped files are shared by the processes of one machine only: all
-of them must run on it. Photos are known by their content: the key is made of it, a mark of it is in
-each record, and a renamed folder keeps its labels.
+Each photo has one owner, the only process that offers labels for it. Photos are known by their
+content, so a renamed folder keeps its labels.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.colabator.pool_files import (
-    RECORD,
-    PoolFile,
-    cannot_write,
-    grow,
-    sealed,
-    write_atomically,
-)
-from corun.colabator.pool_identity import PoolIdentity, check_identity, read_identity
-from corun.colabator.pool_labels import Label, LabelLayout
-from corun.colabator.pool_reader import (
-    HISTORY,
-    KEYS,
-    LABELS,
+from corun.colabator.pool_labels import Label, LabelFiles
+from corun.colabator.pool_lock import RunLock, hold, leads, locked, require_one_machine
+from corun.colabator.pool_records import (
     RECORDS,
-    PoolReader,
-    read_keys,
-)
-from corun.colabator.pool_runs import (
-    PoolState,
-    RunLock,
+    PoolIdentity,
+    Record,
+    Records,
+    cannot_write,
     commit_name,
-    hold,
-    leads,
-    locked,
-    read_commit,
-    read_state,
-    require_one_machine,
+    damaged_file,
+    network_disk,
+    records_of,
+    refuse_earlier,
 )
 from corun.errors import DataError
 
-__all__ = ["Label", "LabelPool", "PoolIdentity", "open_existing"]
+__all__ = ["Label", "LabelPool", "PoolIdentity", "PoolReader", "open_existing", "shards_of"]
 
-COMMITTED = "committed.bin"
+
+class PoolReader:
+    """The labels of a shard, also while a run is writing to it.
+
+    Args:
+        folder: the pool.
+        place: the shard's folder.
+        records: the shard's records.
+
+    Raises:
+        DataError: as every method: a file is damaged, gone, or cannot be read.
+    """
+
+    def __init__(self, folder: Path, place: Path, records: Records) -> None:
+        self.folder, self._records = folder, records
+        labels = place / "labels"
+        try:
+            ((text,),) = records.rows("SELECT identity FROM pool")
+            self.identity = PoolIdentity(**json.loads(text))
+            self._files = LabelFiles(labels, self.identity.side, self.identity.block)
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise damaged_file(records.path) from error
+        if not labels.is_dir() and records.rows("SELECT 1 FROM labels LIMIT 1"):
+            raise DataError(
+                f"{labels}: gone, though there are records of labels; restore it, or move the "
+                "pool's folder away to start anew"
+            )
+
+    def scores(self, keys: Sequence[str]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+        """Q and D of the photos' labels; NaN where there is none yet."""
+        found = [self.record(key) for key in keys]
+        quality = [float("nan") if one is None else one.quality for one in found]
+        density = [float("nan") if one is None else one.density for one in found]
+        return torch.tensor(quality), torch.tensor(density)
+
+    def record(self, key: str) -> Record | None:
+        """Scores and step of the photo's label, or None while it has none."""
+        found = self._current(key)
+        return None if found is None else found[0]
+
+    def get(self, key: str) -> Label | None:
+        """The photo's label, or None while it has none."""
+        found = self._current(key)
+        return None if found is None else self._files.label(*found)
+
+    def __len__(self) -> int:
+        """How many photos have a label."""
+        return sum(1 for _ in self.labelled())
+
+    def photos(self) -> list[str]:
+        """All photos it knows."""
+        return [key for (key,) in self._records.rows("SELECT key FROM photos ORDER BY number")]
+
+    def labelled(self) -> Iterator[str]:
+        """The keys of the photos that have a label."""
+        return (key for key in self.photos() if self._current(key) is not None)
+
+    def damaged(self) -> list[str]:
+        """The photos whose newest label cannot be used: its file is gone, or not what it was, or
+        another photo's. They fall back to their older label, or have none."""
+        return [key for key in self.photos() if self._has_lost(key)]
+
+    def history(self) -> list[dict[str, float | int]]:
+        """One entry per commit: run, step, labels, mean Q and D, replacements so far."""
+        names = ("run", "step", "labels", "quality", "density", "replaced")
+        rows = self._records.rows("SELECT * FROM history ORDER BY run, step")
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def close(self) -> None:
+        """Close the records."""
+        self._records.close()
+
+    def _versions(self, key: str) -> list[Record]:
+        """A photo's records, the newest first."""
+        query = "SELECT * FROM labels WHERE key = ? ORDER BY number DESC"
+        return [Record(*row) for row in self._records.rows(query, key)]
+
+    def _current(self, key: str) -> tuple[Record, bytes] | None:
+        """The newest whole label of a photo: its record and its file."""
+        versions = self._versions(key)
+        for record in versions:
+            if (content := self._files.read(record)) is not None:
+                return record, content
+            if self._versions(key) != versions:  # its owner has replaced it meanwhile
+                return self._current(key)
+        return None
+
+    def _has_lost(self, key: str) -> bool:
+        newest = self._versions(key)[:1]
+        lost = any(self._files.read(record) is None for record in newest)
+        return lost and self._versions(key)[:1] == newest
 
 
 class LabelPool(PoolReader):
-    """The pool of one run.
+    """The shard of one run.
 
     Args:
-        folder: where it lies, on a disk of this machine; made if absent.
+        folder: the pool; made if absent.
         identity: what its labels have in common.
         keys: the photos it must have room for, in any order; more can come in a later run.
-        owner: the folder of the run. While the pool is open, runs of other folders are refused;
+        owner: the folder of the run. While the shard is open, runs of other folders are refused;
             its labels are emptied only for the run that made them, or if the pool lies in the
             run's folder. Without an owner nothing is refused.
+        shard: its number. Machines that write to one folder write to a shard each.
 
     Raises:
-        DataError: the folder holds a pool of another identity, or something that is no pool; its
-            files are damaged; another run is using it; the disk is full; or the processes of the
-            run are on several machines.
+        DataError: the folder holds a pool of another identity or version; its files are damaged;
+            another run is using it; the processes of the run are on several machines; or, as
+            every method, the disk is full or cannot be written.
     """
 
     def __init__(
@@ -92,26 +164,33 @@ class LabelPool(PoolReader):
         keys: Sequence[str],
         *,
         owner: Path | None = None,
+        shard: int = 0,
     ) -> None:
         require_one_machine()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(folder, error) from error
+        refuse_earlier(folder)
+        place = folder / "shards" / str(shard)
+        _make(place)
         self._owner = None if owner is None else str(owner.resolve())
         self._run_lock: RunLock | None = None
         # What this run last committed or returned to; None until it has.
         self._commit: str | None = None
-        with locked(folder):
-            check_identity(folder, identity)
+        with locked(place):
             if self._owner is not None and leads():
-                self._run_lock = hold(folder, self._owner)
-            super().__init__(folder, identity, _admit(folder, identity, keys), writable=True)
-            count = len(self._marks)
-            # 0: no committed label; 1 and 2: it lies in slot 0 and 1. Shared by all processes.
-            self._slots = PoolFile(folder / COMMITTED, count, writable=True)
-            self._committed = np.frombuffer(self._slots.map, np.int8, count)
-            self._protect(self._last_commit())
+                self._run_lock = hold(place, self._owner)
+            records = records_of(place, writable=True)
+            if records.is_new:
+                records.make(identity)
+            super().__init__(folder, place, records)
+            self._require_same(identity)
+            with records.transaction(durable=True) as base:
+                add = "INSERT OR IGNORE INTO photos (key) VALUES (?)"
+                base.executemany(add, ((key,) for key in keys))
+            _make(place / "labels")
+        if leads() and (kind := network_disk(place)):
+            sys.stderr.write(
+                f"note: {folder}: lies on a network disk ({kind}), so its records have no "
+                "write-ahead log (journal_mode=DELETE) and are written more slowly\n"
+            )
 
     def put(
         self,
@@ -133,32 +212,27 @@ class LabelPool(PoolReader):
             quality: Q of the scene, finite.
             density: D of the scene, finite.
             step: the step it was made at.
-
-        Raises:
-            DataError: the disk is full.
         """
-        number = self._numbers[key]
-        found = self._current(number)
-        current, slot = (None, 1) if found is None else found[:2]
-        protected = int(self._committed[number]) - 1
-        target = 1 - (slot if protected < 0 else protected)
-        revisions = [int(record["revision"]) for record, _ in self._claims(number)]
-        record = np.zeros((), dtype=RECORD)
-        record["revision"] = max(revisions, default=0) + 1
-        record["step"] = step
-        record["quality"], record["density"] = quality, density
-        record["first_quality"] = quality if current is None else current["first_quality"]
-        record["first_density"] = density if current is None else current["first_density"]
-        record["replaced"] = 0 if current is None else current["replaced"] + 1
-        record["key"] = np.void(self._marks[number])
-        data = self._layout.pack(scene, transmission, weights)
-        record["label_check"] = zlib.crc32(data)
-        place = (2 * number + target) * RECORD.itemsize
-        self._record_file.write(place, bytes(RECORD.itemsize))
-        self._labels.write(self._start(number, target), data)
-        self._record_file.write(place, sealed(record).tobytes())
-
-    # --- commits -----------------------------------------------------------------------------
+        old = self.record(key)
+        first = (quality, density) if old is None else old[6:8]
+        replaced = 0 if old is None else old.replaced + 1
+        record = Record(0, key, "", step, quality, density, *first, replaced)
+        record = record._replace(digest=self._files.write(record, scene, transmission, weights))
+        # What stays beside it: the label of the last commit; before the first, the one before.
+        others = (
+            "FROM labels WHERE key = :key AND number NOT IN (:new, COALESCE("
+            "(SELECT label FROM committed JOIN labels ON number = label WHERE key = :key AND name ="
+            " (SELECT name FROM commits ORDER BY number DESC LIMIT 1)), :old))"
+        )
+        with self._records.transaction() as base:
+            insert = "INSERT INTO labels VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)"
+            new = base.execute(insert, record[1:]).lastrowid
+            values = {"key": key, "new": new, "old": new if old is None else old.number}
+            stale = {digest for (digest,) in base.execute(f"SELECT digest {others}", values)}
+            base.execute(f"DELETE {others}", values)
+            needed = "SELECT digest FROM labels WHERE key = ?"
+            stale -= {digest for (digest,) in base.execute(needed, (key,))}
+        self._files.remove(stale)
 
     def commit(self, step: int) -> str:
         """Make the present labels the state to which :meth:`rollback` returns.
@@ -171,28 +245,35 @@ class LabelPool(PoolReader):
 
         Returns:
             The commit's name, made of step and content.
-
-        Raises:
-            DataError: the disk is full.
         """
-        self._labels.flush()
-        snapshot = np.zeros_like(self._records)
-        for number in range(len(self._records)):
-            found = self._current(number)
-            if found is not None:
-                snapshot[number, found[1]] = found[0]
-        name = commit_name(step, snapshot)
-        with locked(self.folder):
-            state = read_state(self.folder)
-            run = max(1, state.run if self._commit is not None else state.run + 1)
+        found = (self.record(key) for key in self.photos())
+        records = [record for record in found if record is not None]
+        name = commit_name(step, records)
+        self._files.settle()
+        with self._records.transaction(durable=True) as base:
+            ((run,),) = base.execute("SELECT run FROM pool")
+            run = max(1, run if self._commit is not None else run + 1)
+            base.execute("UPDATE pool SET owner = ?, run = ?", (self._owner, run))
             # The one before stays: a process killed before its checkpoint is renamed needs it.
-            kept = tuple(c for c in (self._commit,) if c is not None and c != name)
-            write_atomically(self.folder / name, snapshot)
-            PoolState(self._owner, run, (*kept, name)).write(self.folder)
-            self._protect(snapshot)
-            self._record_history(run, step, snapshot)
-            self._remove_commits(except_for=(*kept, name))
+            stale = "DELETE FROM commits WHERE name IS NOT ? OR name = ?"
+            base.execute(stale, (self._commit, name))
+            base.execute("INSERT INTO commits (name) VALUES (?)", (name,))
+            members = ((name, record.number) for record in records)
+            base.executemany("INSERT INTO committed VALUES (?, ?)", members)
+            # The newest stays even if its file is damaged, so that the loss is told.
+            base.execute(
+                "DELETE FROM labels WHERE number NOT IN (SELECT label FROM committed) "
+                "AND number NOT IN (SELECT MAX(number) FROM labels GROUP BY key)"
+            )
+            base.execute("DELETE FROM history WHERE (run, step) >= (?, ?)", (run, step))
+            base.execute(
+                "INSERT INTO history SELECT ?, ?, COUNT(*), AVG(quality), AVG(density), "
+                "SUM(replaced) FROM committed JOIN labels ON number = label WHERE name = ? "
+                "HAVING COUNT(*) > 0",
+                (run, step, name),
+            )
         self._commit = name
+        self._collect()
         return name
 
     def rollback(self, name: str | None) -> None:
@@ -204,130 +285,112 @@ class LabelPool(PoolReader):
             DataError: the commit is gone, so that checkpoint and pool do not belong together; or
                 the pool is to be emptied, but another run made its labels.
         """
-        with locked(self.folder):
-            snapshot = np.zeros_like(self._records)
+        with self._records.transaction(durable=True) as base:
             if name is None:
                 self._require_own()
-                state = PoolState(self._owner)
-                (self.folder / HISTORY).unlink(missing_ok=True)
+                base.execute("DELETE FROM history")
+                base.execute("UPDATE pool SET owner = ?, run = 0", (self._owner,))
             else:
-                committed = read_commit(self.folder / name, len(snapshot))
-                snapshot[: len(committed)] = committed
-                old = read_state(self.folder)
-                before = old.commits[: old.commits.index(name)] if name in old.commits else ()
-                state = PoolState(self._owner, max(1, old.run), (*before, name))
-            self._record_file.write(0, snapshot.tobytes())
-            state.write(self.folder)
-            self._protect(snapshot)
-            self._remove_commits(except_for=state.commits)
+                self._require_commit(name)
+                base.execute("UPDATE pool SET owner = ?, run = MAX(1, run)", (self._owner,))
+            last = "COALESCE((SELECT number FROM commits WHERE name = ?), 0)"
+            base.execute(f"DELETE FROM commits WHERE number > {last}", (name,))
+            base.execute("DELETE FROM labels WHERE number NOT IN (SELECT label FROM committed)")
         self._commit = name
-        if name is not None:
-            self._tell_damaged()
+        self._begin()
 
     def keep(self) -> None:
         """Begin a run with the labels that are there, whoever made them."""
         self._commit = None
-        self._tell_damaged()
+        self._begin()
 
     def close(self) -> None:
-        """Write back, unmap, and let other runs in."""
-        self._labels.flush()
+        """Close the records, and let other runs in."""
         super().close()
-        del self._committed
-        self._slots.close()
         self._run_lock = None
 
     # --- inside ------------------------------------------------------------------------------
 
+    def _require_same(self, identity: PoolIdentity) -> None:
+        mine, theirs = asdict(identity), asdict(self.identity)
+        different = [name for name in mine if theirs[name] != mine[name]]
+        if different:
+            said = "; ".join(f"{n} is {theirs[n]!r}, not {mine[n]!r}" for n in different)
+            raise DataError(
+                f"{self.folder}: a pool of another run ({said}); give another pool folder, or "
+                "move this one away to start anew"
+            )
+
     def _require_own(self) -> None:
         """Refuse to empty a pool whose labels another run made."""
-        state = read_state(self.folder)
-        if self._owner is None or state.owner == self._owner:
+        ((owner,),) = self._records.rows("SELECT owner FROM pool")
+        if self._owner is None or owner == self._owner:
             return
-        if self.folder.resolve().is_relative_to(self._owner):
-            return
-        labels = int((self._records["revision"] > 0).any(1).sum())
-        if labels or state.commits:
-            whose = "another run" if state.owner is None else f"the run in {state.owner}"
+        ((labels,),) = self._records.rows("SELECT COUNT(DISTINCT key) FROM labels")
+        commits = self._records.rows("SELECT 1 FROM commits")
+        if (labels or commits) and not self.folder.resolve().is_relative_to(self._owner):
+            whose = "another run" if owner is None else f"the run in {owner}"
             raise DataError(
                 f"{self.folder}: holds {labels} labels of {whose}, which this run would delete; "
                 "give another pool.folder, begin with these labels (pool.keep=true), or move them "
                 "away"
             )
 
-    def _tell_damaged(self) -> None:
-        """Look at all labels, and say how many are lost."""
-        if leads() and (damaged := self.damaged()):
+    def _require_commit(self, name: str) -> None:
+        """Refuse a commit that is gone, or not the one that its name says."""
+        query = "SELECT labels.* FROM committed JOIN labels ON number = label WHERE name = ?"
+        records = [Record(*row) for row in self._records.rows(query, name)]
+        known = self._records.rows("SELECT 1 FROM commits WHERE name = ?", name)
+        if not known or commit_name(int(name.split("-")[1]), records) != name:
+            raise DataError(
+                f"{self._records.path}: {name}, the pool's state of that step, is gone or damaged; "
+                "the checkpoint and the pool do not belong together: move both away and start again"
+            )
+
+    def _collect(self) -> None:
+        """Remove the files that no record needs; a killed process may have left some."""
+        digests = self._records.rows("SELECT digest FROM labels")
+        self._files.collect({digest for (digest,) in digests})
+
+    def _begin(self) -> None:
+        """Tidy up, look at all labels, and say how many are lost."""
+        if not leads():
+            return
+        self._collect()
+        if damaged := self.damaged():
             sys.stderr.write(
-                f"note: {self.folder}: {len(damaged)} of {len(self._marks)} labels are damaged; "
+                f"note: {self.folder}: {len(damaged)} of {len(self.photos())} labels are damaged; "
                 "these photos fall back to an older label, or get a new one\n"
             )
 
-    def _last_commit(self) -> np.ndarray:
-        for name in reversed(read_state(self.folder).commits):
-            try:
-                return read_commit(self.folder / name, len(self._records))
-            except DataError:
-                continue  # a run that needs this commit is told so when it returns to it
-        return self._records[:0]
 
-    def _protect(self, snapshot: np.ndarray) -> None:
-        """Keep the labels of a commit, and only those, from being written over."""
-        slots = np.zeros(len(self._records), np.int8)
-        for slot in (0, 1):
-            slots[np.flatnonzero(snapshot[:, slot]["revision"])] = slot + 1
-        self._slots.write(0, slots.tobytes())
+def shards_of(folder: Path) -> list[int]:
+    """The numbers of a pool's shards.
 
-    def _remove_commits(self, *, except_for: Sequence[str]) -> None:
-        for path in self.folder.glob("commit-*.npy"):
-            if path.name not in except_for:
-                path.unlink(missing_ok=True)
-
-    def _record_history(self, run: int, step: int, snapshot: np.ndarray) -> None:
-        records = snapshot[snapshot["revision"] > 0]
-        if not len(records):
-            return
-        try:
-            past = self.history()
-        except DataError as error:  # it is there to be read by people; no run depends on it
-            sys.stderr.write(f"note: {error}; it is begun anew\n")
-            past = []
-        entries = [entry for entry in past if (entry["run"], entry["step"]) < (run, step)]
-        entries.append(
-            {
-                "run": run,
-                "step": step,
-                "labels": len(records),
-                "quality": float(records["quality"].mean()),
-                "density": float(records["density"].mean()),
-                "replaced": int(records["replaced"].sum()),
-            }
-        )
-        write_atomically(self.folder / HISTORY, json.dumps(entries).encode())
+    Raises:
+        DataError: there is no pool in the folder, or it is of an earlier version of corun.
+    """
+    refuse_earlier(folder)
+    found = sorted(int(p.name) for p in folder.glob("shards/*") if p.name.isdecimal())
+    if not found:
+        raise DataError(f"{folder}: holds no label pool (no shards/0/{RECORDS})")
+    return found
 
 
-def _admit(folder: Path, identity: PoolIdentity, keys: Sequence[str]) -> list[str]:
-    """Make room for photos; all that the pool knows. The files grow before their list does."""
-    known = read_keys(folder)
-    layout = LabelLayout(identity.side, identity.block)
-    if known:
-        PoolReader(folder, identity, known).close()  # refuses files that are gone or cut short
-    old = set(known)
-    together = known + [key for key in dict.fromkeys(keys) if key not in old]
-    count = len(together)
-    grow(folder / LABELS, 2 * count * layout.stride, reserve=False)
-    grow(folder / RECORDS, 2 * count * RECORD.itemsize, reserve=True)
-    grow(folder / COMMITTED, count, reserve=True)
-    if count > len(known):
-        write_atomically(folder / KEYS, json.dumps(together).encode())
-    return together
-
-
-def open_existing(folder: Path) -> PoolReader:
-    """Open a pool to look at it; nothing is written.
+def open_existing(folder: Path, shard: int = 0) -> PoolReader:
+    """Open a shard of a pool to look at it; nothing is written.
 
     Raises:
         DataError: there is no pool in the folder, it is damaged, or it is of another version of
             corun.
     """
-    return PoolReader(folder, read_identity(folder), read_keys(folder))
+    shards_of(folder)
+    place = folder / "shards" / str(shard)
+    return PoolReader(folder, place, records_of(place, writable=False))
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error

@@ -1,8 +1,20 @@
-"""A label and its bytes: scene (8 bits), transmission at half size and weights (16 bits)."""
+"""A label and its file: scene (8 bits), transmission at half size and weights (16 bits).
+
+A label's file is named by the SHA-256 of what it holds and written under another name first, so a
+torn or rotten one is known by its name and never used. It holds its record as well (photo, scores,
+step): no label can pass for another photo's, and no two photos share a file.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import errno
+import hashlib
+import os
+import re
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +22,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.colabator.evaluators.protocols import block_count
-from corun.colabator.pool_files import PAGE
+from corun.colabator.pool_records import Record, cannot_read, cannot_write
+
+HEAD = struct.Struct("<32sqddddq")
+"""SHA-256 of the photo's key, then a record from its step on: 80 bytes."""
+NAME = re.compile(r"([0-9a-f]{64})\.label|\.[0-9a-f]{64}\.\d+\.partial")
 
 
 class Label(NamedTuple):
@@ -39,71 +55,128 @@ class Label(NamedTuple):
     replaced: int
 
 
-class LabelLayout:
-    """How the labels of a pool are laid out.
+class LabelFiles:
+    """The label files of a shard.
 
     Args:
+        folder: that they lie in.
         side: height and width of the labels, pixels.
         block: side of the score blocks, pixels.
-
-    Attributes:
-        size: bytes of a label.
-        stride: bytes from one label to the next: whole pages.
     """
 
-    def __init__(self, side: int, block: int) -> None:
-        self.side = side
-        self.half = -(-side // 2)
-        self.blocks = block_count(side, block)
-        self.scene_bytes = 3 * side**2
-        self.size = self.scene_bytes + 2 * self.half**2 + 2 * self.blocks**2
-        self.stride = -(-self.size // PAGE) * PAGE
+    def __init__(self, folder: Path, side: int, block: int) -> None:
+        self.folder = folder
+        self._side, self._half, self._blocks = side, -(-side // 2), block_count(side, block)
+        self._size = HEAD.size + 3 * side**2 + 2 * self._half**2 + 2 * self._blocks**2
 
-    def pack(
+    def write(
         self,
+        record: Record,
         scene: Float[Tensor, "3 s s"],
         transmission: Float[Tensor, "1 s s"] | None,
         weights: Float[Tensor, "1 m m"],
-    ) -> bytes:
-        """The bytes of a label; the transmission is averaged over 2×2 pixels.
+    ) -> str:
+        """Write a label, its transmission averaged over 2×2 pixels; return when it is on the disk.
+
+        Returns:
+            Its digest.
 
         Raises:
             ValueError: the sizes are not those of this pool.
+            DataError: the disk is full, or another error of the system.
         """
-        pixels = (scene.detach().float().clamp(0, 1) * 255).round().byte().cpu().contiguous()
-        if transmission is None:
-            half = torch.zeros(1, self.half, self.half)
-        else:
+        half = torch.zeros(1, self._half, self._half)
+        if transmission is not None:
             half = torch.nn.functional.avg_pool2d(
                 transmission.detach().float()[None], 2, ceil_mode=True, count_include_pad=False
             )[0]
-        pieces = (
-            pixels.numpy().tobytes(),
-            half.half().cpu().numpy().tobytes(),
-            weights.detach().half().cpu().contiguous().numpy().tobytes(),
-        )
-        data = b"".join(pieces)
-        if len(data) != self.size:
+        pixels = (scene.detach().float().clamp(0, 1) * 255).round().byte()
+        tensors = (pixels, half.half(), weights.detach().half())
+        head = HEAD.pack(_mark(record), *record[3:])
+        content = b"".join([head, *(one.cpu().contiguous().numpy().tobytes() for one in tensors)])
+        if len(content) != self._size:
             raise ValueError(
-                f"a label of this pool is {self.side} pixels square with {self.blocks} blocks a "
+                f"a label of this pool is {self._side} pixels square with {self._blocks} blocks a "
                 f"side; got {tuple(scene.shape)} and {tuple(weights.shape)}"
             )
-        return data
+        digest = hashlib.sha256(content).hexdigest()
+        partial = self.folder / f".{digest}.{os.getpid()}.partial"
+        try:
+            with partial.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(self._path(digest))
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise cannot_write(self._path(digest), error) from error
+        return digest
 
-    def unpack(self, data: bytes, record: Any) -> Label:
-        """The label that :meth:`pack` made these bytes of, with the scores of its record."""
-        side, half, blocks = self.side, self.half, self.blocks
-        scene = np.frombuffer(data, np.uint8, 3 * side**2).reshape(3, side, side)
-        transmission = np.frombuffer(data, np.float16, half**2, self.scene_bytes)
-        weights = np.frombuffer(data, np.float16, blocks**2, self.scene_bytes + 2 * half**2)
+    def read(self, record: Record) -> bytes | None:
+        """A record's file; None if it is gone, or not what it was, or of another record.
+
+        Raises:
+            DataError: it may not be read.
+        """
+        path = self._path(record.digest)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EIO):
+                return None
+            raise cannot_read(path, error) from error
+        whole = hashlib.sha256(content).hexdigest() == record.digest and len(content) == self._size
+        mine = whole and HEAD.unpack_from(content) == (_mark(record), *record[3:])
+        return content if mine else None
+
+    def label(self, record: Record, content: bytes) -> Label:
+        """The label that a file holds."""
+        side, half, blocks = self._side, self._half, self._blocks
+        scene = np.frombuffer(content, np.uint8, 3 * side**2, HEAD.size).astype(np.float32)
+        rest = np.frombuffer(content, np.float16, offset=HEAD.size + 3 * side**2)
+        transmission, weights = np.split(rest.astype(np.float32), [half**2])
         return Label(
-            torch.from_numpy(scene.astype(np.float32)) / 255,
-            torch.from_numpy(transmission.astype(np.float32)).view(1, half, half),
-            torch.from_numpy(weights.astype(np.float32)).view(1, blocks, blocks),
-            float(record["quality"]),
-            float(record["density"]),
-            int(record["step"]),
-            float(record["first_quality"]),
-            float(record["first_density"]),
-            int(record["replaced"]),
+            torch.from_numpy(scene).view(3, side, side) / 255,
+            torch.from_numpy(transmission).view(1, half, half),
+            torch.from_numpy(weights).view(1, blocks, blocks),
+            *(record.quality, record.density, record.step),
+            *(record.first_quality, record.first_density, record.replaced),
         )
+
+    def remove(self, digests: Iterable[str]) -> None:
+        """Remove files that no record needs any more."""
+        self._remove(self._path(digest) for digest in digests)
+
+    def collect(self, needed: set[str]) -> None:
+        """Remove all files but those that are needed, and what killed processes have left.
+
+        Only while no process writes: a label's file is there before its record is.
+        """
+        found = ((path, NAME.fullmatch(path.name)) for path in list(self.folder.iterdir()))
+        self._remove(path for path, name in found if name and name[1] not in needed)
+
+    def settle(self) -> None:
+        """Return when the names of all files are on the disk."""
+        try:
+            descriptor = os.open(self.folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network disks cannot
+                raise cannot_write(self.folder, error) from error
+
+    def _path(self, digest: str) -> Path:
+        return self.folder / Path(f"{digest}.label").name  # damaged records name no other folder
+
+    def _remove(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise cannot_write(path, error) from error
+
+
+def _mark(record: Record) -> bytes:
+    return hashlib.sha256(record.key.encode()).digest()

@@ -19,8 +19,7 @@ from corun.colabator.evaluators.choice import (
     build_density,
     build_quality,
 )
-from corun.colabator.label_pool import LabelPool
-from corun.colabator.pool_identity import PoolIdentity
+from corun.colabator.label_pool import LabelPool, PoolIdentity
 from corun.colabator.teacher import Teacher, TeacherConfig
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.images import list_images
