@@ -6,8 +6,6 @@ import pytest
 
 from corun.configuration import apply_override, load_configuration
 from corun.errors import ConfigurationError
-from corun.training.colabator import ColabatorConfig
-from corun.training.density import DensityConfig
 from corun.training.pretrain import PretrainConfig
 from rendered_folders import write_recipe
 
@@ -111,14 +109,3 @@ def test_a_recipe_extends_another_beside_it(tmp_path: Path) -> None:
     child.write_text("extends: nowhere.yaml\n")
     with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: cannot be read"):
         load_configuration(PretrainConfig, child)
-
-
-CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
-def test_every_recipe_in_the_repository_is_valid(path: Path) -> None:
-    model: type = PretrainConfig
-    if "colabator" in path.stem:
-        model = DensityConfig if "density" in path.stem else ColabatorConfig
-    assert load_configuration(model, path).run.steps > 0
