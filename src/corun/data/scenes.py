@@ -1,192 +1,286 @@
-"""Rendered outdoor scenes with exact depth: truth for tests, documentation and the demo.
+"""Rendered outdoor scenes with exact depth: truth for tests, documentation, training and the demo.
 
-A seed decides everything: which of four kinds of place is shown (a street, a tree-lined avenue,
-open country, a town seen from above), its layout, materials, weather and the sun. The picture is
-ray-cast face by face and textured with filtered noise, in linear light, in plain numpy; nothing is
-read from disk. Sizes and positions are in metres and the view scales with the picture, so one seed
-shows the same place at every size.
+A seed decides everything: which of four kinds of place is shown (a street, open country, a
+tree-lined avenue, a town seen from above), its layout, materials, weather and the sun. Rays are
+cast from a pinhole camera that can stand anywhere in the place; nothing is read from disk. Sizes
+and positions are in metres and the view scales with the picture, so one seed shows the same place
+at every size. :func:`render` needs no torch.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from corun.data.scene_buildings import Building, paint_building, shadow_of_buildings
-from corun.data.scene_canvas import Array, Canvas, smoothstep, vector
-from corun.data.scene_land import Light, paint_ground, paint_hills, paint_sky
-from corun.data.scene_noise import Noise
-from corun.data.scene_plans import Plan, Tree, plan_scene
-from corun.data.scene_trees import Kind, Sprite, draw_sprite, paint_post, paint_sprite
+from corun.data.scene_materials import (
+    paint_ground,
+    paint_leaves,
+    paint_plain,
+    paint_sky,
+    paint_walls,
+)
+from corun.data.scene_places import Array, Material, Number, Place
+from corun.data.scene_rays import (
+    FARTHEST_LAND,
+    GROUND,
+    SKY,
+    SKY_REACH,
+    Hits,
+    View,
+    World,
+    build_world,
+    trace,
+)
 
-_SKY_REACH = 1.4
-"""Where the sky stands, at depth 1, in distances of the farthest hill's foot."""
-_FARTHEST_LAND = 0.97
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SAMPLES_AT_ONCE = 250_000
+"""Rays that are cast together: few enough for the processor's cache and for any memory."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera's pose, relative to the one that the scene itself has.
+
+    Attributes:
+        x: metres to the right. y: metres up. z: metres ahead.
+        yaw: radians, turned to the right. pitch: radians, turned upwards.
+        focal: focal length in units of √(height·width·4/3) pixels, which is the width of a 4:3
+            picture; None for the scene's own, between 0.8 and 1.06.
+    """
+
+    x: Number = 0.0
+    y: Number = 0.0
+    z: Number = 0.0
+    yaw: Number = 0.0
+    pitch: Number = 0.0
+    focal: Number | None = None
 
 
 class RenderedScene(NamedTuple):
-    """A clear picture and its depth."""
+    """A clear picture, its depth, and the camera that saw it."""
+
+    clean: Array
+    """(H, W, 3), RGB, sRGB-encoded, float32, [0,1]."""
+    depth: Array
+    """(H, W), distance along the line of sight, float32, [0,1]: larger = farther, sky exactly 1.
+
+    Proportional to metres (1 is 266 m in streets, 336 m in the country, 420 m from above), up to
+    0.97, so that exp(−2·β·depth) is homogeneous haze.
+    """
+    distance: Array
+    """(H, W), the same in metres, float32; infinite where there is only sky."""
+    view: View
+
+
+class SceneTensors(NamedTuple):
+    """A clear picture and its depth for torch."""
 
     image: Tensor
     """(3,H,W), RGB, sRGB-encoded, float32, [0,1]."""
     depth: Tensor
-    """(1,H,W), distance along the line of sight, float32, [0,1]: larger = farther, sky exactly 1.
-
-    Proportional to metres (1 is 266 m in streets, 336 m in the country, 420 m from above), so that
-    exp(−2·β·depth) is homogeneous haze.
-    """
+    """(1,H,W), as ``RenderedScene.depth``."""
 
 
-def render_scene(height: int, width: int, seed: int) -> RenderedScene:
-    """Render the outdoor scene that a seed stands for.
+def render_scene(height: int, width: int, seed: int) -> SceneTensors:
+    """Render the outdoor scene that a seed stands for, as tensors, from the scene's own camera.
 
     Args:
         height: rows, at least 1.
         width: columns, at least 1.
         seed: any integer from 0.
 
-    Returns:
-        The picture and its exact depth.
-
     Raises:
         ValueError: a side is below 1 or the seed is negative.
+    """
+    import torch
+
+    scene = render(seed, height, width)
+    image = torch.from_numpy(scene.clean).permute(2, 0, 1).contiguous()
+    return SceneTensors(image, torch.from_numpy(scene.depth)[None])
+
+
+def render(seed: int, height: int, width: int, camera: Camera | None = None) -> RenderedScene:
+    """Render the outdoor scene that a seed stands for.
+
+    The place is furnished for a camera within 60 m of its own one that does not look back.
+
+    Args:
+        seed: any integer from 0.
+        height: rows, at least 1.
+        width: columns, at least 1.
+        camera: where it stands and looks; None for the scene's own.
+
+    Raises:
+        ValueError: a side is below 1, the seed is negative, a number of the camera is not finite,
+            its focal length is not positive, or it is below the ground.
     """
     if height < 1 or width < 1:
         raise ValueError(f"a scene needs at least 1×1 pixels, got {height}×{width}")
     if seed < 0:
         raise ValueError(f"seed must be 0 or more, got {seed}")
-    rng = np.random.default_rng([seed, 0xC0121])
-    plan = plan_scene(seed % 4, rng)
-    light = _light(rng)
-    gritty, cloudy = Noise(rng, 0.45), Noise(rng, 1.25)
-    canvas = Canvas(
+    world = build_world(seed)
+    view = _view(world.place, height, width, camera or Camera())
+    colour: Array = np.empty((height, width, 3), np.float32)
+    distance: Array = np.empty((height, width), np.float32)
+    strip = max(1, _SAMPLES_AT_ONCE // (4 * width))
+    for top in range(0, height, strip):
+        bottom = min(height, top + strip)
+        rays = view.rays(np.arange(2 * width + 1) / 2, np.arange(2 * top, 2 * bottom + 1) / 2)
+        hits = trace(world, view, rays, (0.0, top, 0.5))
+        colour[top:bottom] = _filtered(world, view, rays, hits)
+        distance[top:bottom] = hits.distance[1::2, 1::2]
+    sky_at = np.float32(SKY_REACH * world.place.reach)
+    depth = np.where(np.isinf(distance), 1, np.minimum(distance / sky_at, FARTHEST_LAND))
+    return RenderedScene(_develop(colour), depth.astype(np.float32), distance, view)
+
+
+def _view(place: Place, height: int, width: int, camera: Camera) -> View:
+    focal = place.focal if camera.focal is None else camera.focal
+    numbers = (camera.x, camera.y, camera.z, camera.yaw, camera.pitch, focal)
+    if not all(np.isfinite(numbers)):
+        raise ValueError(f"a camera needs finite numbers, got {camera}")
+    if focal <= 0:
+        raise ValueError(f"focal must be positive, got {focal}")
+    if place.eye + camera.y <= 0:
+        raise ValueError(f"the camera would be {-place.eye - camera.y:.2f} m below the ground")
+    sin, cos = np.sin(camera.yaw), np.cos(camera.yaw)
+    rise, level = np.sin(camera.pitch), np.cos(camera.pitch)
+    axes = [
+        (cos, 0, -sin),
+        (-sin * rise, level, -cos * rise),
+        (sin * level, rise, cos * level),
+    ]
+    return View(
         height,
         width,
-        horizon=plan.horizon,
-        field=plan.field,
-        camera_height=plan.camera_height,
-    )
-    paint_sky(canvas, light, rng, cloudy)
-    paint_hills(
-        canvas,
-        light,
-        cloudy,
-        rng,
-        layers=int(rng.integers(2, 5)),
-        nearest=0.62 * plan.reach,
-        farthest=plan.reach,
-        height=plan.hill_height,
-    )
-    shade = shadow_of_buildings(canvas, plan.buildings, light)
-    _shade_under_trees(canvas, plan.trees, light, gritty, shade)
-    paint_ground(
-        canvas,
-        light,
-        rng,
-        (gritty, cloudy),
-        road=plan.road,
-        farthest=plan.reach,
-        fields=plan.fields,
-        shade=shade,
-    )
-    _paint_standing(canvas, plan, light, (gritty, cloudy), rng)
-    distance = canvas.distance()
-    depth = np.where(
-        np.isfinite(distance), np.minimum(distance / (_SKY_REACH * plan.reach), _FARTHEST_LAND), 1.0
-    )
-    return RenderedScene(
-        torch.from_numpy(_develop(canvas.colour)).permute(2, 0, 1).contiguous(),
-        torch.from_numpy(depth.astype(np.float32))[None],
+        np.array([camera.x, place.eye + camera.y, camera.z], np.float32),
+        np.array(axes, np.float32),
+        float(np.sqrt(height * width * 4 / 3) * focal),
+        (width / 2, place.horizon * height),
     )
 
 
-def _light(rng: np.random.Generator) -> Light:
-    """A sunny day: the sun behind the camera's left or right shoulder."""
-    elevation = float(rng.uniform(0.5, 0.95))
-    azimuth = float(rng.uniform(0.35, 1.15)) * float(rng.choice([-1.0, 1.0]))
-    towards = vector(
-        float(np.cos(elevation) * np.sin(azimuth)),
-        float(np.sin(elevation)),
-        float(-np.cos(elevation) * np.cos(azimuth)),
-    )
-    warmth = float(rng.uniform(0, 1))
-    return Light(
-        towards=towards,
-        sun=vector(2.15, 2.0 - 0.16 * warmth, 1.8 - 0.42 * warmth),
-        sky=vector(0.42, 0.50, 0.64),
-        zenith=vector(0.10, 0.27, 0.72) * float(rng.uniform(0.85, 1.2)),
-        rim=vector(0.62 + 0.10 * warmth, 0.80, 0.96 - 0.06 * warmth),
-    )
+def _filtered(world: World, view: View, rays: Array, hits: Hits) -> Array:
+    """Linear RGB, (h, w, 3), of pixels whose rays are every second one, from 1, of a finer grid.
+
+    Where a pixel's nine rays meet one face, its colour is that of the middle one. Elsewhere it is
+    their weighted mean, so that outlines are smooth.
+    """
+    met = hits.solid.astype(np.int32) * 16 + hits.face
+    middle = met[1::2, 1::2]
+    shape = middle.shape
+    nine = [(down, right) for down in range(3) for right in range(3)]
+
+    def sample(array: Array, down: int, right: int) -> Array:
+        return array[down : down + 2 * shape[0] : 2, right : right + 2 * shape[1] : 2]
+
+    mixed = np.any([sample(met, *place) != middle for place in nine], axis=0)
+    wanted = np.zeros(met.shape, bool)
+    for place in nine:
+        sample(wanted, *place)[mixed] = True
+    colour: Array = np.zeros((*met.shape, 3), np.float32)
+    colour[wanted] = _shade(world, view, rays, hits, wanted, 0.5)
+    weights = np.array([0.2, 0.6, 0.2], np.float32)
+    mean = sum(weights[p[0]] * weights[p[1]] * sample(colour, *p)[mixed] for p in nine)
+    wanted[:] = False
+    wanted[1::2, 1::2] = ~mixed
+    pixels: Array = np.empty((*shape, 3), np.float32)
+    pixels[~mixed] = _shade(world, view, rays, hits, wanted, 1.0)
+    pixels[mixed] = mean
+    return pixels
 
 
-def _paint_standing(
-    canvas: Canvas,
-    plan: Plan,
-    light: Light,
-    noises: tuple[Noise, Noise],
-    rng: np.random.Generator,
-) -> None:
-    """Everything upright, the far before the near."""
-    sprites: dict[Kind, list[Sprite]] = {}
-    for kind in dict.fromkeys(tree.kind for tree in plan.trees):
-        tallest = max(
-            (t.height / t.z for t in plan.trees if t.kind == kind and t.z > 1), default=0.1
-        )
-        wanted = np.clip(tallest * canvas.focal, 16, 256 if canvas.height < 800 else 512)
-        size = 1 << int(np.ceil(np.log2(wanted)))
-        sprites[kind] = [draw_sprite(kind, size, light, noises[0], rng) for _ in range(2)]
-    things: list[tuple[float, int, Building | Tree | tuple[float, float, float]]] = []
-    things += [(max(b.z0, 0.0), 0, b) for b in plan.buildings]
-    things += [(t.z, 1, t) for t in plan.trees]
-    things += [(p[1], 2, p) for p in plan.posts]
-    for number, (_, _, thing) in enumerate(sorted(things, key=lambda item: -item[0])):
-        if isinstance(thing, Building):
-            paint_building(canvas, thing, light, noises)
-        elif isinstance(thing, Tree):
-            sprite = sprites[thing.kind][number % 2]
-            paint_sprite(
-                canvas,
-                sprite,
-                x=thing.x,
-                z=thing.z,
-                height=thing.height,
-                mirror=thing.mirror and abs(float(light.towards[0])) < 0.35,
-                tint=thing.tint,
-            )
+_MATERIALS: tuple[Material, ...] = ("plain", "wall", "leaf")
+
+
+def _shade(
+    world: World, view: View, rays: Array, hits: Hits, wanted: Array, spacing: float
+) -> Array:
+    """Linear RGB, (n, 3), of what the wanted rays meet, averaged over so many pixels."""
+    place, light = world.place, world.light
+    solid, face, distances = hits.solid[wanted], hits.face[wanted], hits.distance[wanted]
+    directions = rays[:, wanted].T
+    colour: Array = np.empty((len(solid), 3), np.float32)
+    kinds = np.array([_MATERIALS.index(s.material) for s in place.solids] + [GROUND, SKY], np.int8)
+    kind = kinds[solid]  # the two last are those of GROUND, −2, and SKY, −1
+    for what in np.unique(kind):
+        chosen = kind == what
+        ray, distance, which = directions[chosen], distances[chosen], solid[chosen]
+        if what == SKY:
+            colour[chosen] = paint_sky(light, view.position, ray)
+            continue
+        step = distance * np.float32(spacing / view.focal)
+        point = view.position + distance[:, None] * ray
+        if what == GROUND:
+            steep = np.minimum(ray[:, 1], -1e-4)
+            steps = step * np.hypot(1, ray[:, 0] / steep), step * np.hypot(1, ray[:, 2] / steep)
+            albedo = paint_ground(place, world.key, point[:, 0], point[:, 2], steps)
+            up = np.array([0, 1, 0], np.float32)
+            normal, open_sky = np.broadcast_to(up, point.shape), np.ones_like(step)
         else:
-            paint_post(canvas, x=thing[0], z=thing[1], height=6.5, reach=thing[2])
+            albedo, normal, open_sky = _surface(world, which, face[chosen], point, ray, step)
+        sunlit = np.maximum(normal @ light.towards, 0)
+        sunlit *= _sunlight(
+            world.shadow, point + np.float32(0.1) * normal, bool(what == _MATERIALS.index("leaf"))
+        )
+        sky = open_sky * (0.75 + 0.25 * normal[:, 1])
+        colour[chosen] = albedo * (light.sky * sky[:, None] + light.sun * sunlit[:, None])
+    return colour
 
 
-def _shade_under_trees(
-    canvas: Canvas, trees: list[Tree], light: Light, noise: Noise, shade: Array
-) -> None:
-    """Darken the ground where crowns stand between it and the sun, with dapples of light."""
-    for tree in trees:
-        crown = tree.height * (0.3 if tree.kind == "bush" else 0.6)
-        cast = crown / float(light.towards[1])
-        x = tree.x - float(light.towards[0]) * cast * 0.75
-        z = tree.z - float(light.towards[2]) * cast * 0.75
-        wide = tree.height * (0.5 if tree.kind in ("broadleaf", "bush") else 0.22)
-        deep = wide * 1.3 + 0.3 * tree.height
-        if z - deep < 1:
-            continue
-        left, top = canvas.project(vector(x - wide, 0, z + deep))
-        left = min(left, canvas.project(vector(x - wide, 0, z - deep))[0])
-        right, bottom = canvas.project(vector(x + wide, 0, z - deep))
-        right = max(right, canvas.project(vector(x + wide, 0, z + deep))[0])
-        where = canvas.window(left, right, top, bottom)
-        if where is None:
-            continue
-        ground_z = canvas.camera_height / np.maximum(canvas.y[where[0]], 1e-6)
-        ground_x = canvas.x[:, where[1]] * ground_z
-        radius = np.hypot((ground_x - x) / wide, (ground_z - z) / deep)
-        foot = ground_z / np.float32(canvas.focal)
-        dapple = noise.at(ground_x * 5, ground_z * 3, foot * 9)
-        cover = smoothstep(1.0, 0.55, radius + 0.16 * dapple)
-        shade[where] = np.minimum(shade[where], 1 - 0.85 * cover)
+def _surface(
+    world: World, number: Array, face: Array, point: Array, ray: Array, step: Array
+) -> tuple[Array, Array, Array]:
+    """Albedo (n, 3), normal (n, 3) and share of the open sky (n,) of points on solids of a kind."""
+    used, of = np.unique(number, return_inverse=True)
+    solids = [world.place.solids[index] for index in used]
+    base, half = (
+        np.array([getattr(s, name) for s in solids], np.float32)[of] for name in ("colour", "half")
+    )
+    style = np.array([(*s.style, 0, 0)[:5] for s in solids], np.float32)[of]
+    axes = world.axes[number]
+    local = np.einsum("nij,nj->ni", axes, point - world.feet[number])
+    if solids[0].material == "leaf":
+        normal = local / half**2
+        normal = np.einsum(
+            "nji,nj->ni", axes, normal / np.linalg.norm(normal, axis=1, keepdims=True)
+        )
+        open_sky = np.clip(0.55 + 0.5 * local[:, 1] / half[:, 1], 0.2, 1)
+        return paint_leaves(base, style, local, step), normal, open_sky
+    normal, open_sky = world.normals[number, face], np.clip(0.55 + 0.15 * local[:, 1], 0, 1)
+    if solids[0].material == "plain":
+        return paint_plain(base, style, point, step), normal, open_sky
+    local_normal, local_ray = (np.einsum("nij,nj->ni", axes, v) for v in (normal, ray))
+    long = np.abs(local_normal[:, 0]) > 0.3  # the face runs along the local Z axis
+    steep = np.minimum((ray * normal).sum(axis=1), -1e-3)
+    along, half_length, ray_along = (
+        np.where(long, v[:, 2], v[:, 0]) for v in (local, half, local_ray)
+    )
+    steps = step * np.hypot(1, ray_along / steep), step * np.hypot(1, ray[:, 1] / steep)
+    where, roof = (along, local[:, 1], half_length), normal[:, 1] > 0.2
+    return paint_walls(world.light, base, style, where, steps, roof), normal, open_sky
+
+
+def _sunlight(shadow: tuple[View, Array] | None, point: Array, leaf: bool) -> Array:
+    """Share of the sunlight that reaches points, (n,), [0,1]; 1 outside the map of shadows."""
+    assert shadow
+    view, nearest = shadow
+    column, row, _ = view.project(point)
+    distance = np.linalg.norm(point - view.position, axis=1) - np.float32(0.5 if leaf else 0.25)
+    x, y = column - np.float32(0.5), row - np.float32(0.5)
+    known = (x >= 0) & (y >= 0) & (x < view.width - 1) & (y < view.height - 1)
+    x, y = np.where(known, x, 0), np.where(known, y, 0)
+    left, top = x.astype(np.int64), y.astype(np.int64)
+    x, y = x - left, y - top
+    share: Array = np.zeros(len(point), np.float32)
+    for down, weight_y in ((0, 1 - y), (1, y)):
+        for right, weight_x in ((0, 1 - x), (1, x)):
+            share += weight_y * weight_x * (nearest[top + down, left + right] >= distance)
+    return np.where(known, share, np.float32(1))
 
 
 def _develop(colour: Array) -> Array:
