@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -99,4 +100,25 @@ def _write(path: Path, content: bytes) -> None:
             "choose another place with -o, or make room"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be made, it is not there
+            partial.unlink()
+
+
+def require_place(path: Path) -> None:
+    """Refuse a place that cannot be written, before minutes of work.
+
+    Raises:
+        ExportError: the folder, or the one that it would be made in, is no folder or read-only.
+    """
+    try:
+        nearest = next(folder for folder in path.absolute().parents if folder.exists())
+        usable = nearest.is_dir() and os.access(nearest, os.W_OK)
+    except OSError as error:
+        raise ExportError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another place with -o"
+        ) from error
+    if not usable:
+        raise ExportError(
+            f"{path}: cannot be written ({nearest} is read-only or no folder); "
+            "choose another place with -o"
+        )

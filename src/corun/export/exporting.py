@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import ExportError
-from corun.export.exported import Exported, Facts, facts_about, write_files
+from corun.export.exported import Exported, Facts, facts_about, require_place, write_files
 from corun.export.onnx_graphs import (
     OPSET,
     onnx_file,
@@ -152,6 +152,7 @@ def _require_possible(
         raise ExportError(f"{path}: the name of an {file_format} file must end in {suffix}")
     if path.exists() and not overwrite:
         raise ExportError(f"{path}: exists already; add --overwrite")
+    require_place(path)
     if file_format != "torch-export":
         require_onnx()
     if file_format == "openvino":
