@@ -31,6 +31,10 @@ class DeviceError(CorunError):
     """The requested device or precision is not available on this machine."""
 
 
+class ExportError(CorunError):
+    """A network cannot be exported, or what was exported failed its check."""
+
+
 class MissingExtraError(CorunError):
     """An optional dependency is not installed."""
 

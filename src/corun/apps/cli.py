@@ -15,6 +15,8 @@ from corun.apps.dehaze_command import HELP, dehaze
 from corun.apps.demo_command import demo
 from corun.apps.evaluate_commands import HELP as EVALUATE_HELP
 from corun.apps.evaluate_commands import evaluate
+from corun.apps.export_command import HELP as EXPORT_HELP
+from corun.apps.export_command import export
 from corun.apps.figure_commands import figure_app
 from corun.apps.model_commands import models_app
 from corun.apps.pool_commands import pool_app
@@ -55,6 +57,7 @@ def _corun(
 app.command(help=HELP)(dehaze)
 app.command()(demo)
 app.add_typer(models_app, name="models")
+app.command(help=EXPORT_HELP)(export)
 app.command()(synthesize)
 app.add_typer(train_app, name="train")
 app.add_typer(config_app, name="config")

@@ -55,12 +55,14 @@ class LoadedNetwork:
         name: the registered name or the file's.
         metadata: what the weights file says about itself.
         card: facts about the network.
+        file: what its weights were read from, or None where there are none.
     """
 
     network: nn.Module
     name: str
     metadata: dict[str, Any] = field(default_factory=dict)
     card: ModelCard | None = None
+    file: Path | None = None
 
 
 def save_network(
@@ -140,7 +142,7 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
         if shipped is None:
             return LoadedNetwork(_ready(build_model(text), device), text, card=card)
         network, metadata = load_file_of_ours(shipped)
-        return LoadedNetwork(_ready(network, device), text, metadata, card)
+        return LoadedNetwork(_ready(network, device), text, metadata, card, shipped)
     path = _from_hub(text) if text.startswith(HUB_PREFIX) else _existing(text)
     if path.suffix == ".safetensors":
         network, metadata = load_file_of_ours(path)
@@ -155,7 +157,7 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
         trained=True,
         licence="unknown",
     )
-    return LoadedNetwork(_ready(network, device), path.name, metadata, card)
+    return LoadedNetwork(_ready(network, device), path.name, metadata, card, path)
 
 
 def load_file_of_ours(path: Path) -> tuple[CORUN, dict[str, Any]]:

@@ -281,7 +281,7 @@ class CORUN(nn.Module):
             scene, transmission = self._at_full_size(hazy, working, *self._last_stage(working))
             return Explained(scene, *explain(hazy, scene, transmission))
         gain, offset, transmission, airlight = self.maps(working)
-        maps = _enlarged(torch.cat((gain, offset, transmission), 1), working, hazy)
+        maps = self._enlarged(torch.cat((gain, offset, transmission), 1), working, hazy)
         return Explained(maps[:, 1:4] + maps[:, :1] * hazy, maps[:, 4:], airlight)
 
     def maps(self, working: Float[Tensor, "b 3 h2 w2"]) -> Maps:
@@ -360,8 +360,25 @@ class CORUN(nn.Module):
         if not self.config.full_size_step:
             return CorunOutput(last.scene[..., :height, :width], T[..., :height, :width])
         gain, offset = full_size_coefficients(cells, last.scene, T, self.log_gamma.exp())
-        maps = _enlarged(torch.cat((gain, offset, T), 1), working, hazy)
+        maps = self._enlarged(torch.cat((gain, offset, T), 1), working, hazy)
         return CorunOutput(maps[:, 1:4] + maps[:, :1] * hazy, maps[:, 4:])
+
+    def _enlarged(
+        self,
+        maps: Float[Tensor, "b c h w"],
+        working: Float[Tensor, "b 3 h2 w2"],
+        hazy: Float[Tensor, "b 3 h3 w3"],
+    ) -> Float[Tensor, "b c h3 w3"]:
+        """Maps of cells at the picture's size.
+
+        A reduced picture is covered by its cells (even where a side of the working picture ended
+        on a longer multiple), a padded one is cropped from what they cover.
+        """
+        height, width = hazy.shape[-2:]
+        reduced = working_size(height, width, self.config.working_pixels, self.config.multiple)
+        size = (height, width) if reduced else tuple(working.shape[-2:])
+        large = F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=False)
+        return large[..., :height, :width].to(hazy.dtype)
 
 
 def explain(
@@ -373,20 +390,6 @@ def explain(
     scene = scene.clamp(0.0, 1.0)
     airlight = fit_airlight(hazy, scene, transmission)
     return fit_transmission(hazy, scene, transmission, airlight), airlight
-
-
-def _enlarged(
-    maps: Float[Tensor, "b c h w"],
-    working: Float[Tensor, "b 3 h2 w2"],
-    hazy: Float[Tensor, "b 3 h3 w3"],
-) -> Float[Tensor, "b c h3 w3"]:
-    """Maps of cells at the picture's size: a reduced picture is covered by its cells, a padded one
-    is cropped from what they cover."""
-    height, width = hazy.shape[-2:]
-    reduced = working.shape[-1] < width or working.shape[-2] < height
-    size = (height, width) if reduced else tuple(working.shape[-2:])
-    large = F.interpolate(maps.float(), size=size, mode="bilinear", align_corners=False)
-    return large[..., :height, :width].to(hazy.dtype)
 
 
 def _guide(

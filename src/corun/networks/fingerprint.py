@@ -15,11 +15,16 @@ DIGITS = 12
 
 def fingerprint(network: nn.Module) -> str:
     """Twelve digits that stand for a network's weights."""
+    return weights_sha256(network)[:DIGITS]
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """The sha256 of a network's weights as float32, with their names."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:DIGITS]
+    return digest.hexdigest()
 
 
 def file_fingerprint(path: Path) -> str:

@@ -1,0 +1,124 @@
+"""What every format comes to: the content of files, and a way to run it before it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from corun.errors import ExportError
+from corun.networks.checkpoints import LoadedNetwork
+from corun.networks.corun import CORUN
+from corun.networks.fingerprint import weights_sha256
+
+FACTS_KEY = "corun"
+"""Under which the facts about a model lie in an exported file, as one JSON text."""
+
+Facts = dict[str, Any]
+Run = Callable[[Float[Tensor, "b 3 h w"]], tuple[Tensor, ...]]
+"""Runs exactly what the files hold; results in the part's order, float32."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported part, not written yet.
+
+    Attributes:
+        files: the content of each file by its suffix; the first is the one that is named.
+        run: runs them.
+    """
+
+    files: dict[str, bytes]
+    run: Run
+
+
+def facts_about(loaded: LoadedNetwork, network: CORUN, part: str, precision: str) -> Facts:
+    """The model's card, as it travels inside an exported file.
+
+    Returns:
+        name, config, licence; the sha256 of the weights file (of the tensors where there is none);
+        the version of corun; part and precision; working_pixels and multiple, pixels.
+    """
+    try:
+        digest = (
+            weights_sha256(network)
+            if loaded.file is None
+            else hashlib.sha256(loaded.file.read_bytes()).hexdigest()
+        )
+    except OSError as error:
+        raise ExportError(
+            f"{loaded.file}: cannot be read ({error.strerror or error}); check its permissions"
+        ) from error
+    return {
+        "name": loaded.name,
+        "architecture": "CORUN",
+        "config": network.config.to_dict(),
+        "licence": "unknown" if loaded.card is None else loaded.card.licence,
+        "sha256": digest,
+        "corun": version("corun-dehaze"),
+        "part": part,
+        "precision": precision,
+        "working_pixels": network.config.working_pixels,
+        "multiple": network.config.multiple,
+    }
+
+
+def write_files(path: Path, files: dict[str, bytes]) -> None:
+    """Write the content of files that belong together; the named one comes last.
+
+    Each appears under its name when it is complete.
+
+    Args:
+        path: of the named file; the others take its stem.
+        files: content by suffix, the named one first.
+
+    Raises:
+        ExportError: the folder cannot be written or the disk is full; no part of a file is left.
+    """
+    named, *beside = files
+    for suffix in (*beside, named):
+        _write(path if suffix == named else path.with_suffix(suffix), files[suffix])
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise ExportError(
+            f"{path}: cannot be written ({error.strerror or error}); "
+            "choose another place with -o, or make room"
+        ) from error
+    finally:
+        with suppress(OSError):  # where it could not be made, it is not there
+            partial.unlink()
+
+
+def require_place(path: Path) -> None:
+    """Refuse a place that cannot be written, before minutes of work.
+
+    Raises:
+        ExportError: the folder, or the one that it would be made in, is no folder or read-only.
+    """
+    try:
+        nearest = next(folder for folder in path.absolute().parents if folder.exists())
+        usable = nearest.is_dir() and os.access(nearest, os.W_OK)
+    except OSError as error:
+        raise ExportError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another place with -o"
+        ) from error
+    if not usable:
+        raise ExportError(
+            f"{path}: cannot be written ({nearest} is read-only or no folder); "
+            "choose another place with -o"
+        )
