@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from corun.data.datasets.photo_sets import central_box
 from corun.data.images import list_images, read_rgb
 from corun.errors import DataError, ImageFileError
+from corun.files import written_atomically
 from corun.inference.deep_formats import is_deep_png, read_deep_png
 from corun.metrics.pictures import read_picture
 from corun.metrics.protocol import prepare
@@ -59,9 +60,8 @@ def prepare_input(
     if _holds(target, picture):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    Image.fromarray(picture).save(partial, format="PNG")
-    partial.replace(target)
+    with written_atomically(target) as partial:
+        Image.fromarray(picture).save(partial, format="PNG")
 
 
 def _photo(source: Path) -> UInt8[np.ndarray, "h w 3"]:
@@ -151,9 +151,8 @@ def adopt_result(
             "conversions are written; move the folder, or give another --output"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    Image.fromarray(pixels).save(partial, format="PNG")
-    partial.replace(target)
+    with written_atomically(target) as partial:
+        Image.fromarray(pixels).save(partial, format="PNG")
     return ForeignResult(target, tuple(notes))
 
 

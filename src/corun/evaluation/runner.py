@@ -20,7 +20,7 @@ from corun.evaluation.detection_scores import (
     scaled_boxes,
     set_scores,
 )
-from corun.evaluation.methods import file_checksum, load_method
+from corun.evaluation.methods import load_method
 from corun.evaluation.picture_tasks import (
     DetectionTask,
     InputTask,
@@ -39,6 +39,7 @@ from corun.evaluation.report import MetricFacts, Report, Score, SetComparison, S
 from corun.evaluation.score_cache import ScoreCache
 from corun.evaluation.scoring import Companion, facts_of, needs_of
 from corun.evaluation.work_pool import WorkPool
+from corun.files import checksum
 from corun.metrics.detection import Detections
 from corun.metrics.detection_models import load_detector
 
@@ -208,7 +209,7 @@ def _kept_result(run: _Run, task: ResultTask, hazy: Made) -> Made | None:
     known = run.cache.get("result", task.method.fingerprint, [hazy.checksum, run.plan.sizes])
     if known is None:
         return None
-    if file_checksum(task.target) != known["checksum"]:
+    if checksum(task.target) != known["checksum"]:
         return None
     return Made(str(task.target), known["checksum"], tuple(known["notes"]))
 
@@ -286,8 +287,8 @@ def _detect(run: _Run, metrics: list[str]) -> dict[str, MetricFacts]:
         if content is None:
             run.problems.append(f"{task.method}, {task.dataset}/{task.photo}: {problem}")
         else:
-            checksum = run.results[task.method, task.dataset, task.photo].checksum
-            run.cache.put("detections", version, [checksum], content)
+            result = run.results[task.method, task.dataset, task.photo]
+            run.cache.put("detections", version, [result.checksum], content)
             found[task.method, task.dataset][task.photo] = detections_from_json(content)
         run.progress("detections", count, len(tasks))
     for label, boxes in truth.items():

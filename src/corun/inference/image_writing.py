@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ from jaxtyping import Shaped
 from PIL import Image
 
 from corun.errors import ConfigurationError, ImageFileError, MissingExtraError
+from corun.files import write_atomically
 from corun.inference.deep_formats import encode_deep_tiff, encode_png16
 from corun.inference.metadata import PictureMetadata, exif_has_sub_directories
 from corun.inference.pil_modes import SIXTEEN_BIT_MODES, rgb_from_pil
@@ -130,45 +129,24 @@ def encode_picture(
         return file.getvalue(), tuple(notes)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Puts content under `path` in one step: the file is there whole, or not at all.
-
-    It is written under a temporary name in the same folder, flushed to the disk and renamed.
-    Whatever goes wrong before that, an interrupt included, the temporary file is removed.
+def write_encoded(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Puts an encoded picture under `path` in one step: the file is there whole, or not at all.
 
     Args:
         path: the file to write; a symbolic link is followed.
         content: all of its bytes.
+        overwrite: whether a file of that name is replaced.
 
     Raises:
+        FileExistsError: there is a file of that name, and `overwrite` is false.
         ImageFileError: the folder is missing, not writable or full.
     """
-    target = path.resolve() if path.is_symlink() else path
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".corun-", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(_permissions(target))
-        temporary.replace(target)
-    except BaseException as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ImageFileError(f"{path}: {_write_failure(error)}") from error
+        write_atomically(path, content, overwrite=overwrite)
+    except FileExistsError:
         raise
-
-
-def _permissions(target: Path) -> int:
-    """The mode of the file that is replaced, or what a newly created file would get."""
-    if target.exists():
-        return target.stat().st_mode & 0o777
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
+    except OSError as error:
+        raise ImageFileError(f"{path}: {_write_failure(error)}") from error
 
 
 def _write_failure(error: OSError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Literal
 
 from corun.data.images import list_images
 from corun.errors import DataError, ImageFileError
+from corun.files import checksum
 from corun.study.shown_pictures import shown_pixels
 
 StudyMode = Literal["score", "pairs"]
@@ -70,7 +70,7 @@ class Study:
             if self.mode == "score"
             else list(combinations(labels, 2))
         )
-        order = random.Random(hashlib.sha256(f"{self.seed}\t{participant}".encode()).digest())
+        order = random.Random(bytes.fromhex(checksum(f"{self.seed}\t{participant}".encode())))
         trials = []
         for photo in self.pictures:
             for methods in shown:

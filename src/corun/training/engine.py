@@ -28,6 +28,7 @@ from corun.errors import (
     DeviceError,
     MissingExtraError,
 )
+from corun.files import remove_stale
 from corun.networks.averaging import WeightAverage
 from corun.networks.checkpoints import in_channels_last
 from corun.training.checkpoint import (
@@ -283,8 +284,7 @@ def _resume(
     world: int,
 ) -> int:
     """Restore the last checkpoint, if there is one; how many steps were done."""
-    for torn in folder.glob(f".{LAST}.*.partial"):
-        torn.unlink(missing_ok=True)  # left by a process that was killed while it wrote
+    remove_stale(folder)
     path = folder / LAST
     if not path.exists():
         task.load_state_dict({})
