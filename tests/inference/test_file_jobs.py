@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from inference_pictures import pil_picture
 from torch import Tensor, nn
 
 from corun.inference.dehazer import Dehazer
 from corun.inference.file_jobs import JobOptions, Outcome, run_jobs
 from corun.inference.file_plan import Naming, make_plan
+from sample_pictures import pil_picture
 
 
 class Identity(nn.Module):

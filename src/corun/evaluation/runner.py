@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from corun.data.datasets.boxes import TrueBoxes, read_coco, read_voc
 from corun.data.datasets.catalogue import open_dataset
 from corun.data.datasets.photo_sets import Photo
@@ -42,6 +40,7 @@ from corun.evaluation.work_pool import WorkPool
 from corun.files import checksum
 from corun.metrics.detection import Detections
 from corun.metrics.detection_models import load_detector
+from corun.pictures.reading import read_size
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done and how many there are."""
@@ -319,8 +318,8 @@ def _truth(run: _Run, choice: DatasetChoice) -> tuple[dict[str, TrueBoxes], list
         annotated.append(name)
         if made.problem:
             continue
-        with Image.open(photo.image) as original, Image.open(made.path) as prepared:
-            truth[name] = scaled_boxes(boxes, prepared.size, original.size)
+        prepared, original = read_size(Path(made.path)), read_size(photo.image)
+        truth[name] = scaled_boxes(boxes, prepared, original)
     return truth, annotated
 
 

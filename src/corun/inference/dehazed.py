@@ -11,14 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from corun.errors import ConfigurationError, ImageFileError
-from corun.inference.image_writing import (
+from corun.pictures.formats import FORMAT_OF_SUFFIX
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.pixels import PixelError
+from corun.pictures.writing import (
     DEFAULT_QUALITY,
-    FORMAT_OF_SUFFIX,
     encode_picture,
     write_encoded,
 )
-from corun.inference.metadata import PictureMetadata
-from corun.inference.pixels import PixelError
 
 Pixels = Image.Image | Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
 

@@ -12,16 +12,15 @@ from typing import Literal
 from corun.errors import CorunError, ImageFileError
 from corun.inference.dehazer import Dehazer
 from corun.inference.file_plan import Job
-from corun.inference.image_files import DEFAULT_MAX_PIXELS, read_picture
-from corun.inference.image_writing import (
+from corun.inference.standard_streams import read_standard_input, write_standard_output
+from corun.pictures.formats import FORMAT_OF_READ, MODES
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.reading import DEFAULT_MAX_PIXELS, read_picture
+from corun.pictures.writing import (
     DEFAULT_QUALITY,
-    FORMAT_OF_READ,
-    MODES,
     encode_picture,
     write_encoded,
 )
-from corun.inference.metadata import PictureMetadata
-from corun.inference.standard_streams import read_standard_input, write_standard_output
 
 TRACEBACK_VARIABLE = "CORUN_TRACEBACK"
 """Set, an unexpected error ends the run with its traceback instead of failing one picture."""

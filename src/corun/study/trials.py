@@ -12,7 +12,7 @@ from typing import Literal
 from corun.data.images import list_images
 from corun.errors import DataError, ImageFileError
 from corun.files import checksum
-from corun.study.shown_pictures import shown_pixels
+from corun.pictures.colours import read_eight_bit
 
 StudyMode = Literal["score", "pairs"]
 """One picture, 1 to 10; or two pictures of one photo, which is better."""
@@ -160,7 +160,7 @@ def _why_not_shown(paths: list[Path]) -> str:
     """What is wrong with the first of them that cannot be shown; "" if all can."""
     for path in paths:
         try:
-            shown_pixels(path)
+            read_eight_bit(path)
         except ImageFileError as error:
             return str(error)
     return ""

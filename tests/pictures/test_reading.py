@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from inference_pictures import gradient, pil_picture
 from PIL import Image, ImageOps
 
 from corun.errors import ImageFileError
-from corun.inference.image_files import Picture, read_picture
-from corun.inference.image_writing import encode_picture, write_encoded
-from corun.inference.metadata import PictureMetadata
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.reading import Picture, read_picture
+from corun.pictures.writing import encode_picture, write_encoded
+from sample_pictures import gradient, pil_picture
 
 LOSSLESS = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),

@@ -20,8 +20,8 @@ import numpy as np
 from jaxtyping import Shaped, UInt16
 from PIL import Image, TiffImagePlugin
 
-from corun.inference.metadata import INTEROP_IFD, SUB_DIRECTORIES, PictureMetadata
-from corun.inference.pixels import PixelError
+from corun.pictures.metadata import INTEROP_IFD, SUB_DIRECTORIES, PictureMetadata
+from corun.pictures.pixels import PixelError
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
