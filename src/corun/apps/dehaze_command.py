@@ -115,7 +115,7 @@ def dehaze(
         from corun.apps.job_display import JobDisplay
         from corun.inference.file_jobs import JobOptions, run_jobs
         from corun.inference.loading import load
-        from corun.pictures.reading import DEFAULT_MAX_PIXELS
+        from corun.pictures.limits import DEFAULT_MAX_PIXELS
 
         options = JobOptions(
             strength=strength,

@@ -18,10 +18,11 @@ from corun.inference.devices import choose_device, dtype_from_name
 from corun.networks.corun import pad_to_multiple
 from corun.networks.outputs import read_output
 from corun.networks.registry import ModelCard
+from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.modes import pil_like, rgb_from_pil
 from corun.pictures.pixels import LARGEST_FLOAT, LUMA, PixelError, array_like, rgb_from_array
-from corun.pictures.reading import DEFAULT_MAX_PIXELS, Picture, read_picture
+from corun.pictures.reading import Picture, read_picture
 
 TENSOR_WHITE = {torch.uint8: 255, torch.uint16: 65535}
 """White of the integer tensors that are images; that of floats is 1."""

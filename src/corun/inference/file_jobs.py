@@ -14,8 +14,9 @@ from corun.inference.dehazer import Dehazer
 from corun.inference.file_plan import Job
 from corun.inference.standard_streams import read_standard_input, write_standard_output
 from corun.pictures.formats import FORMAT_OF_READ, MODES
+from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
-from corun.pictures.reading import DEFAULT_MAX_PIXELS, read_picture
+from corun.pictures.reading import read_picture
 from corun.pictures.writing import (
     DEFAULT_QUALITY,
     encode_picture,

@@ -9,9 +9,10 @@ from jaxtyping import Float32, Shaped, UInt8
 from PIL import Image
 
 from corun.errors import ImageFileError
+from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.modes import SIXTEEN_BIT_MODES, rgb_from_pil
 from corun.pictures.pixels import PixelError, rgb_from_array
-from corun.pictures.reading import DEFAULT_MAX_PIXELS, Picture, read_picture
+from corun.pictures.reading import Picture, read_picture
 
 DEPTH_LOST = "rounded from 16 bits to 8"
 """The note on a picture that had more than 8 bits per sample."""

@@ -21,14 +21,9 @@ from jaxtyping import Shaped, UInt16
 from PIL import Image, UnidentifiedImageError
 
 from corun.errors import CorunError, ImageFileError, MissingExtraError
-from corun.pictures.deep import (
-    TIFF_SIGNATURES,
-    is_deep_png,
-    read_deep_png,
-    read_deep_tiff,
-    too_many_pixels,
-)
+from corun.pictures.deep import is_deep_png, read_deep_png, read_deep_tiff
 from corun.pictures.formats import READABLE_FORMATS
+from corun.pictures.limits import DEFAULT_MAX_PIXELS, check_size, check_tiff
 from corun.pictures.metadata import (
     ICC_PROFILE,
     RESOLUTION_TAGS,
@@ -43,9 +38,7 @@ from corun.pictures.metadata import (
 )
 from corun.pictures.modes import SIXTEEN_BIT_MODES
 from corun.pictures.pixels import PixelError
-
-DEFAULT_MAX_PIXELS = 178_956_970
-"""Pictures above this are refused unless asked for: Pillow's own limit, 512 MiB of RGB bytes."""
+from corun.pictures.tiff_header import TIFF_SIGNATURES, read_tiff_header
 
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
@@ -164,12 +157,19 @@ def _read_bytes(path: Path) -> bytes:
 
 def _decode(data: bytes, max_pixels: int) -> Picture:
     if data.startswith(TIFF_SIGNATURES):
-        deep = read_deep_tiff(data, max_pixels=max_pixels)
+        header = read_tiff_header(data)
+        if header is not None:
+            check_tiff(header, max_pixels=max_pixels)
+        deep = read_deep_tiff(data)
         if deep is not None:
             return _deep_tiff_picture(data, deep)
     with _open(data) as image:
-        if image.width * image.height > max_pixels:
-            raise PixelError(too_many_pixels(image.width, image.height, max_pixels))
+        check_size(
+            image.width,
+            image.height,
+            max_pixels=max_pixels,
+            bytes_per_pixel=8 if is_deep_png(data) else 4,
+        )
         image.load()
         frames = 1 if image.format in ("MPO", "HEIF") else getattr(image, "n_frames", 1)
         notes = (f"holds {frames} pictures; only the first is used",) if frames > 1 else ()
