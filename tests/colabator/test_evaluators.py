@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -191,13 +192,12 @@ def test_fitting_leaves_out_what_cannot_be_read(
     assert capsys.readouterr().err.count("skipped:") == 1
     save_models(tmp_path / "q.json", [model], "rendered")
     before = (tmp_path / "q.json").read_text()
-    original = Path.write_text
 
-    def torn(self: Path, data: str, *args: object, **kwargs: object) -> int:
-        original(self, data[:10])
+    def torn(descriptor: int) -> None:
+        os.ftruncate(descriptor, 10)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", torn)
+    monkeypatch.setattr("os.fsync", torn)
     with pytest.raises(WeightsError, match=r"q\.json: cannot be written"):
         save_models(tmp_path / "q.json", [model], "again")
     assert (tmp_path / "q.json").read_text() == before

@@ -129,7 +129,7 @@ def test_check_names_what_is_wrong(tmp_path: Path) -> None:
     assert "12x9, but its reference" in problems
     assert "b.png: no reference of the name b" in problems
     assert "another picture has the stem 'c'" in problems
-    assert "d.png: cannot be read as a picture" in problems
+    assert "d.png: not a picture corun can read" in problems
 
 
 def test_indoor_references_may_be_larger_than_their_photos(tmp_path: Path) -> None:

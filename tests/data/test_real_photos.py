@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,13 +140,13 @@ def test_a_batch_of_more_photos_than_can_be_read_repeats_some(folder: Path) -> N
 def test_a_photo_that_may_not_be_opened_is_named_and_left_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    original = Path.read_bytes
+    original = Path.open
 
-    def refused(self: Path) -> bytes:
+    def refused(self: Path, *arguments: Any, **options: Any) -> Any:
         if self.name == "3.png":
             raise PermissionError(13, "Permission denied")
-        return original(self)
+        return original(self, *arguments, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", refused)
+    monkeypatch.setattr(Path, "open", refused)
     assert len(make(folder)) == 6
     assert "3.png: cannot be read (Permission denied)" in capsys.readouterr().err

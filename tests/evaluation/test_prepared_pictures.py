@@ -168,5 +168,5 @@ def test_other_formats_become_png(tmp_path: Path, hazy: Path) -> None:
     adopted = adopt_result([path], hazy, tmp_path / "t.png", sizes="refuse")
     assert adopted.path == tmp_path / "t.png"
     path.write_bytes(b"no picture")
-    with pytest.raises(ImageFileError, match=r"a\.jpg: cannot be read as a picture"):
+    with pytest.raises(ImageFileError, match=r"a\.jpg: not a picture corun can read"):
         adopt_result([path], hazy, tmp_path / "t.png", sizes="refuse")

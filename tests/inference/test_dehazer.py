@@ -10,21 +10,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inference_pictures import gradient, pil_picture
 from PIL import Image
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, DeviceError, ImageFileError
 from corun.inference.dehazer import Dehazer
 from corun.inference.devices import choose_device, dtype_from_name
-from corun.inference.image_files import read_picture
-from corun.inference.image_writing import encode_picture
-from corun.inference.metadata import PictureMetadata
-from corun.inference.pil_modes import pil_like, rgb_from_pil
-from corun.inference.pixels import PixelError
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.outputs import NetworkOutputError
 from corun.networks.registry import MODELS
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.modes import pil_like, rgb_from_pil
+from corun.pictures.pixels import PixelError
+from corun.pictures.reading import read_picture
+from corun.pictures.writing import encode_picture
+from sample_pictures import gradient, pil_picture
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from inference_pictures import pil_picture
 from torch import Tensor, nn
 
 from corun.inference.dehazer import Dehazer
 from corun.inference.file_jobs import JobOptions, Outcome, run_jobs
 from corun.inference.file_plan import Naming, make_plan
+from sample_pictures import pil_picture
 
 
 class Identity(nn.Module):
@@ -80,3 +81,33 @@ def test_one_picture_to_a_reader_who_left_ends_quietly(
     monkeypatch.setattr(sys, "stdout", Gone())
     with pytest.raises(BrokenPipeError):
         list(run_jobs(plan.jobs, Dehazer(Identity(), device="cpu"), JobOptions()))
+
+
+class Meddling(nn.Module):
+    """While it works, another program writes a file under the result's name."""
+
+    def __init__(self, target: Path) -> None:
+        super().__init__()
+        self.target = target
+
+    def forward(self, hazy: Tensor) -> Tensor:
+        self.target.write_bytes(b"another program's")
+        return hazy
+
+
+@pytest.mark.parametrize(
+    ("existing", "status"), [("refuse", "failed"), ("skip", "skipped"), ("overwrite", "ok")]
+)
+def test_a_file_that_appears_meanwhile_is_not_overwritten_unasked(
+    tmp_path: Path, existing: Literal["refuse", "skip", "overwrite"], status: str
+) -> None:
+    pil_picture("RGB").save(tmp_path / "a.png")
+    target = tmp_path / "a.dehazed.png"
+    plan = make_plan([str(tmp_path)], Naming())
+    dehazer = Dehazer(Meddling(target), device="cpu")
+    [outcome] = run_jobs(plan.jobs, dehazer, JobOptions(existing=existing))
+    assert outcome.status == status
+    if status == "failed":
+        assert outcome.error == f"{target}: exists already; add --overwrite or --skip-existing"
+    assert (target.read_bytes() == b"another program's") == (status != "ok")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dehazed.png", "a.png"]

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from inference_pictures import gradient
 from torch import Tensor, nn
 
 from corun.inference.dehazer import Dehazer
-from corun.inference.image_files import read_picture
-from corun.inference.pixels import PixelError
+from corun.pictures.pixels import PixelError
+from corun.pictures.reading import read_picture
+from sample_pictures import gradient
 
 
 class Darken(nn.Module):

@@ -18,6 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from corun.errors import DataError
+from corun.pictures.colours import read_eight_bit
 from corun.study.opinions import (
     bradley_terry,
     fit_strengths,
@@ -29,7 +30,7 @@ from corun.study.opinions import (
     win_rates,
     win_rates_csv,
 )
-from corun.study.shown_pictures import shown_pixels, shown_png
+from corun.study.shown_pictures import shown_png
 from corun.study.trials import Trial, open_study
 from corun.study.votes import Vote, VoteStore
 
@@ -81,16 +82,16 @@ def test_pictures_are_shown_upright_and_in_eight_bits(tmp_path: Path) -> None:
     turned = Image.Exif()
     turned[0x0112] = 6  # a quarter turn to the right
     Image.fromarray(pixels).save(tmp_path / "turned.png", exif=turned)
-    assert np.array_equal(shown_pixels(tmp_path / "turned.png"), np.rot90(pixels, -1))
+    assert np.array_equal(read_eight_bit(tmp_path / "turned.png")[0], np.rot90(pixels, -1))
     deep = np.random.default_rng(1).integers(0, 65536, (6, 8, 3)).astype(np.uint16)
     cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])
-    assert np.array_equal(shown_pixels(tmp_path / "deep.png"), np.round(deep / 257))
+    assert np.array_equal(read_eight_bit(tmp_path / "deep.png")[0], np.round(deep / 257))
     Image.fromarray(deep[..., 0]).save(tmp_path / "grey.png")
     grey = np.round(deep[..., :1] / 257).repeat(3, axis=2)
-    assert np.array_equal(shown_pixels(tmp_path / "grey.png"), grey)
+    assert np.array_equal(read_eight_bit(tmp_path / "grey.png")[0], grey)
     opaque = np.dstack([pixels, np.full((6, 8), 255, np.uint8)])
     Image.fromarray(opaque).save(tmp_path / "alpha.png")
-    assert np.array_equal(shown_pixels(tmp_path / "alpha.png"), pixels)
+    assert np.array_equal(read_eight_bit(tmp_path / "alpha.png")[0], pixels)
     with Image.open(io.BytesIO(shown_png(tmp_path / "turned.png"))) as image:
         assert (image.mode, image.size, image.info) == ("RGB", (6, 8), {})
 

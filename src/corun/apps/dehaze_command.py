@@ -114,8 +114,8 @@ def dehaze(
     if plan.jobs:
         from corun.apps.job_display import JobDisplay
         from corun.inference.file_jobs import JobOptions, run_jobs
-        from corun.inference.image_files import DEFAULT_MAX_PIXELS
         from corun.inference.loading import load
+        from corun.pictures.limits import DEFAULT_MAX_PIXELS
 
         options = JobOptions(
             strength=strength,

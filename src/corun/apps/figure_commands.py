@@ -95,11 +95,11 @@ def stages(
 @figure_app.command("density")
 def density(images: Images, output: Output) -> None:
     """Pictures above their FADE haze-density maps."""
-    from corun.data.images import read_rgb
     from corun.evaluation.figures.figure_files import save_figure
     from corun.evaluation.figures.picture_figures import density_figure
+    from corun.pictures.colours import read_colours
 
-    pictures = {str(path): read_rgb(path).permute(1, 2, 0).numpy() for path in images}
+    pictures = {str(path): read_colours(path) for path in images}
     print(save_figure(density_figure(pictures), output))
 
 
@@ -112,13 +112,13 @@ def detections(
     """What a detector finds in each picture, such as before and after."""
     import numpy as np
 
-    from corun.data.images import read_rgb
     from corun.evaluation.figures.figure_files import save_figure
     from corun.evaluation.figures.picture_figures import detection_figure
     from corun.metrics.detection_models import load_detector
+    from corun.pictures.colours import read_colours
 
     loaded = load_detector(detector)
-    pictures = {str(path): read_rgb(path).permute(1, 2, 0).numpy() for path in images}
+    pictures = {str(path): read_colours(path) for path in images}
     found = {
         name: loaded(np.ascontiguousarray((picture * 255).round().astype(np.uint8)))
         for name, picture in pictures.items()

@@ -55,12 +55,15 @@ def inspect(
     if sheet is not None:
         from PIL import Image
 
+        from corun.files import written_atomically
+
         picture = contact_sheet(folder)
         if picture is None:
             raise DataError(f"{folder}: its labels have gone meanwhile; run the command again")
         pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
         try:
-            Image.fromarray(pixels).save(sheet)
+            with written_atomically(sheet) as partial:
+                Image.fromarray(pixels).save(partial)
         except OSError as error:
             raise ImageFileError(
                 f"{sheet}: cannot be written ({error.strerror or error}); give another --sheet"

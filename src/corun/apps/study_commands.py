@@ -66,6 +66,7 @@ def study_results(
     """Print or write what a study found: opinion scores or win rates, with intervals."""
     from corun.apps.command_group import complain
     from corun.errors import ConfigurationError, DataError
+    from corun.files import write_atomically
     from corun.study.opinions import groups_of, results_csv, results_json, votes_csv, win_rates_csv
     from corun.study.votes import VoteStore
 
@@ -92,7 +93,7 @@ def study_results(
         print(text, end="")
     else:
         try:
-            output.write_text(text, encoding="utf-8")
+            write_atomically(output, text)
         except OSError as error:
             reason = error.strerror or str(error)
             raise DataError(f"{output}: cannot be written ({reason}); name another file") from error

@@ -1,7 +1,6 @@
 """Image and depth files as tensors, for training and evaluation.
 
-What a person's own photo needs besides (profiles, alpha, 16-bit output) is the business of
-``corun.inference``; here a picture is read the one way networks are trained on.
+Pictures are read by ``corun.pictures``, as every command reads them; depth is read here.
 """
 
 from __future__ import annotations
@@ -15,13 +14,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from corun.errors import DataError, ImageFileError, MissingExtraError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp"})
-"""What :func:`list_images` takes for a picture, in lower case."""
+from corun.pictures.colours import read_colours
+from corun.pictures.formats import READABLE_SUFFIXES
 
 DEPTH_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", ".mat", ".h5", ".hdf5")
 """What :func:`read_depth` reads, in lower case."""
@@ -34,7 +32,6 @@ _UNREADABLE = (
     struct.error,
     Image.DecompressionBombError,
 )
-_SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 _COLOUR_TOLERANCE = 8
 """How far apart (of 255) the channels of a grey picture saved as JPEG in colour may lie."""
 
@@ -42,26 +39,21 @@ _COLOUR_TOLERANCE = 8
 def read_rgb(path: Path | str) -> Float[Tensor, "3 h w"]:
     """Read a picture as RGB.
 
-    The EXIF orientation is applied, grey and palette pictures become RGB, CMYK is converted, alpha
-    is dropped. 16-bit grey keeps its precision; 16-bit colour is read at 8 bits.
+    It is read as every command reads it (:mod:`corun.pictures`): the EXIF orientation is applied,
+    grey, palette and CMYK become RGB, alpha is dropped, 16 bits keep their precision.
 
     Args:
-        path: JPEG, PNG, WebP, TIFF, BMP or anything else Pillow reads.
+        path: JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC.
 
     Returns:
         RGB, sRGB-encoded, float32, [0,1].
 
     Raises:
-        ImageFileError: the file is missing, not an image, damaged, or of a sample format that has
-            no stated white (32-bit integer or floating point).
+        ImageFileError: the file is missing, not an image, damaged, too large, or of a sample
+            format that is no picture.
+        MissingExtraError: HEIC without pillow-heif.
     """
-    path = Path(path)
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            pixels = _rgb_pixels(image, path)
-    except _UNREADABLE as error:
-        raise ImageFileError(_unreadable(path, error, "a JPEG, PNG, WebP, TIFF or BMP")) from error
+    pixels = read_colours(Path(path))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -120,24 +112,10 @@ def list_images(folder: Path | str, recursive: bool = False) -> list[Path]:
     return sorted(
         path
         for path in found
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        if path.suffix.lower() in READABLE_SUFFIXES
         and not path.name.startswith(".")
         and path.is_file()
     )
-
-
-def _rgb_pixels(image: Image.Image, path: Path) -> NDArray[np.float32]:
-    """(h, w, 3) in [0,1]."""
-    if image.mode in _SIXTEEN_BIT_MODES:
-        grey = np.asarray(image, dtype=np.float32) / np.float32(65535)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in ("I", "F"):
-        raise ImageFileError(
-            f"{path}: 32-bit samples have no stated white; save the picture with 8 or 16 bits"
-        )
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # Pillow warns about a direct conversion
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255)
 
 
 def _read_grey(path: Path) -> NDArray[Any]:

@@ -7,7 +7,6 @@ exactly; each photo belongs to one process, which alone makes labels for it.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from corun.data.images import list_images, read_rgb
 from corun.errors import DataError, ImageFileError
+from corun.files import checksum
 
 
 class RealPhotosConfig(BaseModel):
@@ -213,7 +213,7 @@ class RealPhotoFolder:
 
 def content_key(path: Path) -> str:
     """32 hexadecimal digits made of the file's bytes (SHA-256)."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+    return checksum(path)[:32]
 
 
 def cut_region(

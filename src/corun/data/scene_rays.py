@@ -109,8 +109,8 @@ def build_world(seed: int) -> World:
     for number, solid in enumerate(solids):
         if solid.planes:
             normals[number, : len(solid.planes)] = np.array(solid.planes)[:, :3] @ axes[number]
-    bounds, feet, axes, normals = (a.astype(np.float32) for a in (bounds, feet, axes, normals))
-    world = World(place, light, rng.random(), bounds, feet, axes, normals, None)
+    single = [array.astype(np.float32) for array in (bounds, feet, axes, normals)]
+    world = World(place, light, rng.random(), *single, None)
     return world._replace(shadow=_cast_shadows(world))
 
 

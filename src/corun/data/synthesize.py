@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -21,6 +20,7 @@ from corun.configuration import apply_override as apply
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
 from corun.errors import ConfigurationError, CorunError, DataError, DeviceError, ImageFileError
+from corun.files import write_atomically, written_atomically
 from corun.physics.transmission import DepthConvention
 
 TRUTH_COLUMNS = ("hazy", "clear", "transmission_mean", "transmission_min", "airlight_rgb", "seed")
@@ -252,18 +252,14 @@ def _truth_row(haze: HazyBatch, paths: dict[str, Path], seed: int) -> dict[str, 
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     options = {"quality": 95, "subsampling": 0} if path.suffix == ".jpg" else {}
     try:
-        with partial.open("wb") as stream:
+        with written_atomically(path) as partial:
             Image.fromarray(pixels).save(
-                stream, "JPEG" if path.suffix == ".jpg" else "PNG", **options
+                partial, "JPEG" if path.suffix == ".jpg" else "PNG", **options
             )
-        partial.replace(path)
     except OSError as error:
         raise ImageFileError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_truth(path: Path, rows: list[dict[str, object]]) -> None:
@@ -294,12 +290,7 @@ def _read_truth(path: Path) -> list[dict[str, str]]:
 
 
 def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        try:
-            partial.write_text(text, encoding="utf-8", newline="")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_atomically(path, text)
     except OSError as error:
         raise _unwritable(path, error) from error

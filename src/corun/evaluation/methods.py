@@ -16,7 +16,6 @@ A method is written as text, ``LABEL=SOURCE`` or ``SOURCE``, where the source is
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import subprocess
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from torch import Tensor, nn
 
 from corun.data.images import read_rgb
 from corun.errors import ConfigurationError, ImageFileError, MissingExtraError, WeightsError
+from corun.files import checksum, written_atomically
 from corun.inference.dehazer import Dehazer
 from corun.networks.checkpoints import load_network
 from corun.networks.registry import MODELS, weights_path
@@ -91,14 +91,14 @@ def parse_method(text: str) -> Method:
         command = source.removeprefix("command:")
         if "{input}" not in command or "{output}" not in command:
             raise ConfigurationError(f"{command}: a command needs both {{input}} and {{output}}")
-        fingerprint = _fingerprint("command", _digest(command))
+        fingerprint = _fingerprint("command", checksum(command.encode()))
         return Method(label or command.split()[0], "command", command, fingerprint)
     if source in MODELS:
         file = weights_path(MODELS[source])
-        checksum = "" if file is None else file_checksum(file)
+        digits = "" if file is None else checksum(file)
         engine = source if source in RESULT_VERSIONS else "network"
-        fingerprint = _fingerprint(engine, source, checksum)
-        return Method(label or source, "network", source, fingerprint, checksum)
+        fingerprint = _fingerprint(engine, source, digits)
+        return Method(label or source, "network", source, fingerprint, digits)
     kind: MethodKind = "network"
     if source.startswith("spandrel:"):
         kind, source = "spandrel", source.removeprefix("spandrel:")
@@ -108,9 +108,9 @@ def parse_method(text: str) -> Method:
     if path is not None and path.suffix == ".onnx":
         kind = "onnx"
     if path is not None and (kind != "network" or path.suffix in (".safetensors", ".pth", ".pt")):
-        checksum = file_checksum(path)
-        fingerprint = _fingerprint(kind, checksum)
-        return Method(label or path.stem, kind, source, fingerprint, checksum)
+        digits = checksum(path)
+        fingerprint = _fingerprint(kind, digits)
+        return Method(label or path.stem, kind, source, fingerprint, digits)
     raise ConfigurationError(
         f"{source}: no method; give {', '.join(MODELS)}, input, a weights or ONNX file, "
         "spandrel:FILE, command:TEXT or a folder of results"
@@ -151,28 +151,18 @@ def run_method(method: Method, hazy: Path, result: Path) -> None:
         CorunError: the input cannot be read, or the method fails on it; one line.
     """
     result.parent.mkdir(parents=True, exist_ok=True)
-    partial = result.with_name(f".{result.stem}.partial.png")
-    try:
+    with written_atomically(result) as partial:
         if method.kind == "command":
             _run_command(method.source, hazy, partial)
         else:
             scene = _dehaze(method, read_rgb(hazy)[None])
             save_png(scene[0], partial)
-        partial.replace(result)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_png(image: Float[Tensor, "3 h w"], path: Path) -> None:
     """Writes RGB in [0,1] as 8-bit PNG, values rounded."""
     levels = (image.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
     Image.fromarray(np.ascontiguousarray(levels.permute(1, 2, 0).numpy())).save(path, format="PNG")
-
-
-def file_checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _dehaze(method: Method, hazy: Tensor) -> Tensor:
@@ -282,7 +272,3 @@ def _installed_version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "none"
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -12,9 +12,10 @@ from typing import Any
 
 from corun.errors import CorunError
 from corun.evaluation.detection_scores import detections_to_json
-from corun.evaluation.methods import Method, file_checksum, run_method
+from corun.evaluation.methods import Method, run_method
 from corun.evaluation.prepared_pictures import SizeRule, adopt_result, prepare_input
 from corun.evaluation.scoring import Companion, needs_of, ready
+from corun.files import checksum
 from corun.metrics.detection_models import Detector, DetectorLayout, load_detector
 from corun.metrics.pictures import read_picture
 from corun.metrics.scoring import score_picture
@@ -91,7 +92,7 @@ def make_input(task: InputTask) -> Made:
     """Writes the prepared input."""
     try:
         prepare_input(task.source, task.target, task.long_side, crop_like=task.crop_like)
-        return Made(str(task.target), file_checksum(task.target))
+        return Made(str(task.target), checksum(task.target))
     except Exception as error:
         return Made(problem=one_line(error))
 
@@ -101,13 +102,13 @@ def make_result(task: ResultTask) -> Made:
     try:
         if task.method.kind == "folder":
             adopted = adopt_result(list(task.candidates), task.hazy, task.target, sizes=task.sizes)
-            return Made(str(adopted.path), file_checksum(adopted.path), adopted.notes)
+            return Made(str(adopted.path), checksum(adopted.path), adopted.notes)
         run_method(task.method, task.hazy, task.target)
         # a command may write anything: alpha, 16 bits, another size
         adopted = adopt_result(
             [task.target], task.hazy, task.target, sizes=task.sizes, replace=True
         )
-        return Made(str(adopted.path), file_checksum(adopted.path), adopted.notes)
+        return Made(str(adopted.path), checksum(adopted.path), adopted.notes)
     except Exception as error:
         return Made(problem=one_line(error))
 

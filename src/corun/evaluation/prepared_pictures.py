@@ -11,14 +11,16 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
 from corun.data.datasets.photo_sets import central_box
-from corun.data.images import list_images, read_rgb
+from corun.data.images import list_images
 from corun.errors import DataError, ImageFileError
-from corun.inference.deep_formats import is_deep_png, read_deep_png
+from corun.files import written_atomically
 from corun.metrics.pictures import read_picture
 from corun.metrics.protocol import prepare
+from corun.pictures.colours import read_colours, read_eight_bit
+from corun.pictures.reading import read_size
 
 SizeRule = Literal["refuse", "resize"]
 """What happens to a result of another size than its input."""
@@ -59,15 +61,13 @@ def prepare_input(
     if _holds(target, picture):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    Image.fromarray(picture).save(partial, format="PNG")
-    partial.replace(target)
+    with written_atomically(target) as partial:
+        Image.fromarray(picture).save(partial, format="PNG")
 
 
 def _photo(source: Path) -> UInt8[np.ndarray, "h w 3"]:
     """8-bit RGB; photos, unlike results, may have alpha or 16 bits."""
-    levels = read_rgb(source).mul(255).round().byte()
-    return np.ascontiguousarray(levels.permute(1, 2, 0).numpy())
+    return np.rint(read_colours(source) * np.float32(255)).astype(np.uint8)
 
 
 def _holds(target: Path, picture: UInt8[np.ndarray, "h w 3"]) -> bool:
@@ -132,8 +132,7 @@ def adopt_result(
         raise ImageFileError(f"{hazy.stem}: several results ({names}); keep one")
     path = candidates[0]
     pixels, notes = read_eight_bit(path)
-    with Image.open(hazy) as image:
-        wanted = image.size
+    wanted = read_size(hazy)
     size = (pixels.shape[1], pixels.shape[0])
     if size != wanted:
         described = f"{size[0]}x{size[1]}, its input is {wanted[0]}x{wanted[1]}"
@@ -151,54 +150,6 @@ def adopt_result(
             "conversions are written; move the folder, or give another --output"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    Image.fromarray(pixels).save(partial, format="PNG")
-    partial.replace(target)
+    with written_atomically(target) as partial:
+        Image.fromarray(pixels).save(partial, format="PNG")
     return ForeignResult(target, tuple(notes))
-
-
-def read_eight_bit(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], list[str]]:
-    """A result of any common format as 8-bit RGB, and what had to be done to it.
-
-    The EXIF orientation is applied, opaque alpha dropped, 16 bits are rounded to 8.
-
-    Raises:
-        ImageFileError: unreadable, or transparent somewhere.
-    """
-    try:
-        head = path.read_bytes()
-        if is_deep_png(head):
-            return _from_sixteen_bits(np.asarray(read_deep_png(head)), path)
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in ("I;16", "I;16B", "I"):
-                return _from_sixteen_bits(np.asarray(image.convert("I"), dtype=np.uint16), path)
-            notes = []
-            if "A" in image.getbands() or "transparency" in image.info:
-                image = image.convert("RGBA")
-                _refuse_transparency(np.asarray(image)[..., 3], 255, path)
-                notes.append("opaque alpha dropped")
-            elif image.mode != "RGB":
-                notes.append(f"converted from {image.mode} to RGB")
-            return np.asarray(image.convert("RGB")), notes
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(error).split())
-        raise ImageFileError(f"{path}: cannot be read as a picture ({reason})") from error
-
-
-def _from_sixteen_bits(
-    samples: np.ndarray, path: Path
-) -> tuple[UInt8[np.ndarray, "h w 3"], list[str]]:
-    """0–65535 to 0–255, rounded."""
-    if samples.ndim == 3 and samples.shape[2] in (2, 4):
-        _refuse_transparency(samples[..., -1], 65535, path)
-        samples = samples[..., :-1]
-    if samples.ndim == 2:
-        samples = samples[..., None]
-    levels = np.round(samples.astype(np.float64) / 257).astype(np.uint8)
-    return np.broadcast_to(levels, (*levels.shape[:2], 3)).copy(), ["rounded from 16 bits to 8"]
-
-
-def _refuse_transparency(alpha: np.ndarray, opaque: int, path: Path) -> None:
-    if (alpha != opaque).any():
-        raise ImageFileError(f"{path}: is partly transparent; flatten it before it is scored")

@@ -9,6 +9,7 @@ from corun.evaluation.report import Report
 from corun.evaluation.report_html import html_report
 from corun.evaluation.report_json import read_report, report_json
 from corun.evaluation.report_text import classes_csv, latex, markdown, scores_csv, table_csv
+from corun.files import write_atomically
 
 JSON_NAME = "report.json"
 
@@ -42,9 +43,7 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in contents.items():
-            partial = folder / f".{name}.partial"
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(folder / name)
+            write_atomically(folder / name, text)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(

@@ -13,6 +13,7 @@ from PIL import Image
 from corun.evaluation.published import published_for, sources_of
 from corun.evaluation.report import Cell, MetricFacts, Report
 from corun.evaluation.report_text import PAIRED, PLACES, number, remarks
+from corun.pictures.colours import read_eight_bit
 
 THUMBNAIL = 320
 """Longer side of the embedded pictures, pixels."""
@@ -91,8 +92,7 @@ def html_report(report: Report, *, published: bool = False, pictures: int = 24) 
 
 def embedded(path: Path, side: int = THUMBNAIL) -> str:
     """A picture as a data URL, JPEG, scaled down."""
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
+    image = Image.fromarray(read_eight_bit(path)[0])
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88)

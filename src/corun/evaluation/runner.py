@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image
-
 from corun.data.datasets.boxes import TrueBoxes, read_coco, read_voc
 from corun.data.datasets.catalogue import open_dataset
 from corun.data.datasets.photo_sets import Photo
@@ -20,7 +18,7 @@ from corun.evaluation.detection_scores import (
     scaled_boxes,
     set_scores,
 )
-from corun.evaluation.methods import file_checksum, load_method
+from corun.evaluation.methods import load_method
 from corun.evaluation.picture_tasks import (
     DetectionTask,
     InputTask,
@@ -39,8 +37,10 @@ from corun.evaluation.report import MetricFacts, Report, Score, SetComparison, S
 from corun.evaluation.score_cache import ScoreCache
 from corun.evaluation.scoring import Companion, facts_of, needs_of
 from corun.evaluation.work_pool import WorkPool
+from corun.files import checksum
 from corun.metrics.detection import Detections
 from corun.metrics.detection_models import load_detector
+from corun.pictures.reading import read_size
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done and how many there are."""
@@ -208,7 +208,7 @@ def _kept_result(run: _Run, task: ResultTask, hazy: Made) -> Made | None:
     known = run.cache.get("result", task.method.fingerprint, [hazy.checksum, run.plan.sizes])
     if known is None:
         return None
-    if file_checksum(task.target) != known["checksum"]:
+    if checksum(task.target) != known["checksum"]:
         return None
     return Made(str(task.target), known["checksum"], tuple(known["notes"]))
 
@@ -286,8 +286,8 @@ def _detect(run: _Run, metrics: list[str]) -> dict[str, MetricFacts]:
         if content is None:
             run.problems.append(f"{task.method}, {task.dataset}/{task.photo}: {problem}")
         else:
-            checksum = run.results[task.method, task.dataset, task.photo].checksum
-            run.cache.put("detections", version, [checksum], content)
+            result = run.results[task.method, task.dataset, task.photo]
+            run.cache.put("detections", version, [result.checksum], content)
             found[task.method, task.dataset][task.photo] = detections_from_json(content)
         run.progress("detections", count, len(tasks))
     for label, boxes in truth.items():
@@ -318,8 +318,8 @@ def _truth(run: _Run, choice: DatasetChoice) -> tuple[dict[str, TrueBoxes], list
         annotated.append(name)
         if made.problem:
             continue
-        with Image.open(photo.image) as original, Image.open(made.path) as prepared:
-            truth[name] = scaled_boxes(boxes, prepared.size, original.size)
+        prepared, original = read_size(Path(made.path)), read_size(photo.image)
+        truth[name] = scaled_boxes(boxes, prepared, original)
     return truth, annotated
 
 

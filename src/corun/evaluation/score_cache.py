@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from corun.errors import DataError
+from corun.files import checksum
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -83,4 +83,4 @@ class ScoreCache:
 
 
 def _key(subject: str, version: str, contents: Sequence[str]) -> str:
-    return hashlib.sha256(json.dumps([subject, version, *contents]).encode()).hexdigest()
+    return checksum(json.dumps([subject, version, *contents]).encode())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.errors import ExportError
+from corun.files import write_atomically
 from corun.networks.checkpoints import LoadedNetwork
 from corun.networks.corun import CORUN
 from corun.networks.fingerprint import weights_sha256
@@ -89,19 +89,14 @@ def write_files(path: Path, files: dict[str, bytes]) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_atomically(path, content)
     except OSError as error:
         raise ExportError(
             f"{path}: cannot be written ({error.strerror or error}); "
             "choose another place with -o, or make room"
         ) from error
-    finally:
-        with suppress(OSError):  # where it could not be made, it is not there
-            partial.unlink()
 
 
 def require_place(path: Path) -> None:

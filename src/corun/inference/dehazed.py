@@ -11,14 +11,14 @@ from PIL import Image
 from torch import Tensor
 
 from corun.errors import ConfigurationError, ImageFileError
-from corun.inference.image_writing import (
+from corun.pictures.formats import FORMAT_OF_SUFFIX
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.pixels import PixelError
+from corun.pictures.writing import (
     DEFAULT_QUALITY,
-    FORMAT_OF_SUFFIX,
     encode_picture,
-    write_atomically,
+    write_encoded,
 )
-from corun.inference.metadata import PictureMetadata
-from corun.inference.pixels import PixelError
 
 Pixels = Image.Image | Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
 
@@ -135,7 +135,10 @@ def _array_of(image: Shaped[Tensor, "..."]) -> Shaped[np.ndarray, "..."]:
 
 
 def _write_new(path: Path, content: bytes, overwrite: bool) -> Path:
-    if path.exists() and not overwrite:
-        raise ImageFileError(f"{path}: exists already; pass overwrite=True to replace it")
-    write_atomically(path, content)
+    try:
+        write_encoded(path, content, overwrite=overwrite)
+    except FileExistsError as error:
+        raise ImageFileError(
+            f"{path}: exists already; pass overwrite=True to replace it"
+        ) from error
     return path

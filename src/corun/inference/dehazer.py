@@ -16,17 +16,6 @@ from torch import Tensor, nn
 from corun.errors import ConfigurationError, DeviceError
 from corun.inference.dehazed import Dehazed, Pixels
 from corun.inference.devices import choose_device, dtype_from_name
-from corun.inference.image_files import DEFAULT_MAX_PIXELS, Picture, read_picture
-from corun.inference.metadata import PictureMetadata
-from corun.inference.pil_modes import KEPT_INFO, pil_like, rgb_from_pil
-from corun.inference.pixels import (
-    LARGEST_FLOAT,
-    LUMA,
-    PixelError,
-    array_like,
-    require_picture,
-    rgb_from_array,
-)
 from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output
 from corun.networks.reduction import pad_to_multiple
@@ -34,6 +23,18 @@ from corun.networks.registry import ModelCard
 from corun.physics.full_size_step import fit_airlight
 from corun.physics.row_bands import apply_full_size_step, enlarged
 from corun.physics.working_picture import working_picture
+from corun.pictures.limits import DEFAULT_MAX_PIXELS
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.modes import KEPT_INFO, pil_like, rgb_from_pil
+from corun.pictures.pixels import (
+    LARGEST_FLOAT,
+    LUMA,
+    PixelError,
+    array_like,
+    require_picture,
+    rgb_from_array,
+)
+from corun.pictures.reading import Picture, read_picture
 
 DIRECT_MODES = ("L", "LA", "RGB", "RGBA")
 """Pillow's modes whose samples are those of an array; alpha comes back unchanged."""

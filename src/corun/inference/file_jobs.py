@@ -12,16 +12,16 @@ from typing import Literal
 from corun.errors import CorunError, ImageFileError
 from corun.inference.dehazer import Dehazer
 from corun.inference.file_plan import Job
-from corun.inference.image_files import DEFAULT_MAX_PIXELS, read_picture
-from corun.inference.image_writing import (
-    DEFAULT_QUALITY,
-    FORMAT_OF_READ,
-    MODES,
-    encode_picture,
-    write_atomically,
-)
-from corun.inference.metadata import PictureMetadata
 from corun.inference.standard_streams import read_standard_input, write_standard_output
+from corun.pictures.formats import FORMAT_OF_READ, MODES
+from corun.pictures.limits import DEFAULT_MAX_PIXELS
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.reading import read_picture
+from corun.pictures.writing import (
+    DEFAULT_QUALITY,
+    encode_picture,
+    write_encoded,
+)
 
 TRACEBACK_VARIABLE = "CORUN_TRACEBACK"
 """Set, an unexpected error ends the run with its traceback instead of failing one picture."""
@@ -127,13 +127,13 @@ def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
         if job.transmission in missing:
             transmission = result.transmission_image()
             encoded, _ = encode_picture(transmission, PictureMetadata(), "PNG")
-            _write(job.transmission, encoded)
+            _write(job.transmission, encoded, options)
     except CorunError as error:
         raise ImageFileError(_naming(job.name, error)) from error
     if job.target is None:
         write_standard_output(content)
-    elif job.target in missing:
-        _write(job.target, content)
+    elif job.target in missing and not _write(job.target, content, options):
+        return Outcome(job.name, "skipped", output=str(job.target))
     height, width = result.size
     return Outcome(
         job.name,
@@ -156,7 +156,7 @@ def _outputs_to_write(job: Job, options: JobOptions) -> list[Path]:
     missing = [path for path in job.outputs if not _exists(path)]
     if options.existing == "refuse" and len(missing) < len(job.outputs):
         existing = next(path for path in job.outputs if path not in missing)
-        raise ImageFileError(f"{existing}: exists already; add --overwrite or --skip-existing")
+        raise _exists_already(existing)
     return missing
 
 
@@ -173,7 +173,8 @@ def _own_format(read: str | None) -> str:
     return file_format if file_format in MODES else "PNG"
 
 
-def _write(path: Path | None, content: bytes) -> None:
+def _write(path: Path | None, content: bytes, options: JobOptions) -> bool:
+    """Writes an output; False where it is to be left, because somebody made it meanwhile."""
     assert path is not None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -182,7 +183,17 @@ def _write(path: Path | None, content: bytes) -> None:
         raise ImageFileError(
             f"{path}: its folder cannot be made ({reason}); choose another -o"
         ) from error
-    write_atomically(path, content)
+    try:
+        write_encoded(path, content, overwrite=options.existing == "overwrite")
+    except FileExistsError as error:
+        if options.existing == "skip":
+            return False
+        raise _exists_already(path) from error
+    return True
+
+
+def _exists_already(path: Path) -> ImageFileError:
+    return ImageFileError(f"{path}: exists already; add --overwrite or --skip-existing")
 
 
 def _naming(name: str, error: CorunError) -> str:

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from corun.errors import CorunError
-from corun.inference.image_files import READABLE_SUFFIXES
-from corun.inference.image_writing import FORMAT_OF_SUFFIX, SUFFIX_OF_FORMAT, format_from_name
+from corun.pictures.formats import (
+    FORMAT_OF_SUFFIX,
+    READABLE_SUFFIXES,
+    SUFFIX_OF_FORMAT,
+    format_from_name,
+)
 
 DEFAULT_SUFFIX = ".dehazed"
 TRANSMISSION_SUFFIX = ".transmission.png"

@@ -7,7 +7,6 @@ makes one as ``package.module:function`` where a detector is asked for.
 from __future__ import annotations
 
 import ast
-import hashlib
 import importlib
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, runtime_checkable
@@ -17,6 +16,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from corun.errors import ConfigurationError, MissingExtraError, WeightsError
+from corun.files import checksum
 from corun.metrics.detection import Detections, overlaps
 
 DetectorLayout = Literal["auto", "yolox", "yolov8"]
@@ -79,7 +79,8 @@ class YoloxDetector:
         self._session, self._size = _session(path)
         self._least, self._most = least_score, most_overlap
         self.classes = _class_names(self._session)
-        self.version = f"yolox-{DETECTOR_VERSION}-{_checksum(path)}-{least_score}-{most_overlap}"
+        digits = checksum(path)[:12]
+        self.version = f"yolox-{DETECTOR_VERSION}-{digits}-{least_score}-{most_overlap}"
         self._grid = _yolox_grid(self._size)
         self._path = path
 
@@ -123,7 +124,8 @@ class YoloV8Detector:
         self._session, self._size = _session(path)
         self._least, self._most = least_score, most_overlap
         self.classes = _class_names(self._session)
-        self.version = f"yolov8-{DETECTOR_VERSION}-{_checksum(path)}-{least_score}-{most_overlap}"
+        digits = checksum(path)[:12]
+        self.version = f"yolov8-{DETECTOR_VERSION}-{digits}-{least_score}-{most_overlap}"
         self._path = path
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Detections:
@@ -286,7 +288,3 @@ def _select(
         np.array([score for score, _, _ in chosen], dtype=np.float64),
         tuple(classes[index] for _, _, index in chosen),
     )
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

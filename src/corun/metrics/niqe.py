@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.errors import DataError, WeightsError
+from corun.files import written_atomically
 from corun.statistics.natural_scene import (
     SignedMoments,
     cache_sized,
@@ -214,11 +215,12 @@ def load_pristine_statistics(path: Path | str) -> PristineStatistics:
 
 def save_pristine_statistics(path: Path | str, statistics: PristineStatistics) -> None:
     """Write statistics in the layout of the published file."""
-    np.savez(
-        Path(path),
-        mu_pris_param=statistics.mean.numpy()[None],
-        cov_pris_param=statistics.covariance.numpy(),
-    )
+    with written_atomically(Path(path)) as partial, partial.open("wb") as stream:
+        np.savez(
+            stream,
+            mu_pris_param=statistics.mean.numpy()[None],
+            cov_pris_param=statistics.covariance.numpy(),
+        )
 
 
 def embedded_statistics() -> PristineStatistics:

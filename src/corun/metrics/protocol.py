@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from corun.files import written_atomically
 from corun.metrics.pictures import read_picture
 
 LONG_SIDE = 640
@@ -55,4 +56,6 @@ def prepare_file(source: Path, target: Path, *, long_side: int = LONG_SIDE) -> N
     Raises:
         ImageFileError: the photo cannot be read.
     """
-    Image.fromarray(prepare(read_picture(source), long_side=long_side)).save(target, format="PNG")
+    prepared = prepare(read_picture(source), long_side=long_side)
+    with written_atomically(target) as partial:
+        Image.fromarray(prepared).save(partial, format="PNG")

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from corun.errors import ConfigurationError, WeightsError
+from corun.files import checksum
 
 Picture = UInt8[np.ndarray, "h w 3"]
 ScoreFunction = Callable[[np.ndarray, np.ndarray | None], float]
@@ -109,7 +109,7 @@ def load_metric(name: str, files: Mapping[str, Path | str] | None = None) -> Loa
     metric = metric_named(name)
     given = {key: Path(path) for key, path in (files or {}).items()}
     score, implementation = metric.build(given)
-    sums = [sha256(given[file.key])[:12] for file in metric.files if file.key in given]
+    sums = [checksum(given[file.key])[:12] for file in metric.files if file.key in given]
     return LoadedMetric(
         metric=metric,
         implementation=implementation,
@@ -130,9 +130,3 @@ def needed_file(metric: str, file: NeededFile, files: Mapping[str, Path]) -> Pat
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; {metric} needs it as {file.key}: {file.what}")
     return path
-
-
-def sha256(path: Path) -> str:
-    """The file's checksum in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

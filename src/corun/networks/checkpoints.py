@@ -11,7 +11,6 @@ weights, so only a measurement of these weights speaks for it.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import warnings
 from dataclasses import dataclass, field, fields, replace
@@ -22,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, WeightsError
+from corun.files import write_atomically
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.published_layout import build_filled, is_published, load_published
 from corun.networks.registry import MODELS, ModelCard, build_model, names, weights_path
@@ -115,13 +115,8 @@ def write_safetensors(
     # safetensors' own writer raises an error of its own on a full disk and makes files that only
     # their owner can read.
     content = save(tensors, metadata)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
 
 
 def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu") -> LoadedNetwork:

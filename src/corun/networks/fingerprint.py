@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from corun.errors import WeightsError
+from corun.files import checksum
 
 DIGITS = 12
 """48 bits: two runs of one person do not meet by chance."""
@@ -20,11 +20,11 @@ def fingerprint(network: nn.Module) -> str:
 
 def weights_sha256(network: nn.Module) -> str:
     """The sha256 of a network's weights as float32, with their names."""
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return checksum(
+        part
+        for name, tensor in network.state_dict().items()
+        for part in (name.encode(), _bytes_of(tensor))
+    )
 
 
 def file_fingerprint(path: Path) -> str:
@@ -36,18 +36,20 @@ def file_fingerprint(path: Path) -> str:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()[:DIGITS]
+        return checksum(path)[:DIGITS]
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def values_fingerprint(*values: object) -> str:
     """Twelve digits that stand for plain values and tensors, in their order."""
-    digest = hashlib.sha256()
-    for value in values:
-        if isinstance(value, Tensor):
-            digest.update(value.detach().cpu().float().contiguous().numpy().tobytes())
-        else:
-            digest.update(repr(value).encode() + b"\0")
-    return digest.hexdigest()[:DIGITS]
+    parts = (
+        _bytes_of(value) if isinstance(value, Tensor) else repr(value).encode() + b"\0"
+        for value in values
+    )
+    return checksum(parts)[:DIGITS]
+
+
+def _bytes_of(tensor: Tensor) -> bytes:
+    """The values as float32, in the host's byte order."""
+    return tensor.detach().cpu().float().contiguous().numpy().tobytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from typing import Literal
 
 from corun.data.images import list_images
 from corun.errors import DataError, ImageFileError
-from corun.study.shown_pictures import shown_pixels
+from corun.files import checksum
+from corun.pictures.colours import read_eight_bit
 
 StudyMode = Literal["score", "pairs"]
 """One picture, 1 to 10; or two pictures of one photo, which is better."""
@@ -70,7 +70,7 @@ class Study:
             if self.mode == "score"
             else list(combinations(labels, 2))
         )
-        order = random.Random(hashlib.sha256(f"{self.seed}\t{participant}".encode()).digest())
+        order = random.Random(bytes.fromhex(checksum(f"{self.seed}\t{participant}".encode())))
         trials = []
         for photo in self.pictures:
             for methods in shown:
@@ -160,7 +160,7 @@ def _why_not_shown(paths: list[Path]) -> str:
     """What is wrong with the first of them that cannot be shown; "" if all can."""
     for path in paths:
         try:
-            shown_pixels(path)
+            read_eight_bit(path)
         except ImageFileError as error:
             return str(error)
     return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from corun.errors import WeightsError
+from corun.files import written_atomically
 from corun.networks.checkpoints import read_pth
 
 LAST = "last.ckpt"
@@ -28,19 +28,13 @@ def save_atomically(content: dict[str, Any], path: Path) -> None:
         OSError: the disk is full or the folder cannot be written; nothing changes then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as stream:
+        with written_atomically(path) as partial, partial.open("wb") as stream:
             torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
     except RuntimeError as error:
         # What torch's own writer makes of a stream that takes no more, now and then.
         reason = next(iter(str(error).splitlines()), "torch.save failed")
         raise OSError(errno.EIO, reason, str(path)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import SynthesisConfig, synthesize_haze
+from corun.files import write_atomically
 from corun.networks.density_net import STRIDE, DensityNet, save_density_net
 from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
 from corun.training.engine import train
@@ -183,7 +184,7 @@ class DensityTraining:
             ),
             **facts,
         }
-        (folder / "density.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write_atomically(folder / "density.json", json.dumps(about, indent=1) + "\n")
 
 
 def ranking_loss(predicted: Float[Tensor, " b"], target: Float[Tensor, " b"]) -> Float[Tensor, ""]:

@@ -127,12 +127,15 @@ class Reporter:
         """Contact sheets (3,H,W), RGB in [0,1], into TensorBoard and ``pictures/``."""
         from PIL import Image
 
+        from corun.files import written_atomically
+
         for name, sheet in sheets.items():
             if self._writer is not None:
                 self._writer.add_image(name, sheet.clamp(0, 1).cpu(), done)
             (self.folder / "pictures").mkdir(exist_ok=True)
             pixels = (sheet.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-            Image.fromarray(pixels).save(self.folder / "pictures" / f"{name}-{done:06d}.png")
+            with written_atomically(self.folder / "pictures" / f"{name}-{done:06d}.png") as partial:
+                Image.fromarray(pixels).save(partial)
 
     def _log(self, record: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:

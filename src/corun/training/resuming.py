@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from corun.errors import ConfigurationError, CorunError, DataError, WeightsError
+from corun.files import remove_stale
 from corun.networks.averaging import WeightAverage
 from corun.training.checkpoint import BEST, LAST, differing_keys, load_checkpoint
 from corun.training.configuration import RunConfig
@@ -79,8 +80,7 @@ def resume(task: Task, state: State, run: RunConfig, identity: str, fabric: Any)
 
 def _last_checkpoint(folder: Path, identity: str, world: int) -> dict[str, Any] | None:
     """The last checkpoint of a run, if there is one."""
-    for torn in folder.glob(f".{LAST}.*.partial"):
-        torn.unlink(missing_ok=True)  # left by a process that was killed while it wrote
+    remove_stale(folder)
     path = folder / LAST
     if not path.exists():
         return None

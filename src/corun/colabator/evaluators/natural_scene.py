@@ -22,7 +22,6 @@ photo has Q = ½.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +36,7 @@ from torch import Tensor
 from corun.colabator.evaluators.protocols import Scores, block_count
 from corun.data.images import list_images, read_rgb
 from corun.errors import ConfigurationError, DataError, ImageFileError, WeightsError
+from corun.files import write_atomically
 from corun.statistics.natural_scene import (
     NEIGHBOURS,
     SignedMoments,
@@ -261,16 +261,11 @@ def save_models(path: Path, models: Sequence[PristineModel], about: str) -> None
             for m in models
         ],
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_atomically(path, json.dumps(content) + "\n")
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        if partial.parent.is_dir():
-            partial.unlink(missing_ok=True)
 
 
 def load_models(path: Path) -> list[PristineModel]:

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from corun.data.datasets.boxes import read_voc
 from corun.data.datasets.catalogue import DatasetCard, dataset_card, open_dataset
 from corun.data.datasets.photo_sets import Photo, central_box
-from corun.data.images import read_rgb
 from corun.errors import DataError, ImageFileError
+from corun.pictures.colours import read_colours
+from corun.pictures.reading import read_size
 
 
 @dataclass(frozen=True)
@@ -124,13 +123,9 @@ def _fits(photo: Photo, size: tuple[int, int], reference: tuple[int, int]) -> bo
 
 def _size(path: Path, decode: bool) -> tuple[int, int]:
     if decode:
-        height, width = read_rgb(path).shape[-2:]
+        height, width = read_colours(path).shape[:2]
         return width, height
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ImageFileError(f"{path}: cannot be read as a picture; get it again") from error
+    return read_size(path)
 
 
 def _difference(check: DatasetCheck) -> str:

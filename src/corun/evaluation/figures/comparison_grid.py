@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 
-from corun.data.images import read_rgb
 from corun.errors import ConfigurationError, DataError
 from corun.evaluation.figures.figure_files import new_figure
+from corun.pictures.colours import read_colours
 
 INSET_COLOURS = ("#ff3b30", "#34c759", "#0a84ff")
 
@@ -163,4 +163,4 @@ def _bare(axes: Any) -> None:
 
 
 def _pixels(path: Path) -> Float[np.ndarray, "h w 3"]:
-    return np.asarray(read_rgb(path).permute(1, 2, 0).numpy())
+    return read_colours(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from corun.errors import ConfigurationError, MissingExtraError
+from corun.files import written_atomically
 
 FIGURE_SUFFIXES = (".png", ".pdf")
 
@@ -51,6 +52,6 @@ def save_figure(figure: Any, path: Path, *, dpi: int = 150) -> Path:
         if suffix == ".png"
         else {"CreationDate": None, "Creator": None, "Producer": None}
     )
-    with mpl.rc_context(RULES):
-        figure.savefig(path, dpi=dpi, metadata=unset)
+    with mpl.rc_context(RULES), written_atomically(path) as partial:
+        figure.savefig(partial, dpi=dpi, metadata=unset)
     return path

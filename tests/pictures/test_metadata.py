@@ -7,12 +7,12 @@ import struct
 
 import numpy as np
 import pytest
-from inference_pictures import gradient, pil_picture
 from PIL import Image
 
-from corun.inference.image_files import read_picture
-from corun.inference.image_writing import encode_picture
-from corun.inference.metadata import EXIF_PARTLY_LOST, PictureMetadata, serialise_exif
+from corun.pictures.metadata import EXIF_PARTLY_LOST, PictureMetadata, serialise_exif
+from corun.pictures.reading import read_picture
+from corun.pictures.writing import encode_picture
+from sample_pictures import gradient, pil_picture
 
 MAKE, SOFTWARE, EXIF_IFD, GPS_IFD = 0x010F, 0x0131, 0x8769, 0x8825
 

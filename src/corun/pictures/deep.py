@@ -20,14 +20,13 @@ import numpy as np
 from jaxtyping import Shaped, UInt16
 from PIL import Image, TiffImagePlugin
 
-from corun.inference.metadata import INTEROP_IFD, SUB_DIRECTORIES, PictureMetadata
-from corun.inference.pixels import PixelError
+from corun.pictures.metadata import INTEROP_IFD, SUB_DIRECTORIES, PictureMetadata
+from corun.pictures.pixels import PixelError
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """Number of channels to PNG colour type: grey, grey + alpha, RGB, RGB + alpha."""
 
@@ -53,7 +52,7 @@ def read_deep_png(data: bytes) -> UInt16[np.ndarray, "h w c"]:
     return decoded
 
 
-def read_deep_tiff(data: bytes, *, max_pixels: int) -> Shaped[np.ndarray, "..."] | None:
+def read_deep_tiff(data: bytes) -> Shaped[np.ndarray, "..."] | None:
     """The first page of a TIFF if it has floats or 16-bit colour, else None (Pillow reads it).
 
     (H,W), (H,W,2), (H,W,3) or (H,W,4), uint16 or float; white is the largest value whatever the
@@ -61,8 +60,7 @@ def read_deep_tiff(data: bytes, *, max_pixels: int) -> Shaped[np.ndarray, "..."]
     alpha is divided out, as Pillow does it for 8 bits.
 
     Raises:
-        PixelError: it cannot be decoded, has more than `max_pixels` pixels, or has samples that
-            are neither 8 or 16 bits nor floats.
+        PixelError: it cannot be decoded, or has samples that are neither 8 or 16 bits nor floats.
         EOFError, ValueError, ...: it is cut short or damaged.
     """
     import tifffile
@@ -81,8 +79,6 @@ def read_deep_tiff(data: bytes, *, max_pixels: int) -> Shaped[np.ndarray, "..."]
             )
         if dtype == np.uint16 and page.samplesperpixel == 1 and page.photometric == 1:
             return None
-        if page.imagewidth * page.imagelength > max_pixels:
-            raise PixelError(too_many_pixels(page.imagewidth, page.imagelength, max_pixels))
         if dtype not in (np.uint16, np.float16, np.float32, np.float64):
             raise PixelError(f"TIFF samples of type {dtype} are not supported; use uint16 or float")
         if page.photometric not in (0, 1, 2):
@@ -127,14 +123,6 @@ def straight_colours(samples: Shaped[np.ndarray, "h w c"]) -> Shaped[np.ndarray,
     if np.issubdtype(samples.dtype, np.integer):
         colour = np.rint(np.minimum(colour, white))
     return np.concatenate([colour.astype(samples.dtype), samples[:, :, -1:]], axis=2)
-
-
-def too_many_pixels(width: int, height: int, limit: int) -> str:
-    """The line that refuses a decompression bomb."""
-    return (
-        f"{width}x{height} is {width * height:,} pixels, above the limit of {limit:,} that guards "
-        f"against decompression bombs; if you trust it, add --max-pixels {width * height}"
-    )
 
 
 def encode_png16(samples: UInt16[np.ndarray, "..."], metadata: PictureMetadata) -> bytes:

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from inference_pictures import gradient, pil_picture
 from PIL import Image, ImageOps
 
 from corun.errors import ImageFileError
-from corun.inference.image_files import Picture, read_picture
-from corun.inference.image_writing import encode_picture, write_atomically
-from corun.inference.metadata import PictureMetadata
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.reading import Picture, read_picture
+from corun.pictures.writing import encode_picture, write_encoded
+from sample_pictures import gradient, pil_picture
 
 LOSSLESS = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
@@ -328,7 +328,7 @@ def test_a_write_that_fails_leaves_nothing_and_keeps_the_old_file(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ImageFileError, match=r"photo\.png: .*disk is full.*another -o"):
-        write_atomically(target, b"new")
+        write_encoded(target, b"new", overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["photo.png"]
     assert target.read_bytes() == b"old"
 
@@ -341,7 +341,7 @@ def test_an_interrupted_write_leaves_nothing(
 
     monkeypatch.setattr("os.fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        write_atomically(tmp_path / "photo.png", b"new")
+        write_encoded(tmp_path / "photo.png", b"new", overwrite=True)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -350,16 +350,16 @@ def test_writing_keeps_permissions_and_follows_links(tmp_path: Path) -> None:
     target.write_bytes(b"old")
     target.chmod(0o640)
     link.symlink_to(target)
-    write_atomically(link, b"new")
+    write_encoded(link, b"new", overwrite=True)
     assert link.is_symlink()
     assert target.read_bytes() == b"new"
     assert target.stat().st_mode & 0o777 == 0o640
-    write_atomically(fresh, b"new")
+    write_encoded(fresh, b"new", overwrite=True)
     plain = tmp_path / "plain"
     plain.touch()
     assert fresh.stat().st_mode == plain.stat().st_mode
     with pytest.raises(ImageFileError, match="folder does not exist"):
-        write_atomically(tmp_path / "gone" / "photo.png", b"new")
+        write_encoded(tmp_path / "gone" / "photo.png", b"new", overwrite=True)
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])

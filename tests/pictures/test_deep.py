@@ -9,14 +9,14 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from inference_pictures import gradient
 from PIL import Image
 
 from corun.errors import ImageFileError
-from corun.inference.deep_formats import straight_colours
-from corun.inference.image_files import read_picture
-from corun.inference.image_writing import encode_picture
-from corun.inference.metadata import PictureMetadata
+from corun.pictures.deep import straight_colours
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.reading import read_picture
+from corun.pictures.writing import encode_picture
+from sample_pictures import gradient
 
 
 def tiff(samples: np.ndarray, **options: object) -> bytes:

@@ -4,54 +4,26 @@ from __future__ import annotations
 
 import errno
 import io
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
-from corun.errors import ConfigurationError, ImageFileError, MissingExtraError
-from corun.inference.deep_formats import encode_deep_tiff, encode_png16
-from corun.inference.metadata import PictureMetadata, exif_has_sub_directories
-from corun.inference.pil_modes import SIXTEEN_BIT_MODES, rgb_from_pil
-from corun.inference.pixels import convert_depth
+from corun.errors import ImageFileError, MissingExtraError
+from corun.files import write_atomically
+from corun.pictures.deep import encode_deep_tiff, encode_png16
+from corun.pictures.formats import MODES
+from corun.pictures.metadata import PictureMetadata, exif_has_sub_directories
+from corun.pictures.modes import SIXTEEN_BIT_MODES, rgb_from_pil
+from corun.pictures.pixels import convert_depth
 
 DEFAULT_QUALITY = 95
-
-SUFFIX_OF_FORMAT = {
-    "JPEG": ".jpg",
-    "PNG": ".png",
-    "WEBP": ".webp",
-    "TIFF": ".tif",
-    "BMP": ".bmp",
-    "AVIF": ".avif",
-    "HEIF": ".heic",
-}
-FORMAT_OF_SUFFIX = {
-    **{suffix: name for name, suffix in SUFFIX_OF_FORMAT.items()},
-    **dict.fromkeys((".jpeg", ".jpe", ".jfif"), "JPEG"),
-    **{".tiff": "TIFF", ".dib": "BMP", ".heif": "HEIF", ".hif": "HEIF"},
-}
-FORMAT_OF_READ = {"MPO": "JPEG", "DIB": "BMP"}
-"""Formats that are read but written as a simpler one: a multi-picture JPEG as a JPEG."""
 
 LOSSLESS_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "group3", "group4")
 
 ENCODER_ERRORS = (OSError, ValueError, TypeError, ArithmeticError, SystemError, RuntimeError)
 """What Pillow's encoders raise over what they cannot write; there is no common base class."""
-
-MODES = {
-    "JPEG": ("L", "RGB", "CMYK"),
-    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
-    "WEBP": ("RGB", "RGBA"),
-    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "F"),
-    "BMP": ("1", "L", "P", "RGB"),
-    "AVIF": ("RGB", "RGBA"),
-    "HEIF": ("L", "LA", "RGB", "RGBA"),
-}
-"""Pillow modes each format holds without loss of kind."""
 
 PROFILE_COLOURS = {
     **dict.fromkeys(("1", "L", "LA", "I;16", "F"), "GRAY"),
@@ -61,20 +33,6 @@ PROFILE_COLOURS = {
 
 TIFF_MODES_OF_OURS = ("L", "LA", "RGB", "RGBA", "I;16")
 """Modes that `encode_deep_tiff` writes as well as libtiff does."""
-
-
-def format_from_name(name: str) -> str:
-    """Pillow's name of a format given as "jpg", ".jpg", "JPEG", ...
-
-    Raises:
-        ConfigurationError: an unknown or unwritable format.
-    """
-    wanted = name.strip().lower().removeprefix(".")
-    for suffix, file_format in FORMAT_OF_SUFFIX.items():
-        if wanted in (suffix[1:], file_format.lower()):
-            return file_format
-    known = ", ".join(suffix[1:] for suffix in SUFFIX_OF_FORMAT.values())
-    raise ConfigurationError(f"{name!r} is no format corun writes; choose one of {known}")
 
 
 def encode_picture(
@@ -130,45 +88,24 @@ def encode_picture(
         return file.getvalue(), tuple(notes)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Puts content under `path` in one step: the file is there whole, or not at all.
-
-    It is written under a temporary name in the same folder, flushed to the disk and renamed.
-    Whatever goes wrong before that, an interrupt included, the temporary file is removed.
+def write_encoded(path: Path, content: bytes, *, overwrite: bool) -> None:
+    """Puts an encoded picture under `path` in one step: the file is there whole, or not at all.
 
     Args:
         path: the file to write; a symbolic link is followed.
         content: all of its bytes.
+        overwrite: whether a file of that name is replaced.
 
     Raises:
+        FileExistsError: there is a file of that name, and `overwrite` is false.
         ImageFileError: the folder is missing, not writable or full.
     """
-    target = path.resolve() if path.is_symlink() else path
-    temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=".corun-", suffix=".part")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(_permissions(target))
-        temporary.replace(target)
-    except BaseException as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise ImageFileError(f"{path}: {_write_failure(error)}") from error
+        write_atomically(path, content, overwrite=overwrite)
+    except FileExistsError:
         raise
-
-
-def _permissions(target: Path) -> int:
-    """The mode of the file that is replaced, or what a newly created file would get."""
-    if target.exists():
-        return target.stat().st_mode & 0o777
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask
+    except OSError as error:
+        raise ImageFileError(f"{path}: {_write_failure(error)}") from error
 
 
 def _write_failure(error: OSError) -> str:

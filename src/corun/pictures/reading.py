@@ -11,6 +11,8 @@ import struct
 import threading
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,15 +20,11 @@ import numpy as np
 from jaxtyping import Shaped, UInt16
 from PIL import Image, UnidentifiedImageError
 
-from corun.errors import ImageFileError, MissingExtraError
-from corun.inference.deep_formats import (
-    TIFF_SIGNATURES,
-    is_deep_png,
-    read_deep_png,
-    read_deep_tiff,
-    too_many_pixels,
-)
-from corun.inference.metadata import (
+from corun.errors import CorunError, ImageFileError, MissingExtraError
+from corun.pictures.deep import is_deep_png, read_deep_png, read_deep_tiff
+from corun.pictures.formats import READABLE_FORMATS
+from corun.pictures.limits import DEFAULT_MAX_PIXELS, check_size, check_tiff
+from corun.pictures.metadata import (
     ICC_PROFILE,
     RESOLUTION_TAGS,
     RESOLUTION_UNIT,
@@ -38,19 +36,10 @@ from corun.inference.metadata import (
     sound_resolution,
     tiff_directory,
 )
-from corun.inference.pil_modes import SIXTEEN_BIT_MODES
-from corun.inference.pixels import PixelError
+from corun.pictures.modes import SIXTEEN_BIT_MODES
+from corun.pictures.pixels import PixelError
+from corun.pictures.tiff_header import TIFF_SIGNATURES, read_tiff_header
 
-DEFAULT_MAX_PIXELS = 178_956_970
-"""Pictures above this are refused unless asked for: Pillow's own limit, 512 MiB of RGB bytes."""
-
-READABLE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "HEIF")
-READABLE_SUFFIXES = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib"),
-        *(".avif", ".heic", ".heif", ".hif"),
-    }
-)
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 TRANSPOSITIONS = {
@@ -111,17 +100,40 @@ def read_picture(
     """
     name = name or (str(source) if isinstance(source, Path) else "the picture")
     data = source if isinstance(source, bytes) else _read_bytes(source)
+    with _named(name, data):
+        return _decode(data, max_pixels)
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture file, upright, from its header alone.
+
+    Raises:
+        ImageFileError: missing, unreadable, empty, not a picture, or its header is damaged.
+        MissingExtraError: HEIC without pillow-heif.
+    """
+    data = _read_bytes(path)
+    with _named(str(path), data), _open(data) as image:
+        width, height = image.size
+        turned = orientation_of(exif_of(image)[0]) in (5, 6, 7, 8)
+        return (height, width) if turned else (width, height)
+
+
+@contextmanager
+def _named(name: str, data: bytes) -> Iterator[None]:
+    """Turns what decoders raise into one line with the file's name, and keeps them quiet."""
     if not data:
         raise ImageFileError(f"{name}: the file is empty; copy it again from its source")
     try:
         # Decoders warn about what they repair (odd EXIF, TIFF tags); the picture is what counts.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _decode(data, max_pixels)
+            yield
+    except CorunError as error:
+        if isinstance(error, PixelError):
+            raise ImageFileError(f"{name}: {error}") from error
+        raise
     except UnidentifiedImageError as error:
         raise ImageFileError(f"{name}: {_why_not_a_picture(data)}") from error
-    except PixelError as error:
-        raise ImageFileError(f"{name}: {error}") from error
     except MemoryError as error:
         raise ImageFileError(f"{name}: not enough memory to decode it; scale it down") from error
     except DAMAGE as error:
@@ -145,14 +157,19 @@ def _read_bytes(path: Path) -> bytes:
 
 def _decode(data: bytes, max_pixels: int) -> Picture:
     if data.startswith(TIFF_SIGNATURES):
-        deep = read_deep_tiff(data, max_pixels=max_pixels)
+        header = read_tiff_header(data)
+        if header is not None:
+            check_tiff(header, max_pixels=max_pixels)
+        deep = read_deep_tiff(data)
         if deep is not None:
             return _deep_tiff_picture(data, deep)
-    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
-        _register_heif()
     with _open(data) as image:
-        if image.width * image.height > max_pixels:
-            raise PixelError(too_many_pixels(image.width, image.height, max_pixels))
+        check_size(
+            image.width,
+            image.height,
+            max_pixels=max_pixels,
+            bytes_per_pixel=8 if is_deep_png(data) else 4,
+        )
         image.load()
         frames = 1 if image.format in ("MPO", "HEIF") else getattr(image, "n_frames", 1)
         notes = (f"holds {frames} pictures; only the first is used",) if frames > 1 else ()
@@ -187,6 +204,8 @@ def _open(data: bytes) -> Image.Image:
 
     Opening reads the header only; the caller compares the size with its own limit.
     """
+    if data[4:8] == b"ftyp" and data[8:12] in HEIF_BRANDS:
+        _register_heif()
     with _pixel_limit_lock:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:

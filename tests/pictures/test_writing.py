@@ -6,13 +6,13 @@ import io
 
 import numpy as np
 import pytest
-from inference_pictures import pil_picture
 from PIL import Image
 
 from corun.errors import ImageFileError
-from corun.inference.image_files import read_picture
-from corun.inference.image_writing import encode_picture
-from corun.inference.metadata import PictureMetadata
+from corun.pictures.metadata import PictureMetadata
+from corun.pictures.reading import read_picture
+from corun.pictures.writing import encode_picture
+from sample_pictures import pil_picture
 
 
 def marked(mode: str) -> Image.Image:

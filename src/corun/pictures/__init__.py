@@ -1,0 +1,1 @@
+"""The one door for pixels, in and out: reading, writing, metadata; nothing here needs torch."""

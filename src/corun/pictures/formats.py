@@ -1,0 +1,57 @@
+"""The file formats that are read and written: their names, their suffixes, what they hold."""
+
+from __future__ import annotations
+
+from corun.errors import ConfigurationError
+
+SUFFIX_OF_FORMAT = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "TIFF": ".tif",
+    "BMP": ".bmp",
+    "AVIF": ".avif",
+    "HEIF": ".heic",
+}
+"""Pillow's names of the formats that are written, to the suffix that a new file gets."""
+
+FORMAT_OF_SUFFIX = {
+    **{suffix: name for name, suffix in SUFFIX_OF_FORMAT.items()},
+    **dict.fromkeys((".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **{".tiff": "TIFF", ".dib": "BMP", ".heif": "HEIF", ".hif": "HEIF"},
+}
+"""Every suffix of a picture, in lower case, to its format: the one list there is."""
+
+READABLE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX)
+"""What is taken for a picture when a folder is searched."""
+
+READABLE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "HEIF")
+"""Pillow's names of the formats that are read."""
+
+FORMAT_OF_READ = {"MPO": "JPEG", "DIB": "BMP"}
+"""Formats that are read but written as a simpler one: a multi-picture JPEG as a JPEG."""
+
+MODES = {
+    "JPEG": ("L", "RGB", "CMYK"),
+    "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "WEBP": ("RGB", "RGBA"),
+    "TIFF": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "F"),
+    "BMP": ("1", "L", "P", "RGB"),
+    "AVIF": ("RGB", "RGBA"),
+    "HEIF": ("L", "LA", "RGB", "RGBA"),
+}
+"""Pillow modes each format holds without loss of kind."""
+
+
+def format_from_name(name: str) -> str:
+    """Pillow's name of a format given as "jpg", ".jpg", "JPEG", ...
+
+    Raises:
+        ConfigurationError: an unknown or unwritable format.
+    """
+    wanted = name.strip().lower().removeprefix(".")
+    for suffix, file_format in FORMAT_OF_SUFFIX.items():
+        if wanted in (suffix[1:], file_format.lower()):
+            return file_format
+    known = ", ".join(suffix[1:] for suffix in SUFFIX_OF_FORMAT.values())
+    raise ConfigurationError(f"{name!r} is no format corun writes; choose one of {known}")

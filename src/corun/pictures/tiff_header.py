@@ -1,0 +1,109 @@
+"""The first directory of a TIFF, read without decoding anything: what a decoder would be asked for.
+
+Tags of the TIFF 6.0 specification, of its supplements, of libtiff (ImageDepth) and of DNG.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+NEW_SUBFILE_TYPE = 254
+WIDTH, LENGTH, BITS, PHOTOMETRIC = 256, 257, 258, 262
+SAMPLES_PER_PIXEL, PLANAR = 277, 284
+TILE_WIDTH, TILE_LENGTH = 322, 323
+SUB_DIRECTORIES_AT = 330
+EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
+IMAGE_DEPTH, TILE_DEPTH = 32997, 32998
+CFA_PATTERN, DNG_VERSION = 33422, 50706
+COLOUR_FILTER_ARRAY, LINEAR_RAW = 32803, 34892
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
+_LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+_MOST_VALUES = 4096
+"""Longer lists (strip offsets) are not read: nothing here needs them."""
+
+
+@dataclass(frozen=True)
+class TiffHeader:
+    """The integers of a TIFF's first directory.
+
+    Attributes:
+        tags: the values by tag, of integer types only.
+    """
+
+    tags: Mapping[int, tuple[int, ...]]
+
+    def one(self, tag: int, default: int) -> int:
+        """The first value of a tag, or the default where there is none."""
+        return self.tags.get(tag, (default,))[0]
+
+    @property
+    def samples(self) -> int:
+        """Samples per pixel, colour and others together."""
+        return self.one(SAMPLES_PER_PIXEL, 1)
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """What each sample beyond the colours is: 0 unspecified, 1 or 2 alpha."""
+        return self.tags.get(EXTRA_SAMPLES, ())
+
+    @property
+    def decoded_size(self) -> tuple[int, int, int]:
+        """Width, height and depth in pixels as decoded: whole tiles."""
+        sides = ((WIDTH, TILE_WIDTH), (LENGTH, TILE_LENGTH), (IMAGE_DEPTH, TILE_DEPTH))
+        width, height, depth = (
+            _padded(self.one(side, 1), self.one(tile, 1) if TILE_WIDTH in self.tags else 1)
+            for side, tile in sides
+        )
+        return width, height, depth
+
+    @property
+    def bytes_per_pixel(self) -> float:
+        """Of all samples together."""
+        bits = self.tags.get(BITS, (1,))
+        return self.samples * max(bits) / 8
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether this is a camera's raw file, whose first picture is a preview at best."""
+        mosaic = self.one(PHOTOMETRIC, 1) in (COLOUR_FILTER_ARRAY, LINEAR_RAW)
+        preview = self.one(NEW_SUBFILE_TYPE, 0) & 1 and SUB_DIRECTORIES_AT in self.tags
+        return mosaic or bool(preview) or DNG_VERSION in self.tags or CFA_PATTERN in self.tags
+
+
+def read_tiff_header(data: bytes) -> TiffHeader | None:
+    """The first directory of a TIFF or BigTIFF; None where the bytes are none or end before it."""
+    if not data.startswith(TIFF_SIGNATURES):
+        return None
+    order = "<" if data[:1] == b"I" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    try:
+        return TiffHeader(_directory(data, order, big))
+    except struct.error:
+        return None
+
+
+def _directory(data: bytes, order: str, big: bool) -> dict[int, tuple[int, ...]]:
+    (start,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)
+    (count,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, start)
+    first, length, letter = start + (8 if big else 2), 20 if big else 12, "Q" if big else "I"
+    inline = 8 if big else 4
+    tags = {}
+    for at in range(first, first + length * min(count, 65535), length):
+        tag, kind, number = struct.unpack_from(f"{order}HH{letter}", data, at)
+        if kind not in _LETTERS or not 0 < number <= _MOST_VALUES:
+            continue
+        place = at + length - inline
+        if number * _SIZES[kind] > inline:
+            (place,) = struct.unpack_from(f"{order}{letter}", data, place)
+        tags[tag] = struct.unpack_from(f"{order}{number}{_LETTERS[kind]}", data, place)
+    return tags
+
+
+def _padded(side: int, tile: int) -> int:
+    """The side filled up to whole tiles."""
+    return side if tile < 1 else -(-side // tile) * tile
