@@ -20,9 +20,9 @@ from corun.networks.outputs import read_output
 from corun.networks.registry import ModelCard
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
-from corun.pictures.modes import pil_like, rgb_from_pil
-from corun.pictures.pixels import LARGEST_FLOAT, LUMA, PixelError, array_like, rgb_from_array
+from corun.pictures.pixels import LARGEST_FLOAT, LUMA, PixelError
 from corun.pictures.reading import Picture, read_picture
+from corun.pictures.working import stored_like, working_colours
 
 TENSOR_WHITE = {torch.uint8: 255, torch.uint16: 65535}
 """White of the integer tensors that are images; that of floats is 1."""
@@ -122,22 +122,12 @@ class Dehazer:
 
     def dehaze_picture(self, picture: Picture, *, strength: float = 1.0) -> Dehazed:
         """As calling it, for a picture that `read_picture` has read."""
-        original = picture.image
-        if isinstance(original, Image.Image):
-            rgb = rgb_from_pil(original)
-        else:
-            rgb = rgb_from_array(original)
-        hazy = torch.from_numpy(rgb.transpose(2, 0, 1)[None])
+        hazy = torch.from_numpy(working_colours(picture).transpose(2, 0, 1)[None])
         estimate = self.dehaze_tensor(hazy, strength=strength)
         clear = np.ascontiguousarray(estimate.scene[0].cpu().numpy().transpose(1, 2, 0))
-        result: Image.Image | Shaped[np.ndarray, "..."]
-        if isinstance(original, Image.Image):
-            result = pil_like(clear, original)
-        else:
-            result = array_like(clear, original)
         t, A = estimate.transmission, estimate.airlight
         return Dehazed(
-            result,
+            stored_like(clear, picture),
             None if t is None else t[0, 0].cpu().numpy(),
             None if A is None else A[0, :, 0, 0].cpu().numpy(),
             picture.metadata,
