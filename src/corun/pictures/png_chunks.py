@@ -36,7 +36,7 @@ def chunks_of(data: bytes) -> Iterator[Chunk]:
 
 
 def kept_chunks(data: bytes) -> tuple[Chunk, ...]:
-    """Text and colour chunks of a PNG; XMP, which is kept apart, is not among them."""
+    """Text and colour chunks of a PNG; XMP, which may state an orientation, is not among them."""
     return tuple(
         (name, body)
         for name, body in chunks_of(data)
@@ -54,8 +54,3 @@ def with_chunks(png: bytes, chunks: Iterable[Chunk]) -> bytes:
     """A PNG with more chunks, put right after its header."""
     more = b"".join(chunk_bytes(*chunk) for chunk in chunks)
     return png[:HEADER_END] + more + png[HEADER_END:] if more else png
-
-
-def xmp_chunk(xmp: bytes) -> Chunk:
-    """XMP as international text (XMP specification, part 3, 1.1.5)."""
-    return b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + xmp
