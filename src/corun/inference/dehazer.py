@@ -23,9 +23,10 @@ from corun.networks.registry import ModelCard
 from corun.physics.full_size_step import fit_airlight
 from corun.physics.row_bands import apply_full_size_step, enlarged
 from corun.physics.working_picture import working_picture
+from corun.pictures.hidden import hidden_pixels
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
-from corun.pictures.modes import KEPT_INFO, pil_like, rgb_from_pil
+from corun.pictures.modes import KEPT_INFO
 from corun.pictures.pixels import (
     LARGEST_FLOAT,
     LUMA,
@@ -35,6 +36,7 @@ from corun.pictures.pixels import (
     rgb_from_array,
 )
 from corun.pictures.reading import Picture, read_picture
+from corun.pictures.working import stored_like, working_colours
 
 DIRECT_MODES = ("L", "LA", "RGB", "RGBA")
 """Pillow's modes whose samples are those of an array; alpha comes back unchanged."""
@@ -147,13 +149,17 @@ class Dehazer:
         """As calling it, for a picture that `read_picture` has read."""
         _require_strength(strength)
         original = picture.image
-        # Of these modes the samples themselves are worked on; the others become RGB first.
-        if not isinstance(original, Image.Image):
+        is_array = not isinstance(original, Image.Image)
+        if is_array:
+            require_picture(original)
+        # Of plain pictures the samples themselves are worked on; the others become RGB first.
+        plain = picture.metadata.exponent is None and hidden_pixels(original) is None
+        if is_array and plain:
             return Dehazed(*self._dehaze_array(original, strength), picture.metadata)
-        direct = original.mode in DIRECT_MODES and "transparency" not in original.info
-        samples = np.asarray(original) if direct else rgb_from_pil(original)
+        direct = plain and original.mode in DIRECT_MODES and "transparency" not in original.info
+        samples = np.asarray(original) if direct else working_colours(picture)
         clear, t, A = self._dehaze_array(samples, strength)
-        image = _image_like(clear, original) if direct else pil_like(clear, original)
+        image = _image_like(clear, original) if direct else stored_like(clear, picture)
         return Dehazed(image, t, A, picture.metadata)
 
     def _dehaze_array(

@@ -146,7 +146,7 @@ def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
         width=width,
         height=height,
         seconds=round(time.perf_counter() - start, 3),
-        notes=(*picture.metadata.notes, *notes),
+        notes=tuple(dict.fromkeys((*picture.metadata.notes, *notes))),
     )
 
 

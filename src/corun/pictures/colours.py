@@ -10,9 +10,10 @@ from PIL import Image
 
 from corun.errors import ImageFileError
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
-from corun.pictures.modes import SIXTEEN_BIT_MODES, rgb_from_pil
-from corun.pictures.pixels import PixelError, rgb_from_array
+from corun.pictures.modes import SIXTEEN_BIT_MODES
+from corun.pictures.pixels import PixelError
 from corun.pictures.reading import Picture, read_picture
+from corun.pictures.working import working_colours
 
 DEPTH_LOST = "rounded from 16 bits to 8"
 """The note on a picture that had more than 8 bits per sample."""
@@ -29,18 +30,9 @@ def read_colours(
     """
     picture = read_picture(path, max_pixels=max_pixels)
     try:
-        return colours_of(picture.image)
+        return working_colours(picture)
     except PixelError as error:
         raise ImageFileError(f"{path}: {error}") from error
-
-
-def colours_of(image: Image.Image | Shaped[np.ndarray, "..."]) -> Float32[np.ndarray, "h w 3"]:
-    """The pixels of a `Picture` as RGB, sRGB-encoded, in [0,1]; alpha is left out.
-
-    Raises:
-        PixelError: their mode, type or range is that of no picture.
-    """
-    return rgb_from_pil(image) if isinstance(image, Image.Image) else rgb_from_array(image)
 
 
 def read_eight_bit(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], list[str]]:
@@ -70,9 +62,7 @@ def read_eight_bit(path: Path) -> tuple[UInt8[np.ndarray, "h w 3"], list[str]]:
         notes.append("opaque alpha dropped")
     elif isinstance(picture.image, Image.Image) and depth == 8 and picture.image.mode != "RGB":
         notes.append(f"converted from {picture.image.mode} to RGB")
-    if isinstance(picture.image, Image.Image) and picture.image.mode == "RGB":
-        return np.asarray(picture.image), notes
-    return np.rint(colours_of(picture.image) * np.float32(255)).astype(np.uint8), notes
+    return np.rint(working_colours(picture) * np.float32(255)).astype(np.uint8), notes
 
 
 def bits_of(picture: Picture) -> int:

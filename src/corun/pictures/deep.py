@@ -22,11 +22,11 @@ from PIL import Image, TiffImagePlugin
 
 from corun.pictures.metadata import INTEROP_IFD, SUB_DIRECTORIES, PictureMetadata
 from corun.pictures.pixels import PixelError
+from corun.pictures.png_chunks import PNG_SIGNATURE, chunk_bytes
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """Number of channels to PNG colour type: grey, grey + alpha, RGB, RGB + alpha."""
 
@@ -139,17 +139,17 @@ def encode_png16(samples: UInt16[np.ndarray, "..."], metadata: PictureMetadata) 
     filtered[0, 1:] = rows[0]
     filtered[1:, 1:] = rows[1:] - rows[:-1]
     header = struct.pack(">IIBBBBB", width, height, 16, PNG_COLOUR_TYPES[channels], 0, 0, 0)
-    chunks = [PNG_SIGNATURE, _chunk(b"IHDR", header)]
+    chunks = [PNG_SIGNATURE, chunk_bytes(b"IHDR", header)]
     icc = metadata.icc_for("GRAY" if channels < 3 else "RGB ")
     if icc is not None:
-        chunks.append(_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
+        chunks.append(chunk_bytes(b"iCCP", b"ICC Profile\0\0" + zlib.compress(icc)))
     if metadata.dpi is not None:
         x, y = (round(dots / 0.0254) for dots in metadata.dpi)
-        chunks.append(_chunk(b"pHYs", struct.pack(">IIB", x, y, 1)))
+        chunks.append(chunk_bytes(b"pHYs", struct.pack(">IIB", x, y, 1)))
     if metadata.exif is not None:
-        chunks.append(_chunk(b"eXIf", metadata.exif.removeprefix(b"Exif\0\0")))
-    chunks.append(_chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)))
-    chunks.append(_chunk(b"IEND", b""))
+        chunks.append(chunk_bytes(b"eXIf", metadata.exif.removeprefix(b"Exif\0\0")))
+    chunks.append(chunk_bytes(b"IDAT", zlib.compress(filtered.tobytes(), 6)))
+    chunks.append(chunk_bytes(b"IEND", b""))
     return b"".join(chunks)
 
 
@@ -203,10 +203,6 @@ def _sub_directory(exif: Image.Exif, tag: int) -> dict[int, object]:
     if INTEROP_IFD in entries:  # a directory in the directory, not its offset in the old file
         entries[INTEROP_IFD] = exif.get_ifd(INTEROP_IFD)
     return entries
-
-
-def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def _by_opencv(data: bytes) -> Shaped[np.ndarray, "..."]:

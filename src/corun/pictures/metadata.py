@@ -10,6 +10,9 @@ from numbers import Real
 
 from PIL import ExifTags, Image, TiffImagePlugin
 
+from corun.pictures.curves import exponent_of_profile, unusual_exponent
+from corun.pictures.png_chunks import Chunk
+
 ORIENTATION = ExifTags.Base.Orientation.value
 EXIF_IFD = ExifTags.IFD.Exif.value
 GPS_IFD = ExifTags.IFD.GPSInfo.value
@@ -60,6 +63,9 @@ class PictureMetadata:
             thumbnail (of the hazy picture) left out.
         icc: the ICC profile the pixel values are meant under.
         dpi: resolution in dots per inch, (x, y).
+        exponent: γ, where the samples v mean the light v^γ and that is not what a screen shows; it
+            is stated by the profile or, without one, by `chunks`.
+        chunks: text and colour chunks of a PNG, for another PNG.
         encoding: what the writer of `format` repeats: "progressive", "lossless", "compression".
         notes: what could not be kept, one line each.
     """
@@ -68,6 +74,8 @@ class PictureMetadata:
     exif: bytes | None = None
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
+    exponent: float | None = None
+    chunks: tuple[Chunk, ...] = ()
     encoding: Mapping[str, str | bool] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -98,6 +106,7 @@ class PictureMetadata:
             format=image.format,
             exif=block,
             icc=image.info.get("icc_profile") or None,
+            exponent=unusual_exponent(exponent_of_profile(image.info.get("icc_profile"))),
             dpi=sound_resolution(*dpi) if dpi else None,
             encoding=encoding,
             notes=(*notes, *unread, *unwritten),

@@ -21,6 +21,12 @@ from jaxtyping import Shaped, UInt16
 from PIL import Image, UnidentifiedImageError
 
 from corun.errors import CorunError, ImageFileError, MissingExtraError
+from corun.pictures.curves import (
+    LINEAR_TRANSFER,
+    exponent_of_profile,
+    refuse_hdr,
+    unusual_exponent,
+)
 from corun.pictures.deep import is_deep_png, read_deep_png, read_deep_tiff
 from corun.pictures.formats import READABLE_FORMATS
 from corun.pictures.limits import DEFAULT_MAX_PIXELS, check_size, check_tiff
@@ -38,6 +44,7 @@ from corun.pictures.metadata import (
 )
 from corun.pictures.modes import SIXTEEN_BIT_MODES
 from corun.pictures.pixels import PixelError
+from corun.pictures.png_chunks import COLOUR_CHUNKS, kept_chunks
 from corun.pictures.tiff_header import TIFF_SIGNATURES, read_tiff_header
 
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -170,6 +177,7 @@ def _decode(data: bytes, max_pixels: int) -> Picture:
             max_pixels=max_pixels,
             bytes_per_pixel=8 if is_deep_png(data) else 4,
         )
+        _refuse_hdr_of_container(image, data)
         image.load()
         frames = 1 if image.format in ("MPO", "HEIF") else getattr(image, "n_frames", 1)
         notes = (f"holds {frames} pictures; only the first is used",) if frames > 1 else ()
@@ -180,6 +188,8 @@ def _decode(data: bytes, max_pixels: int) -> Picture:
         metadata = PictureMetadata.of_image(image, size=upright.size, notes=(*notes, *exif_notes))
         if orientation != 1 and metadata.exif is not None:
             upright.info["exif"] = metadata.exif
+        if image.format == "PNG":
+            metadata = _with_png_colours(metadata, data)
         if image.format == "WEBP" and b"VP8L" in data[:64]:
             metadata = replace(metadata, encoding={"lossless": True})
         if is_deep_png(data):
@@ -187,6 +197,31 @@ def _decode(data: bytes, max_pixels: int) -> Picture:
         if upright.mode in SIXTEEN_BIT_MODES and "transparency" in upright.info:
             return Picture(_with_keyed_alpha(upright), metadata)
         return Picture(upright, metadata)
+
+
+def _refuse_hdr_of_container(image: Image.Image, data: bytes) -> None:
+    """Refuses HEIC and AVIF of HDR transfer functions (ISO/IEC 23008-12, colr of type nclx)."""
+    profile = image.info.get("nclx_profile")
+    if profile:
+        refuse_hdr(int(profile["transfer_characteristics"]))
+    elif image.format == "AVIF":
+        at = data.find(b"colrnclx")
+        if 0 <= at <= len(data) - 12:
+            refuse_hdr(int.from_bytes(data[at + 10 : at + 12], "big"))
+
+
+def _with_png_colours(metadata: PictureMetadata, data: bytes) -> PictureMetadata:
+    """With the chunks of a PNG; cICP goes before a profile, sRGB and gAMA (PNG 3, 4.3)."""
+    chunks = kept_chunks(data)
+    named = {name: body for name, body in chunks if name in COLOUR_CHUNKS}
+    exponent = metadata.exponent
+    if len(named.get(b"cICP", b"")) == 4:
+        refuse_hdr(named[b"cICP"][1])
+        exponent = 1.0 if named[b"cICP"][1] == LINEAR_TRANSFER else None
+    elif metadata.icc is None and b"sRGB" not in named and len(named.get(b"gAMA", b"")) == 4:
+        gamma = int.from_bytes(named[b"gAMA"], "big") / 100_000
+        exponent = unusual_exponent(1 / gamma) if gamma > 0 else None
+    return replace(metadata, chunks=chunks, exponent=exponent)
 
 
 def _with_keyed_alpha(image: Image.Image) -> UInt16[np.ndarray, "h w 2"]:
@@ -242,6 +277,7 @@ def _deep_tiff_picture(data: bytes, samples: Shaped[np.ndarray, "..."]) -> Pictu
         format="TIFF",
         exif=block,
         icc=icc if isinstance(icc, bytes) else None,
+        exponent=unusual_exponent(exponent_of_profile(icc if isinstance(icc, bytes) else None)),
         dpi=dpi,
         encoding={"compression": "tiff_adobe_deflate"},
         notes=(*unread, *notes),

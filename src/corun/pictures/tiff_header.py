@@ -1,6 +1,6 @@
 """The first directory of a TIFF, read without decoding anything: what a decoder would be asked for.
 
-Tags of the TIFF 6.0 specification, of its supplements, of libtiff (ImageDepth) and of DNG.
+Tags of the TIFF 6.0 specification, of its supplements, and of libtiff (ImageDepth).
 """
 
 from __future__ import annotations
@@ -11,15 +11,9 @@ from dataclasses import dataclass
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-NEW_SUBFILE_TYPE = 254
-WIDTH, LENGTH, BITS, PHOTOMETRIC = 256, 257, 258, 262
-SAMPLES_PER_PIXEL, PLANAR = 277, 284
+WIDTH, LENGTH, BITS, SAMPLES_PER_PIXEL = 256, 257, 258, 277
 TILE_WIDTH, TILE_LENGTH = 322, 323
-SUB_DIRECTORIES_AT = 330
-EXTRA_SAMPLES, SAMPLE_FORMAT = 338, 339
 IMAGE_DEPTH, TILE_DEPTH = 32997, 32998
-CFA_PATTERN, DNG_VERSION = 33422, 50706
-COLOUR_FILTER_ARRAY, LINEAR_RAW = 32803, 34892
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 _LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
@@ -47,11 +41,6 @@ class TiffHeader:
         return self.one(SAMPLES_PER_PIXEL, 1)
 
     @property
-    def extra(self) -> tuple[int, ...]:
-        """What each sample beyond the colours is: 0 unspecified, 1 or 2 alpha."""
-        return self.tags.get(EXTRA_SAMPLES, ())
-
-    @property
     def decoded_size(self) -> tuple[int, int, int]:
         """Width, height and depth in pixels as decoded: whole tiles."""
         sides = ((WIDTH, TILE_WIDTH), (LENGTH, TILE_LENGTH), (IMAGE_DEPTH, TILE_DEPTH))
@@ -66,13 +55,6 @@ class TiffHeader:
         """Of all samples together."""
         bits = self.tags.get(BITS, (1,))
         return self.samples * max(bits) / 8
-
-    @property
-    def is_raw(self) -> bool:
-        """Whether this is a camera's raw file, whose first picture is a preview at best."""
-        mosaic = self.one(PHOTOMETRIC, 1) in (COLOUR_FILTER_ARRAY, LINEAR_RAW)
-        preview = self.one(NEW_SUBFILE_TYPE, 0) & 1 and SUB_DIRECTORIES_AT in self.tags
-        return mosaic or bool(preview) or DNG_VERSION in self.tags or CFA_PATTERN in self.tags
 
 
 def read_tiff_header(data: bytes) -> TiffHeader | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ from corun.pictures.formats import MODES
 from corun.pictures.metadata import PictureMetadata, exif_has_sub_directories
 from corun.pictures.modes import SIXTEEN_BIT_MODES, rgb_from_pil
 from corun.pictures.pixels import convert_depth
+from corun.pictures.png_chunks import Chunk, keywords_of, with_chunks
+from corun.pictures.reading import Picture
+from corun.pictures.working import AnyImage, stored_like, working_colours
 
 DEFAULT_QUALITY = 95
 
@@ -55,13 +59,45 @@ def encode_picture(
         ImageFileError: the format cannot hold the picture (transparency in a JPEG; too large).
     """
     notes: list[str] = []
+    image, metadata = _in_stated_form(image, metadata, file_format, notes)
+    content = _encode(image, metadata, file_format, quality, notes)
+    if file_format == "PNG":
+        content = with_chunks(content, _chunks_beside(metadata))
+    elif keywords := keywords_of(metadata.chunks):
+        notes.append(f"{file_format} holds no text; {', '.join(keywords)} not kept")
+    return content, tuple(notes)
+
+
+def _in_stated_form(
+    image: AnyImage, metadata: PictureMetadata, file_format: str, notes: list[str]
+) -> tuple[AnyImage, PictureMetadata]:
+    """The picture with samples as for a screen where the format cannot state that they are not."""
+    states = metadata.icc is not None and file_format != "BMP"
+    if metadata.exponent is None or states or file_format == "PNG":
+        return image, metadata
+    notes.append(f"{file_format} states no gamma; its samples were converted to sRGB")
+    shown = replace(metadata, exponent=None, icc=None)
+    clear = working_colours(Picture(image, metadata))
+    return stored_like(clear, Picture(image, shown)), shown
+
+
+def _chunks_beside(metadata: PictureMetadata) -> tuple[Chunk, ...]:
+    """The kept chunks of a PNG; sRGB may not stand beside a profile (PNG 3, 11.3.2.3)."""
+    without = (b"sRGB",) if metadata.icc is not None else ()
+    return tuple(chunk for chunk in metadata.chunks if chunk[0] not in without)
+
+
+def _encode(
+    image: AnyImage, metadata: PictureMetadata, file_format: str, quality: int, notes: list[str]
+) -> bytes:
+    """The file's content; what it lost is added to the notes."""
     if isinstance(image, np.ndarray):
         pixels = _fit_array(image, file_format, notes)
         deep = pixels.ndim == 3 and pixels.dtype != np.uint8
         if deep or pixels.dtype in (np.float16, np.float64):
             notes += metadata.icc_note(_profile_colours(pixels))
             encode = encode_png16 if file_format == "PNG" else encode_deep_tiff
-            return encode(pixels, metadata), tuple(notes)
+            return encode(pixels, metadata)
         image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2:] == (1,) else pixels)
     fitted = _fit_image(image, file_format, notes)
     if file_format != "BMP" and (image.mode == "CMYK") == (fitted.mode == "CMYK"):
@@ -73,7 +109,7 @@ def encode_picture(
         and metadata.exif is not None
         and exif_has_sub_directories(metadata.exif)
     ):
-        return encode_deep_tiff(np.asarray(fitted), metadata), tuple(notes)
+        return encode_deep_tiff(np.asarray(fitted), metadata)
     bare = fitted.copy()
     bare.info = {key: fitted.info[key] for key in ("transparency",) if key in fitted.info}
     with io.BytesIO() as file:
@@ -85,7 +121,7 @@ def encode_picture(
                 f"a {fitted.width}x{fitted.height} picture cannot be written as {file_format} "
                 f"({reason}); choose another --format"
             ) from error
-        return file.getvalue(), tuple(notes)
+        return file.getvalue()
 
 
 def write_encoded(path: Path, content: bytes, *, overwrite: bool) -> None:

@@ -1,0 +1,56 @@
+"""The chunks of a PNG beside its pixels: read as they are, and put into another PNG (ISO 15948)."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEADER_END = 33
+"""Where the chunks after the header begin."""
+
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
+COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+
+Chunk = tuple[bytes, bytes]
+"""Name and body."""
+
+
+def chunk_bytes(name: bytes, body: bytes) -> bytes:
+    """A chunk with its length and checksum."""
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def chunks_of(data: bytes) -> Iterator[Chunk]:
+    """The chunks of a PNG up to its end or the first that is cut short, without its pixels'."""
+    at = len(PNG_SIGNATURE)
+    while data.startswith(PNG_SIGNATURE) and at + 12 <= len(data):
+        length, name = struct.unpack_from(">I4s", data, at)
+        if name == b"IEND" or at + 12 + length > len(data):
+            return
+        if name != b"IDAT":
+            yield name, data[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def kept_chunks(data: bytes) -> tuple[Chunk, ...]:
+    """Text and colour chunks of a PNG; XMP, which may state an orientation, is not among them."""
+    return tuple(
+        (name, body)
+        for name, body in chunks_of(data)
+        if name in COLOUR_CHUNKS or (name in TEXT_CHUNKS and not body.startswith(XMP_KEYWORD))
+    )
+
+
+def keywords_of(chunks: Iterable[Chunk]) -> tuple[str, ...]:
+    """The keywords of the text chunks ("Title"), each once."""
+    words = (body.split(b"\0")[0].decode("latin-1") for name, body in chunks if name in TEXT_CHUNKS)
+    return tuple(dict.fromkeys(words))
+
+
+def with_chunks(png: bytes, chunks: Iterable[Chunk]) -> bytes:
+    """A PNG with more chunks, put right after its header."""
+    more = b"".join(chunk_bytes(*chunk) for chunk in chunks)
+    return png[:HEADER_END] + more + png[HEADER_END:] if more else png
