@@ -109,8 +109,17 @@ def build_world(seed: int) -> World:
     for number, solid in enumerate(solids):
         if solid.planes:
             normals[number, : len(solid.planes)] = np.array(solid.planes)[:, :3] @ axes[number]
-    single = [array.astype(np.float32) for array in (bounds, feet, axes, normals)]
-    world = World(place, light, rng.random(), *single, None)
+    single = np.float32
+    world = World(
+        place,
+        light,
+        rng.random(),
+        bounds.astype(single),
+        feet.astype(single),
+        axes.astype(single),
+        normals.astype(single),
+        None,
+    )
     return world._replace(shadow=_cast_shadows(world))
 
 

@@ -149,18 +149,17 @@ class Dehazer:
         """As calling it, for a picture that `read_picture` has read."""
         _require_strength(strength)
         original = picture.image
-        is_array = not isinstance(original, Image.Image)
-        if is_array:
-            require_picture(original)
         # Of plain pictures the samples themselves are worked on; the others become RGB first.
-        plain = picture.metadata.exponent is None and hidden_pixels(original) is None
-        if is_array and plain:
-            return Dehazed(*self._dehaze_array(original, strength), picture.metadata)
-        direct = plain and original.mode in DIRECT_MODES and "transparency" not in original.info
-        samples = np.asarray(original) if direct else working_colours(picture)
-        clear, t, A = self._dehaze_array(samples, strength)
-        image = _image_like(clear, original) if direct else stored_like(clear, picture)
-        return Dehazed(image, t, A, picture.metadata)
+        linear = picture.metadata.exponent is not None
+        if not isinstance(original, Image.Image):
+            require_picture(original)
+            if not linear and hidden_pixels(original) is None:
+                return Dehazed(*self._dehaze_array(original, strength), picture.metadata)
+        elif not linear and _is_direct(original):
+            clear, t, A = self._dehaze_array(np.asarray(original), strength)
+            return Dehazed(_image_like(clear, original), t, A, picture.metadata)
+        clear, t, A = self._dehaze_array(working_colours(picture), strength)
+        return Dehazed(stored_like(clear, picture), t, A, picture.metadata)
 
     def _dehaze_array(
         self, samples: Shaped[np.ndarray, "..."], strength: float
@@ -308,6 +307,12 @@ class Dehazer:
 def _require_strength(strength: float) -> None:
     if not 0 <= strength <= 1:
         raise ConfigurationError(f"strength is between 0 and 1, not {strength}")
+
+
+def _is_direct(image: Image.Image) -> bool:
+    """Whether the image's own samples can be worked on: nothing in it is hidden or marked."""
+    marked = image.mode not in DIRECT_MODES or "transparency" in image.info
+    return not marked and hidden_pixels(image) is None
 
 
 def _image_like(samples: Shaped[np.ndarray, "..."], original: Image.Image) -> Image.Image:
