@@ -150,7 +150,9 @@ def test_the_published_network_takes_the_last_step_at_full_size_if_asked() -> No
         plain.maps(small)
 
 
-@pytest.mark.parametrize("size", [(45, 71), (47, 66), (49, 64), (3, 2000), (2000, 1), (70, 71), (55, 55), (56, 54)])
+@pytest.mark.parametrize(
+    "size", [(45, 71), (47, 66), (49, 64), (3, 2000), (2000, 1), (70, 71), (55, 55), (56, 54)]
+)
 @torch.no_grad()
 def test_reduced_pictures_stay_in_place(size: tuple[int, int]) -> None:
     """Also where a side of the working picture is rounded up, or cannot get smaller."""
