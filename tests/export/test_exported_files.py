@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 from PIL import Image
 
 from corun.export import ExportReport, export_model
@@ -68,6 +69,13 @@ def test_the_stages_give_the_maps_at_any_multiple(
         wanted = getattr(expected, name)
         assert result.shape == tuple(wanted.shape)
         np.testing.assert_allclose(result, wanted, atol=GREATEST["float16"])
+
+
+def test_sides_that_are_no_multiples_are_no_picture_for_the_stages(
+    stages_onnx: ExportReport,
+) -> None:
+    with pytest.raises(InvalidArgument, match="out of data bounds"):
+        run(stages_onnx.path, "working", pictures(1, 9, 8))
 
 
 def test_the_card_travels_in_the_metadata(

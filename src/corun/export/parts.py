@@ -61,6 +61,10 @@ class StagesPart(nn.Module):
 
     def forward(self, working: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         """RGB, sRGB-encoded, [0,1], its sides multiples of :attr:`multiple` → the results."""
+        # As sizes of which nothing is known a program also holds where a map is one cell high; of
+        # a side that is no multiple a pixel is asked for that is not there, which is an error.
+        height, width = working.shape[-2:]
+        working = _first(working, _next_multiple(height, self), _next_multiple(width, self))
         if self.network.config.full_size_step:
             return tuple(self.network.maps(working))
         scene, transmission = self.network(working)
@@ -223,6 +227,10 @@ def part_of(network: nn.Module, part: str, name: str) -> Part:
 def _first(value: Float[Tensor, "b c h w"], height: int, width: int) -> Tensor:
     """The upper left of a map; gathered, since a graph does not know that it is large enough."""
     return value.index_select(2, torch.arange(height)).index_select(3, torch.arange(width))
+
+
+def _next_multiple(length: int, part: StagesPart) -> int:
+    return _as_size((as_number(length) + (part.multiple - 1)) // part.multiple) * part.multiple
 
 
 def _as_size(number: Tensor) -> int:
