@@ -115,10 +115,10 @@ def test_an_unwritable_folder_is_named(
 ) -> None:
     """Patched, because root may write everywhere."""
 
-    def denied(**options: object) -> tuple[int, str]:
+    def denied(descriptor: int) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkstemp", denied)
+    monkeypatch.setattr("os.fsync", denied)
     result = corun("dehaze", photos / "a.jpg", "--model", "dcp")
     assert result.exit_code == 1
     assert "the folder is not writable; choose another -o" in result.stderr
@@ -215,7 +215,7 @@ def test_an_interrupt_leaves_no_partial_file(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     deadline = time.monotonic() + 300
-    while not list(out.glob("*.jpg")) and time.monotonic() < deadline:
+    while not list(out.glob("[!.]*.jpg")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
     _, errors = process.communicate(timeout=300)

@@ -46,7 +46,8 @@ def test_lite_brings_a_rendered_hazy_scene_nearer_to_the_truth(seed: int) -> Non
     t = depth_to_transmission(scene.depth[None], 2.5)
     hazy = add_haze(scene.image[None], t, torch.full((1, 3, 1, 1), 0.9))
     output = load_network("corun-lite").network(hazy)
-    land = (scene.depth < 0.98).expand(3, -1, -1)
+    # Behind denser haze nothing can be known of the scene.
+    land = ((scene.depth < 0.98) & (t[0] > 0.15)).expand(3, -1, -1)
 
     def error(image: torch.Tensor) -> float:
         return float((image[0].clamp(0, 1) - scene.image)[land].square().mean())

@@ -103,8 +103,8 @@ def test_adaptation_lowers_the_error_on_real_haze(toy: Path, tmp_path: Path) -> 
 
 
 TOY_RECIPE: dict[str, Any] = {
-    "run__steps": 100,
-    "run__checkpoint_every": 100,
+    "run__steps": 200,
+    "run__checkpoint_every": 200,
     "run__ema_decay": 0.9,
     "adaptation__density_real": 0.3,
     "adaptation__density_synthetic": 0.1,
