@@ -52,7 +52,7 @@ def test_lite_brings_a_rendered_hazy_scene_nearer_to_the_truth(seed: int) -> Non
     def error(image: torch.Tensor) -> float:
         return float((image[0].clamp(0, 1) - scene.image)[land].square().mean())
 
-    assert error(output.scene) < 0.6 * error(hazy)
+    assert error(output.scene) < 0.7 * error(hazy)
     thick, thin = t < 0.4, t > 0.8
     if thick.any() and thin.any():
         assert output.transmission[thick].mean() < output.transmission[thin].mean()

@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from corun.data.scene_places import Array, Number, Place
+from corun.data.scene_places import Array, Place
 
 _TEXELS = 512
 
@@ -34,9 +34,9 @@ class Light:
     """Colour of the sky overhead."""
     rim: Array
     """Colour of the sky at the horizon."""
-    cover: Number
+    cover: float
     """How much of the sky is clouded: −0.5 for few, 1 for most."""
-    shift: Number
+    shift: float
     """Where in the clouds this sky is, [0,1)."""
 
 
@@ -140,7 +140,7 @@ def paint_sky(light: Light, eye: Array, ray: Array) -> Array:
     return _mix(sky, _rgb(1.02, 1.01, 1.0) * grey[:, None], density)
 
 
-def paint_ground(place: Place, key: Number, x: Array, z: Array, step: tuple[Array, Array]) -> Array:
+def paint_ground(place: Place, key: float, x: Array, z: Array, step: tuple[Array, Array]) -> Array:
     """Albedo of the plane Y = 0, (n, 3): grass or fields, road, markings, kerbs, pavements.
 
     ``step``: spacing of the samples along X and Z, metres.
@@ -157,7 +157,7 @@ def paint_ground(place: Place, key: Number, x: Array, z: Array, step: tuple[Arra
     colour *= np.clip(1 + 0.34 * grit + 0.22 * middle[:, 2], 0.25, 2)[:, None]
     aside, half, edge = x - place.road_centre(z), place.half, place.half + place.pavement
 
-    def streets(to: Number, beside: Number) -> Array:
+    def streets(to: float, beside: float) -> Array:
         """Share of the road, up to a distance from its middle, and of the cross streets."""
         share = within(aside, across, -to, to)
         for c in place.crossings:
@@ -195,7 +195,7 @@ def paint_ground(place: Place, key: Number, x: Array, z: Array, step: tuple[Arra
 _CROPS = ((0.40, 0.32, 0.11), (0.19, 0.13, 0.085), (0.11, 0.17, 0.04), (0.34, 0.33, 0.06))
 
 
-def _fields(key: Number, x: Array, z: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
+def _fields(key: float, x: Array, z: Array, step: tuple[Array, Array]) -> tuple[Array, Array]:
     """Crops of fields and how far each covers the grass."""
     long, wide = 34 + 20 * key, 52 - 16 * key
     turned_x, turned_z = x + 0.25 * z, z - 0.2 * x
@@ -242,7 +242,7 @@ def paint_walls(
     side, sill, lintel = bay * share / 2, 0.30 * storey, 0.82 * storey
     fits = (np.abs(column) * bay + side < half - 0.25) & ((floor + 0.9) * storey < eaves) & ~roof
 
-    def window(grown: Number, low: Array, high: Array) -> Array:
+    def window(grown: float, low: Array, high: Array) -> Array:
         inside = within(across, foot_s, -side - grown, side + grown)
         return np.asarray(inside * within(rise, foot_t, low, high) * fits)
 
@@ -286,7 +286,7 @@ def _mix(first: Array, second: Array, share: Array) -> Array:
     return np.asarray(first + (second - first) * share[:, None], dtype=np.float32)
 
 
-def _ramp(low: Number, high: Number, value: Array) -> Array:
+def _ramp(low: float, high: float, value: Array) -> Array:
     """0 below low, 1 above high, 3u² − 2u³ between."""
     u = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
     return np.asarray(u * u * (3 - 2 * u))

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
-Number = float | int
 """float32 unless said otherwise; the type checker cannot follow NumPy's promotion rules."""
+Number = float | int
 Vector = tuple[Number, Number, Number]
 Material = Literal["plain", "wall", "leaf"]
 Tree = Literal["broadleaf", "poplar", "conifer", "bush"]
@@ -121,7 +121,7 @@ class Place:
 
 
 _WALLS: tuple[Vector, ...] = (
-    *((0.62, 0.54, 0.40), (0.46, 0.17, 0.11), (0.66, 0.64, 0.60), (0.52, 0.36, 0.26)),
+    *((0.62, 0.54, 0.40), (0.46, 0.17, 0.11), (0.45, 0.44, 0.41), (0.52, 0.36, 0.26)),
     *((0.36, 0.38, 0.40), (0.70, 0.60, 0.34), (0.56, 0.30, 0.20), (0.44, 0.50, 0.54)),
 )
 _CARS: tuple[Vector, ...] = (
@@ -145,7 +145,7 @@ def lay_out(kind: int, rng: np.random.Generator) -> Place:
         place = _road(rng, built_up=kind == 0)
     else:
         place = _country(rng) if kind == 1 else _overlook(rng)
-    for distance in (0.9, 1.15):  # hills, the farther the higher, as far as one may look
+    for distance in (0.75, 1.05):  # hills, the farther the higher, as far as one may look
         tall = place.reach * distance**2 * float(rng.uniform(0.10, 0.17))
         for azimuth in np.arange(-2.0, 2.0, 0.28) + rng.uniform(0, 0.28):
             wide = place.reach * float(rng.uniform(0.24, 0.40))
@@ -163,7 +163,7 @@ def _road(rng: np.random.Generator, *, built_up: bool) -> Place:
     """A street between blocks of flats, or an avenue between trees with houses behind."""
     u = rng.uniform
     place = Place(
-        reach=190,
+        reach=190.0,
         eye=u(1.9, 4.0),
         horizon=u(0.53, 0.65),
         focal=1 / u(0.95, 1.25),
@@ -191,12 +191,12 @@ def _road(rng: np.random.Generator, *, built_up: bool) -> Place:
                 for _ in range(2):
                     beside = x - side * (wide / 2 + u(1.2, 3))
                     _tree(place, rng, beside, z + u(-1, deep + 4), "bush", u(0.9, 2.0))
-            z += deep + (float(rng.choice((0, 0, 0, 5))) if built_up else u(5, 14))
-        for z in np.arange(u(9, 15), 150, u(9, 15)).tolist():
+            z += deep + (5.0 * (u() < 0.25) if built_up else u(5, 14))
+        for z in np.arange(u(9, 15), 150, u(9, 15)):
             if place.is_clear(z, 7) and (not built_up or u() < 0.75):
                 x = place.road_centre(z) + side * (place.half + 1.0 if built_up else edge + 1.6)
                 _tree(place, rng, x, z, kind, u(4.5, 7.5) if built_up else None)
-        for z in range(15 + 6 * side, 150, 26):
+        for z in np.arange(15.0 + 6 * side, 150, 26):
             if place.is_clear(z, 5):
                 x = place.road_centre(z) + side * (place.half + 0.45)
                 place.rod((x, 0, z), 0.08, 6.4, _IRON)
@@ -210,7 +210,7 @@ def _country(rng: np.random.Generator) -> Place:
     """A road through fields with hedges, poles, scattered houses and trees."""
     u = rng.uniform
     place = Place(
-        reach=240,
+        reach=240.0,
         eye=u(1.8, 6.0),
         horizon=u(0.42, 0.56),
         focal=1 / u(0.95, 1.2),
@@ -221,7 +221,7 @@ def _country(rng: np.random.Generator) -> Place:
         fields=True,
     )
     for _ in range(rng.integers(4, 9)):
-        z, side = u(24, 130), rng.choice((-1, 1))
+        z, side = u(24, 130), -1 if u() < 0.5 else 1
         x = place.road_centre(z) + side * u(12, 13 + 0.5 * z)
         size = (u(7, 10), u(3.2, 5.8), u(9, 15))
         _building(place, rng, (x, z), size, house=True, yaw=u(-0.6, 0.6))
@@ -231,7 +231,7 @@ def _country(rng: np.random.Generator) -> Place:
         place.box((x, 6.9, z), (1.8, 0.14, 0.12), _BARK)
     spots = []
     for _ in range(rng.integers(26, 44)):
-        z, side = u(9, 13) ** u(0.9, 2.0), rng.choice((-1, 1))
+        z, side = u(9, 13) ** u(0.9, 2.0), -1 if u() < 0.5 else 1
         spots.append((place.road_centre(z) + side * u(place.half + 3, 12 + 0.7 * z), z, ""))
     for _ in range(rng.integers(1, 4)):  # hedges
         start, z, lean = u(-90, 10), u(45, 130), u(-0.25, 0.25)
@@ -249,7 +249,7 @@ def _overlook(rng: np.random.Generator) -> Place:
     """A town seen from a height: blocks and towers along a grid of streets, parks between."""
     u = rng.uniform
     place = Place(
-        reach=300,
+        reach=300.0,
         eye=u(16, 26),
         horizon=u(0.30, 0.40),
         focal=1 / u(0.95, 1.2),
@@ -292,7 +292,7 @@ def _building(
 ) -> None:
     """A house with a gable and a chimney, or a block with a cornice and what stands on roofs."""
     u, (x, z) = rng.uniform, middle
-    tone = u(0.78, 1.1)
+    tone = u(0.65, 1.0)
     colour = _scaled(_WALLS[rng.integers(len(_WALLS))], tone)
     style = (u(), u(1.9, 3.4), u(2.7, 3.4), u(0.35, 0.5) if house else u(0.4, 0.8), size[1])
     roof = u(2.3, 4.0) if house else 0.0
@@ -349,7 +349,7 @@ def _tree(
 
 def _cars(place: Place, rng: np.random.Generator, side: int, share: Number) -> None:
     """Cars along the kerb where there is room, each with cabin, roof and wheels."""
-    for z in np.arange(rng.uniform(8, 13), 110, 6.2).tolist():
+    for z in np.arange(rng.uniform(8, 13), 110, 6.2):
         if rng.random() > share or not place.is_clear(z, 9):
             continue
         x, yaw = place.road_centre(z) + side * (place.half - 1.0), np.arctan(2 * place.bend * z)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from corun.data.scene_materials import Light, make_light, noise
-from corun.data.scene_places import Array, Number, Place, Solid, lay_out
+from corun.data.scene_places import Array, Place, Solid, lay_out
 
 SKY_REACH = 1.4
 """Where the sky stands, at depth 1, in distances of the hills."""
@@ -39,8 +39,8 @@ class View:
     width: int
     position: Array
     axes: Array
-    focal: Number
-    centre: tuple[Number, Number]
+    focal: float
+    centre: tuple[float, float]
 
     def rays(self, columns: Array, rows: Array) -> Array:
         """Unit vectors, (3, rows, columns), of places in pixels; pixel 0 is centred on 0.5."""
@@ -67,9 +67,11 @@ class View:
 
 
 class World(NamedTuple):
+    """A place and what the tracing and the shading of it need."""
+
     place: Place
     light: Light
-    key: Number
+    key: float
     bounds: Array
     """(n, 8, 3), corners of a box around each solid, metres."""
     feet: Array
@@ -83,6 +85,8 @@ class World(NamedTuple):
 
 
 class Hits(NamedTuple):
+    """What rays meet."""
+
     distance: Array
     """(h, w), metres, infinite for the sky."""
     solid: Array
@@ -93,14 +97,12 @@ class Hits(NamedTuple):
 
 @lru_cache(maxsize=4)
 def build_world(seed: int) -> World:
+    """Lay out the place of a seed, and cast its shadows."""
     rng = np.random.default_rng([seed, 0xC0121])
     place = lay_out(seed % 4, rng)
     solids, light = place.solids, make_light(rng)
-    yaw = np.array([solid.yaw for solid in solids])
-    sin, cos, zero = np.sin(yaw), np.cos(yaw), np.zeros_like(yaw)
-    axes = np.stack([cos, zero, -sin, zero, zero + 1, zero, sin, zero, cos], axis=1).reshape(
-        -1, 3, 3
-    )
+    turns = [(np.cos(solid.yaw), np.sin(solid.yaw)) for solid in solids]
+    axes = np.array([[(cos, 0, -sin), (0, 1, 0), (sin, 0, cos)] for cos, sin in turns])
     feet, half = (np.array([getattr(s, name) for s in solids]) for name in ("foot", "half"))
     corners = np.stack(np.meshgrid([-1, 1], [-1, 1], [-1, 1]), axis=-1).reshape(1, 8, 3)
     bounds = feet[:, None] + (corners * half[:, None]) @ axes
@@ -109,17 +111,8 @@ def build_world(seed: int) -> World:
     for number, solid in enumerate(solids):
         if solid.planes:
             normals[number, : len(solid.planes)] = np.array(solid.planes)[:, :3] @ axes[number]
-    single = np.float32
-    world = World(
-        place,
-        light,
-        rng.random(),
-        bounds.astype(single),
-        feet.astype(single),
-        axes.astype(single),
-        normals.astype(single),
-        None,
-    )
+    b, f, a, n = (array.astype(np.float32) for array in (bounds, feet, axes, normals))
+    world = World(place, light, rng.random(), b, f, a, n, shadow=None)
     return world._replace(shadow=_cast_shadows(world))
 
 
@@ -141,7 +134,7 @@ def trace(
     world: World,
     view: View,
     rays: Array,
-    grid: tuple[Number, Number, Number],
+    grid: tuple[float, float, float],
     *,
     only_solids: bool = False,
 ) -> Hits:
@@ -226,7 +219,7 @@ def _meet_planes(
     return np.where((face >= 0) & (enter < leave), enter, np.float32(np.inf)), face
 
 
-def _meet_leaves(solid: Solid, axes: Array, origin: Array, rays: Array, step: Number) -> Array:
+def _meet_leaves(solid: Solid, axes: Array, origin: Array, rays: Array, step: float) -> Array:
     """Distance to the near side of an ellipsoid with gaps and a ragged rim, infinite where missed.
 
     What there is of it is a matter of the place on it alone, not of the camera: more in the

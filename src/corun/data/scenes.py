@@ -21,7 +21,7 @@ from corun.data.scene_materials import (
     paint_sky,
     paint_walls,
 )
-from corun.data.scene_places import Array, Material, Number, Place
+from corun.data.scene_places import Array, Material, Place
 from corun.data.scene_rays import (
     FARTHEST_LAND,
     GROUND,
@@ -52,12 +52,12 @@ class Camera:
             picture; None for the scene's own, between 0.8 and 1.06.
     """
 
-    x: Number = 0.0
-    y: Number = 0.0
-    z: Number = 0.0
-    yaw: Number = 0.0
-    pitch: Number = 0.0
-    focal: Number | None = None
+    x: float = 0.0
+    y: float = 0.0
+    z: float = 0.0
+    yaw: float = 0.0
+    pitch: float = 0.0
+    focal: float | None = None
 
 
 class RenderedScene(NamedTuple):
@@ -130,7 +130,7 @@ def render(seed: int, height: int, width: int, camera: Camera | None = None) -> 
     for top in range(0, height, strip):
         bottom = min(height, top + strip)
         rays = view.rays(np.arange(2 * width + 1) / 2, np.arange(2 * top, 2 * bottom + 1) / 2)
-        hits = trace(world, view, rays, (0.0, top, 0.5))
+        hits = trace(world, view, rays, (0.0, float(top), 0.5))
         colour[top:bottom] = _filtered(world, view, rays, hits)
         distance[top:bottom] = hits.distance[1::2, 1::2]
     sky_at = np.float32(SKY_REACH * world.place.reach)
@@ -178,10 +178,10 @@ def _filtered(world: World, view: View, rays: Array, hits: Hits) -> Array:
     def sample(array: Array, down: int, right: int) -> Array:
         return array[down : down + 2 * shape[0] : 2, right : right + 2 * shape[1] : 2]
 
-    mixed = np.any([sample(met, *place) != middle for place in nine], axis=0)
+    mixed = np.any([sample(met, *offset) != middle for offset in nine], axis=0)
     wanted = np.zeros(met.shape, bool)
-    for place in nine:
-        sample(wanted, *place)[mixed] = True
+    for offset in nine:
+        sample(wanted, *offset)[mixed] = True
     colour: Array = np.zeros((*met.shape, 3), np.float32)
     colour[wanted] = _shade(world, view, rays, hits, wanted, 0.5)
     weights = np.array([0.2, 0.6, 0.2], np.float32)
@@ -207,7 +207,7 @@ def _shade(
     colour: Array = np.empty((len(solid), 3), np.float32)
     kinds = np.array([_MATERIALS.index(s.material) for s in place.solids] + [GROUND, SKY], np.int8)
     kind = kinds[solid]  # the two last are those of GROUND, −2, and SKY, −1
-    for what in np.unique(kind):
+    for what in np.unique(kind).tolist():
         chosen = kind == what
         ray, distance, which = directions[chosen], distances[chosen], solid[chosen]
         if what == SKY:
@@ -225,7 +225,7 @@ def _shade(
             albedo, normal, open_sky = _surface(world, which, face[chosen], point, ray, step)
         sunlit = np.maximum(normal @ light.towards, 0)
         sunlit *= _sunlight(
-            world.shadow, point + np.float32(0.1) * normal, bool(what == _MATERIALS.index("leaf"))
+            world.shadow, point + np.float32(0.1) * normal, what == _MATERIALS.index("leaf")
         )
         sky = open_sky * (0.75 + 0.25 * normal[:, 1])
         colour[chosen] = albedo * (light.sky * sky[:, None] + light.sun * sunlit[:, None])
