@@ -46,7 +46,7 @@ def export(
         str,
         typer.Option(
             help="float32; float16 (weights stored by half, computed in float32); "
-            "int8 (convolutions in 8 bits)."
+            "int8 (dense convolutions in 8 bits)."
         ),
     ] = "float32",
     photos: Annotated[

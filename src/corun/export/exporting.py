@@ -87,7 +87,7 @@ def export_model(
         part: ``"whole"``, a picture of any size to its clear picture; or ``"stages"``, a working
             picture to the maps that clear the photo.
         precision: ``"float32"``; ``"float16"``, weights stored by half and widened at load, the
-            computation in float32; ``"int8"`` (not for torch-export), convolutions in 8 bits.
+            computation in float32; ``"int8"`` (not for torch-export), dense convolutions in 8 bits.
         photos: a folder of hazy photos, for int8.
         overwrite: replace an existing file.
         report: called after each checked batch.
@@ -177,7 +177,7 @@ def _made(
         return torch_program(part, facts, half=half)
     model = onnx_graph(part)
     if precision == "int8":
-        model = with_whole_numbers(model, part.input_name, pictures)
+        model = with_whole_numbers(model, part, pictures)
     if file_format == "openvino":
         return openvino_model(model, part, facts, half=half)
     if half:

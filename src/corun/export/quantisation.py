@@ -1,4 +1,4 @@
-"""8 bits: an ONNX graph whose convolutions compute in whole numbers, calibrated on photos."""
+"""8 bits: an ONNX graph whose dense convolutions compute in whole numbers, calibrated on photos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from torch import Tensor
 from corun.data.images import list_images, read_rgb
 from corun.errors import ExportError
 from corun.export.onnx_graphs import Model
+from corun.export.parts import Part
 from corun.networks.corun import CorunConfig
+from corun.networks.prior_unet import PriorUNet
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
 from corun.physics.working_picture import working_size
 
@@ -51,14 +53,15 @@ def calibration_pictures(folder: Path, config: CorunConfig) -> list[Float[Tensor
     return pictures
 
 
-def with_whole_numbers(
-    model: Model, input_name: str, pictures: list[Float[Tensor, "1 3 h w"]]
-) -> Model:
-    """The model with its convolutions in 8 bits (QDQ; weights per channel), by their extremes.
+def with_whole_numbers(model: Model, part: Part, pictures: list[Float[Tensor, "1 3 h w"]]) -> Model:
+    """The model with its dense convolutions in 8 bits (QDQ; weights per channel), by extremes.
+
+    The first and last convolution of each prior, whose maps are colours and transmissions, and
+    the depthwise ones, which are few operations, stay in float32.
 
     Args:
         model: in float32.
-        input_name: of its picture.
+        part: that it is of.
         pictures: what it is calibrated on.
     """
     import onnx
@@ -70,7 +73,11 @@ def with_whole_numbers(
 
         def get_next(self) -> dict[str, Any] | None:
             picture = next(self.left, None)
-            return None if picture is None else {input_name: np.ascontiguousarray(picture.numpy())}
+            return (
+                None
+                if picture is None
+                else {part.input_name: np.ascontiguousarray(picture.numpy())}
+            )
 
     with tempfile.TemporaryDirectory() as folder, _quiet():
         target = Path(folder) / "int8.onnx"
@@ -80,11 +87,32 @@ def with_whole_numbers(
             Pictures(),
             quant_format=quantization.QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
+            nodes_to_exclude=_kept_in_float(model, part),
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )
         return onnx.load(str(target))
+
+
+def _kept_in_float(model: Model, part: Part) -> list[str]:
+    """Names of the convolutions that stay in float32."""
+    edges = {
+        tuple(convolution.weight.shape)
+        for prior in part.network.modules()
+        if isinstance(prior, PriorUNet)
+        for convolution in (prior.embedding, prior.mapping)
+    }
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and (
+            shapes.get(node.input[1]) in edges
+            or any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
+        )
+    ]
 
 
 @contextmanager
