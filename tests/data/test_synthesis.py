@@ -131,6 +131,20 @@ def test_light_falls_off_in_input_and_target_alike() -> None:
     torch.testing.assert_close(corners, chosen.flatten(1).amin(1))
 
 
+def test_exposures_may_be_drawn_by_their_logarithm() -> None:
+    clean, depth = torch.ones(256, 3, 4, 4), torch.ones(256, 1, 4, 4)
+    config = SynthesisConfig(
+        **PLAIN,
+        clear_probability=1.0,
+        clear_exposure_probability=1.0,
+        clear_exposure=(0.01, 1.0),
+        clear_exposure_log_uniform=True,
+    )
+    batch = synthesize_haze(clean, depth, config, generator())
+    assert 0.07 < batch.hazy.flatten(1).amax(1).median() < 0.14  # √(0.01·1)
+    assert torch.equal(batch.hazy, batch.target)
+
+
 def test_clear_air_comes_back_at_any_exposure() -> None:
     clean, depth = torch.full((600, 3, 1, 1), 0.5), torch.ones(600, 1, 1, 1)
     config = SynthesisConfig(
@@ -162,6 +176,12 @@ def test_frames_stay_as_they_are() -> None:
     everywhere = framed.expand(-1, 3, -1, -1)
     assert torch.equal(batch.hazy[everywhere], batch.target[everywhere])
     assert (batch.hazy[~everywhere] - batch.target[~everywhere]).min() > 0.2
+    greys = [
+        float(hazy[:, bars[0]].mean())
+        for hazy, bars in zip(batch.hazy, framed, strict=True)
+        if bars.any()
+    ]
+    assert 0.3 < sum(grey == 0 for grey in greys) / len(greys) < 0.7  # half of them are black
     sides = {
         tuple(bool(f[edge].all()) for edge in ((0, 0), (0, -1), (0, ..., 0), (0, ..., -1)))
         for f in framed[some]

@@ -38,6 +38,7 @@ class SynthesisConfig(Strict):
         clear_probability: how often the air is clear: β = 0 and the target is the picture itself,
             which teaches not to harm.
         clear_exposure: range of the factor on the light then, > 0, uniform.
+        clear_exposure_log_uniform: whether the logarithm of that factor is uniform, or the factor.
         clear_exposure_probability: how often that factor is not 1.
         clear_power: range of the power then, uniform: dark pictures come back dark.
         clear_power_probability: how often that power is not 1.
@@ -73,6 +74,7 @@ class SynthesisConfig(Strict):
     beta: Annotated[Range, ordered(least=0.0)] = (0.2, 2.8)
     clear_probability: float = Field(0.0, ge=0, le=1)
     clear_exposure: Annotated[Range, ordered(above=0.0, most=1.0)] = (0.05, 1.0)
+    clear_exposure_log_uniform: bool = False
     clear_exposure_probability: float = Field(0.0, ge=0, le=1)
     clear_power: Annotated[Range, ordered(above=0.0)] = (1.0, 2.2)
     clear_power_probability: float = Field(0.0, ge=0, le=1)
@@ -127,6 +129,13 @@ class _Draw:
         """(B,channels,1,1), uniform in [low, high)."""
         values = torch.rand(self.like.shape[0], channels, 1, 1, generator=self.generator)
         return (low + (high - low) * values).to(self.like)
+
+    def range(self, between: Range, *, log_uniform: bool) -> Tensor:
+        """(B,1,1,1), uniform in [low, high), or its logarithm is."""
+        low, high = between
+        if log_uniform:
+            return self.uniform(math.log(low), math.log(high)).exp()
+        return self.uniform(low, high)
 
     def chance(self, probability: float) -> Tensor:
         """(B,1,1,1), true with the given probability."""
@@ -264,7 +273,8 @@ def _airlight(config: SynthesisConfig, draw: _Draw) -> Tensor:
 
 def _exposed(clean: Tensor, config: SynthesisConfig, draw: _Draw) -> Tensor:
     """Clear air at any exposure: e·G^p."""
-    exposure = draw.chosen(config.clear_exposure_probability, draw.uniform(*config.clear_exposure))
+    factor = draw.range(config.clear_exposure, log_uniform=config.clear_exposure_log_uniform)
+    exposure = draw.chosen(config.clear_exposure_probability, factor)
     power = draw.chosen(config.clear_power_probability, draw.uniform(*config.clear_power))
     return exposure * clean.clamp(0, 1) ** power
 
@@ -301,11 +311,7 @@ def _degrade(clean: Tensor, config: SynthesisConfig, draw: _Draw) -> Tensor:
 def _jpeg_qualities(config: SynthesisConfig, draw: _Draw) -> list[float | None]:
     """One for each picture, None where it is not compressed."""
     chosen = draw.chance(config.jpeg_probability).flatten().tolist()
-    low, high = config.jpeg_quality
-    if config.jpeg_log_uniform:
-        quality = draw.uniform(math.log(low), math.log(high)).exp()
-    else:
-        quality = draw.uniform(low, high)
+    quality = draw.range(config.jpeg_quality, log_uniform=config.jpeg_log_uniform)
     return [q if c else None for c, q in zip(chosen, quality.flatten().tolist(), strict=True)]
 
 
@@ -328,7 +334,8 @@ def _draw_frame(
     )
     bars = torch.ones(1, height, width, dtype=torch.bool)
     bars[:, top : height - bottom, left : width - right] = False
-    return _Frame(bars, (0.0, 1.0, float(rng.random()))[rng.integers(3)])
+    # Half of all frames are black, as the bars of films and phones are.
+    return _Frame(bars, (0.0, 0.0, 1.0, float(rng.random()))[rng.integers(4)])
 
 
 def _photographed(
