@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from corun.colabator.evaluators.embedded import embedded_density, embedded_quality
 from corun.data.images import list_images
+from corun.judges.embedded import embedded_density, embedded_quality
 from corun.metrics.guards import crushed_fraction
 from corun.metrics.pictures import read_picture
 from corun.metrics.protocol import prepare

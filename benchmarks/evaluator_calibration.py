@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from corun.colabator.evaluators.embedded import embedded_density, embedded_quality
 from corun.data.images import list_images, read_depth, read_rgb
 from corun.data.scenes import render_scene
+from corun.judges.embedded import embedded_density, embedded_quality
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import depth_to_transmission
 

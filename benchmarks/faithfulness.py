@@ -19,8 +19,8 @@ import numpy as np
 from PIL import Image
 
 from corun.data.images import list_images
-from corun.inference.dehazer import Dehazer
-from corun.inference.loading import load
+from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.loading import load
 from corun.training.validation import ValidationConfig, synthetic_scores
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from corun.inference.dehazer import Dehazer
+from corun.dehazing.dehazer import Dehazer
 
 
 class PercentileStretch(nn.Module):

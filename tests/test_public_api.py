@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 import corun
-from corun.inference.dehazed import Dehazed
-from corun.inference.dehazer import Dehazer
+from corun.dehazing.dehazed import Dehazed
+from corun.dehazing.dehazer import Dehazer
 
 
 def test_the_public_names_are_few_and_all_there() -> None:

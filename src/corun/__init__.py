@@ -17,16 +17,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from corun.inference.dehazed import Dehazed
-    from corun.inference.loading import dehaze, list_models, load
+    from corun.dehazing.dehazed import Dehazed
+    from corun.dehazing.loading import dehaze, list_models, load
 
 __all__ = ["Dehazed", "dehaze", "list_models", "load"]
 
 _HOMES = {
-    "Dehazed": "corun.inference.dehazed",
-    "dehaze": "corun.inference.loading",
-    "list_models": "corun.inference.loading",
-    "load": "corun.inference.loading",
+    "Dehazed": "corun.dehazing.dehazed",
+    "dehaze": "corun.dehazing.loading",
+    "list_models": "corun.dehazing.loading",
+    "load": "corun.dehazing.loading",
 }
 
 

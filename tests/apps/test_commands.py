@@ -16,8 +16,8 @@ from PIL import Image
 from typer.testing import Result
 
 from corun.apps.cli import app
-from corun.inference.dehazer import Dehazer
-from corun.inference.rendered_demo import DemoResult, run_demo
+from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.rendered_demo import DemoResult, run_demo
 from corun.networks.registry import MODELS
 
 Corun = Callable[..., Result]
@@ -133,7 +133,7 @@ def test_a_demo_without_haze_is_json_all_the_same(
 ) -> None:
     """Equal pictures have an infinite PSNR, for which JSON has no number."""
     perfect = DemoResult("perfect", float("inf"), 40.0, None)
-    monkeypatch.setattr("corun.inference.rendered_demo.run_demo", lambda *_, **__: perfect)
+    monkeypatch.setattr("corun.dehazing.rendered_demo.run_demo", lambda *_, **__: perfect)
     result = corun("demo", "--model", "dcp", "--density", "0", "--json", "-o", tmp_path)
     assert "Infinity" not in result.stdout
     numbers = json.loads(result.stdout)

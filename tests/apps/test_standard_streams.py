@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from corun.apps.job_display import print_json
+from corun.dehazing.standard_streams import read_standard_input, write_standard_output
 from corun.errors import ImageFileError
-from corun.inference.standard_streams import read_standard_input, write_standard_output
 
 
 def redirected(command: list[str], arguments: str, cwd: Path) -> tuple[int, list[str]]:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from corun.colabator.adapt import Adaptation, AdaptationConfig, RealBatch, SyntheticPair
-from corun.colabator.evaluators.protocols import Scores, block_means
 from corun.colabator.label_pool import LabelPool, PoolIdentity
 from corun.colabator.teacher import Teacher, TeacherConfig
+from corun.judges.protocols import Scores, block_means
 
 SIDE, BLOCK = 32, 8
 

@@ -21,10 +21,10 @@ from adaptation_setup import (
 
 from corun.colabator.adapt import AdaptationConfig, run_student, with_fixed_colours
 from corun.colabator.coherence import smooth_weights
-from corun.colabator.evaluators.embedded import embedded_density
 from corun.data.augmentation import mirror, strong_augmentation
 from corun.data.scenes import render_scene
 from corun.errors import ConfigurationError
+from corun.judges.embedded import embedded_density
 from corun.networks.outputs import NetworkOutputError
 
 KEYS = ["a", "b", "c"]

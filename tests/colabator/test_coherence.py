@@ -20,7 +20,7 @@ from corun.colabator.coherence import (
     block_weights,
     smooth_weights,
 )
-from corun.colabator.evaluators.protocols import block_count, block_means, cut_blocks
+from corun.judges.protocols import block_count, block_means, cut_blocks
 
 
 @given(

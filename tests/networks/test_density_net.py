@@ -69,7 +69,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_shipped_network_is_small() -> None:
-    from corun.colabator.evaluators.embedded import DENSITY_FILE, shipped
+    from corun.judges.embedded import DENSITY_FILE, shipped
 
     network = load_density_net(shipped(DENSITY_FILE))
     assert sum(p.numel() for p in network.parameters()) < 60_000

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from corun.data.scenes import render_scene
+from corun.dehazing.loading import load
 from corun.errors import WeightsError
-from corun.inference.loading import load
 from corun.networks.checkpoints import load_network
 from corun.networks.corun import CORUN
 from corun.networks.registry import DEFAULT_MODEL, LITE_CONFIG, MODELS, build_model, weights_path

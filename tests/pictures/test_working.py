@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from corun.dehazing.dehazer import Dehazer
 from corun.errors import ImageFileError
-from corun.inference.dehazer import Dehazer
 from corun.networks.dark_channel_network import DarkChannelNetwork
 from corun.pictures.curves import exponent_of_profile, to_display
 from corun.pictures.metadata import PictureMetadata

@@ -286,8 +286,8 @@ def test_learning_rate_rises_and_falls_to_its_end() -> None:
 
 
 def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) -> None:
-    from corun.colabator.evaluators.embedded import embedded_density
     from corun.configuration import load_configuration
+    from corun.judges.embedded import embedded_density
     from corun.training.pretrain import PretrainConfig
 
     def terms(weight: float) -> tuple[LossTerms, torch.Tensor]:

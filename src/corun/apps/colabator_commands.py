@@ -30,7 +30,7 @@ def quality(
     photos: Annotated[int, typer.Option(help="How many photos to use; 0 for all.")] = 0,
 ) -> None:
     """Fit the pristine model of the embedded quality evaluator to clear photos."""
-    from corun.colabator.evaluators.natural_scene import fit_folder, save_models
+    from corun.judges.natural_scene import fit_folder, save_models
 
     models = fit_folder(folder, photos=photos)
     save_models(out, models, "clear photos, central 320 pixels square")

@@ -83,7 +83,7 @@ def dehaze(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Take the haze out of pictures."""
-    from corun.inference.file_plan import Naming, PlanError, make_plan
+    from corun.dehazing.file_plan import Naming, PlanError, make_plan
 
     if overwrite and skip_existing:
         _wrong_usage("--overwrite and --skip-existing exclude each other; give one")
@@ -113,8 +113,8 @@ def dehaze(
     failed = len(plan.failures)
     if plan.jobs:
         from corun.apps.job_display import JobDisplay
-        from corun.inference.file_jobs import JobOptions, run_jobs
-        from corun.inference.loading import load
+        from corun.dehazing.file_jobs import JobOptions, run_jobs
+        from corun.dehazing.loading import load
         from corun.pictures.limits import DEFAULT_MAX_PIXELS
 
         options = JobOptions(

@@ -34,8 +34,8 @@ def demo(
     Writes hazy.png, dehazed.png, truth.png, transmission.png (the estimate) and
     before_after.png: hazy | dehazed | truth.
     """
-    from corun.inference.loading import load
-    from corun.inference.rendered_demo import run_demo
+    from corun.dehazing.loading import load
+    from corun.dehazing.rendered_demo import run_demo
 
     names = ("hazy", "dehazed", "truth", "transmission", "before_after")
     existing = [path for name in names if (path := output / f"{name}.png").exists()]

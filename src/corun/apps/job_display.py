@@ -14,8 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from corun.inference.file_jobs import Outcome
-from corun.inference.standard_streams import write_standard_output
+from corun.dehazing.file_jobs import Outcome
+from corun.dehazing.standard_streams import write_standard_output
 
 
 class JobDisplay:

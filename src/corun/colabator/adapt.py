@@ -17,17 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from corun.colabator.coherence import WeightRule, assess, at_least_as_good, smooth_weights
-from corun.colabator.evaluators.protocols import (
-    DensityEvaluator,
-    QualityEvaluator,
-    block_count,
-)
 from corun.colabator.label_pool import Label, LabelPool
 from corun.colabator.teacher import Teacher
 from corun.configuration import Range, ordered
 from corun.data.augmentation import mirror, strong_augmentation
 from corun.data.synthesis import share_of_light
 from corun.errors import ConfigurationError
+from corun.judges.protocols import (
+    DensityEvaluator,
+    QualityEvaluator,
+    block_count,
+)
 from corun.losses import (
     VggFeatures,
     contrastive_perceptual_loss,

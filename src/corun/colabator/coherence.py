@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from corun.colabator.evaluators.protocols import DensityEvaluator, QualityEvaluator
+from corun.judges.protocols import DensityEvaluator, QualityEvaluator
 
 WeightRule = Literal["trusted", "uniform", "inverted"]
 """``trusted``: clear regions weigh more. ``uniform``: 1 everywhere. ``inverted``: hazy regions

@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.colabator.evaluators.protocols import block_count
 from corun.colabator.pool_records import Record, cannot_read, cannot_write
+from corun.judges.protocols import block_count
 
 HEAD = struct.Struct("<32sqddddq")
 """SHA-256 of the photo's key, then a record from its step on: 80 bytes."""

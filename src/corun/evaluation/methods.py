@@ -31,9 +31,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from corun.data.images import read_rgb
+from corun.dehazing.dehazer import Dehazer
 from corun.errors import ConfigurationError, ImageFileError, MissingExtraError, WeightsError
 from corun.files import checksum, written_atomically
-from corun.inference.dehazer import Dehazer
 from corun.networks.checkpoints import load_network
 from corun.networks.registry import MODELS, weights_path
 

@@ -13,12 +13,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from corun.colabator.adapt import Adaptation, AdaptationConfig, RealBatch, SyntheticPair
-from corun.colabator.evaluators.choice import (
-    DensityChoice,
-    QualityChoice,
-    build_density,
-    build_quality,
-)
 from corun.colabator.label_pool import LabelPool, PoolIdentity
 from corun.colabator.teacher import Teacher, TeacherConfig
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
@@ -26,6 +20,12 @@ from corun.data.images import list_images
 from corun.data.real_photos import RealPhotoFolder, RealPhotosConfig
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
 from corun.errors import DataError
+from corun.judges.choice import (
+    DensityChoice,
+    QualityChoice,
+    build_density,
+    build_quality,
+)
 from corun.networks.adapters import open_network, save_adapted
 from corun.networks.checkpoints import in_channels_last
 from corun.networks.fingerprint import file_fingerprint, fingerprint, values_fingerprint

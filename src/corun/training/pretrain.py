@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from corun.colabator.evaluators.embedded import embedded_density
 from corun.configuration import Range, ordered
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import (
@@ -22,6 +21,7 @@ from corun.data.synthesis import (
     synthesize_haze,
 )
 from corun.errors import ConfigurationError
+from corun.judges.embedded import embedded_density
 from corun.losses import (
     VggFeatures,
     colour_loss,

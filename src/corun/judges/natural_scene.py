@@ -33,10 +33,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.colabator.evaluators.protocols import Scores, block_count
 from corun.data.images import list_images, read_rgb
 from corun.errors import ConfigurationError, DataError, ImageFileError, WeightsError
 from corun.files import write_atomically
+from corun.judges.protocols import Scores, block_count
 from corun.statistics.natural_scene import (
     NEIGHBOURS,
     SignedMoments,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from corun.inference.file_plan import Naming, Plan, PlanError, make_plan
+from corun.dehazing.file_plan import Naming, Plan, PlanError, make_plan
 
 
 def touched(folder: Path, *names: str) -> None:

@@ -9,9 +9,9 @@ from typing import Literal
 import pytest
 from torch import Tensor, nn
 
-from corun.inference.dehazer import Dehazer
-from corun.inference.file_jobs import JobOptions, Outcome, run_jobs
-from corun.inference.file_plan import Naming, make_plan
+from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.file_jobs import JobOptions, Outcome, run_jobs
+from corun.dehazing.file_plan import Naming, make_plan
 from sample_pictures import pil_picture
 
 

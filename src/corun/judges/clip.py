@@ -22,9 +22,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from corun.colabator.evaluators.choice import DensityChoice
-from corun.colabator.evaluators.protocols import Scores, block_count, cut_blocks
 from corun.errors import ConfigurationError, MissingExtraError, WeightsError
+from corun.judges.choice import DensityChoice
+from corun.judges.protocols import Scores, block_count, cut_blocks
 from corun.networks.adapters import read_state
 from corun.networks.checkpoints import DAMAGE
 from corun.networks.fingerprint import fingerprint, values_fingerprint

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.colabator.evaluators.protocols import Scores, pixel_block_means
+from corun.judges.protocols import Scores, pixel_block_means
 from corun.networks.fingerprint import fingerprint
 from corun.networks.hazdesnet import MIN_SIDE, HazDesNet, map_index
 from corun.networks.hazdesnet import load_hazdesnet as load_network

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from corun.colabator.evaluators.protocols import DensityEvaluator, QualityEvaluator
 from corun.errors import ConfigurationError
+from corun.judges.protocols import DensityEvaluator, QualityEvaluator
 
 
 class DensityChoice(BaseModel):
@@ -65,22 +65,22 @@ def build_density(choice: DensityChoice) -> DensityEvaluator:
         ConfigurationError: a file it needs is not named.
     """
     if choice.kind == "embedded":
-        from corun.colabator.evaluators.embedded import embedded_density
+        from corun.judges.embedded import embedded_density
 
         return embedded_density(choice.weights)
     if choice.kind == "fade":
-        from corun.colabator.evaluators.fade import FadeDensity
+        from corun.judges.fade import FadeDensity
 
         return FadeDensity()
     if choice.kind == "hazdesnet":
-        from corun.colabator.evaluators.hazdesnet import load_hazdesnet
+        from corun.judges.hazdesnet import load_hazdesnet
 
         if choice.weights is None:
             raise ConfigurationError(
                 "evaluators.density.weights: hazdesnet needs its HDF5 weights file; name it here"
             )
         return load_hazdesnet(choice.weights)
-    from corun.colabator.evaluators.clip import open_clip_density
+    from corun.judges.clip import open_clip_density
 
     return open_clip_density(choice)
 
@@ -93,9 +93,9 @@ def build_quality(choice: QualityChoice) -> QualityEvaluator:
         MissingExtraError: a package it needs is not installed.
     """
     if choice.kind == "embedded":
-        from corun.colabator.evaluators.embedded import embedded_quality
+        from corun.judges.embedded import embedded_quality
 
         return embedded_quality(choice.weights)
-    from corun.colabator.evaluators.pyiqa_metric import PyiqaQuality
+    from corun.judges.pyiqa_metric import PyiqaQuality
 
     return PyiqaQuality(choice.metric, choice.range)

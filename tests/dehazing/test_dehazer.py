@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
+from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.devices import choose_device, dtype_from_name
 from corun.errors import ConfigurationError, DeviceError, ImageFileError
-from corun.inference.dehazer import Dehazer
-from corun.inference.devices import choose_device, dtype_from_name
 from corun.networks.corun import CORUN, CorunConfig
 from corun.networks.outputs import NetworkOutputError
 from corun.networks.registry import MODELS

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.file_plan import Job
+from corun.dehazing.standard_streams import read_standard_input, write_standard_output
 from corun.errors import CorunError, ImageFileError
-from corun.inference.dehazer import Dehazer
-from corun.inference.file_plan import Job
-from corun.inference.standard_streams import read_standard_input, write_standard_output
 from corun.pictures.formats import FORMAT_OF_READ, MODES
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata

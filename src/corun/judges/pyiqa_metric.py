@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.colabator.evaluators.protocols import Scores, cut_blocks
 from corun.errors import ConfigurationError, WeightsError
+from corun.judges.protocols import Scores, cut_blocks
 from corun.networks.fingerprint import fingerprint, values_fingerprint
 
 KNOWN_RANGES = {"musiq": (0.0, 100.0), "clipiqa": (0.0, 1.0)}

@@ -13,9 +13,9 @@ from jaxtyping import Float, Float32, Shaped
 from PIL import Image
 from torch import Tensor, nn
 
+from corun.dehazing.dehazed import Dehazed, Pixels
+from corun.dehazing.devices import choose_device, dtype_from_name
 from corun.errors import ConfigurationError, DeviceError
-from corun.inference.dehazed import Dehazed, Pixels
-from corun.inference.devices import choose_device, dtype_from_name
 from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output
 from corun.networks.reduction import pad_to_multiple

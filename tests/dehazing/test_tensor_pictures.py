@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from corun.inference.dehazer import Dehazer
+from corun.dehazing.dehazer import Dehazer
 from corun.pictures.pixels import PixelError
 from corun.pictures.reading import read_picture
 from sample_pictures import gradient

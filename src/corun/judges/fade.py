@@ -10,8 +10,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from corun.colabator.evaluators.protocols import Scores, pixel_block_means
 from corun.errors import MissingExtraError
+from corun.judges.protocols import Scores, pixel_block_means
 
 PATCH = 8
 """FADE's own patches, pixels; pictures are cut to whole patches."""

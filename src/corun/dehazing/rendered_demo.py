@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from corun.data.scenes import render_scene
+from corun.dehazing.dehazed import Dehazed
+from corun.dehazing.dehazer import Dehazer
 from corun.errors import ImageFileError
-from corun.inference.dehazed import Dehazed
-from corun.inference.dehazer import Dehazer
 from corun.metrics.full_reference import psnr
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import depth_to_transmission

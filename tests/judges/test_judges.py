@@ -13,16 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from corun.colabator.coherence import assess, smooth_weights
-from corun.colabator.evaluators.choice import (
+from corun.data.images import read_depth, read_rgb
+from corun.data.scenes import render_scene
+from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.judges.choice import (
     DensityChoice,
     QualityChoice,
     build_density,
     build_quality,
 )
-from corun.colabator.evaluators.clip import ClipDensity, DegradationController, prepare
-from corun.colabator.evaluators.embedded import embedded_density, embedded_quality
-from corun.colabator.evaluators.hazdesnet import HazDesNetDensity
-from corun.colabator.evaluators.natural_scene import (
+from corun.judges.clip import ClipDensity, DegradationController, prepare
+from corun.judges.embedded import embedded_density, embedded_quality
+from corun.judges.hazdesnet import HazDesNetDensity
+from corun.judges.natural_scene import (
     FEATURES,
     block_features,
     distance,
@@ -30,10 +33,7 @@ from corun.colabator.evaluators.natural_scene import (
     load_models,
     save_models,
 )
-from corun.colabator.evaluators.protocols import DensityEvaluator, QualityEvaluator
-from corun.data.images import read_depth, read_rgb
-from corun.data.scenes import render_scene
-from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.judges.protocols import DensityEvaluator, QualityEvaluator
 from corun.networks.hazdesnet import HazDesNet, map_index
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import depth_to_transmission

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.colabator.evaluators.natural_scene import NaturalSceneQuality, load_models
-from corun.colabator.evaluators.protocols import Scores, block_means
+from corun.judges.natural_scene import NaturalSceneQuality, load_models
+from corun.judges.protocols import Scores, block_means
 from corun.networks.density_net import STRIDE, DensityNet, load_density_net
 from corun.networks.fingerprint import fingerprint, values_fingerprint
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from corun.inference.dehazed import Dehazed, Pixels
-from corun.inference.dehazer import Dehazer
-from corun.inference.devices import choose_device
+from corun.dehazing.dehazed import Dehazed, Pixels
+from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.devices import choose_device
 from corun.networks.checkpoints import load_network
 from corun.networks.registry import DEFAULT_MODEL, MODELS
 
