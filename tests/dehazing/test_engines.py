@@ -98,15 +98,16 @@ for given in ("own.safetensors", "published.pth"):
     )
     for words in (
         ["models", "info", "corun-lite"],
-        ["train", "pretrain"],
-        ["evaluate", "-m", "dcp"],
+        ["train", "pretrain", "--config", "hazy.png"],
+        ["export", "corun-lite", "-o", "lite.onnx"],
+        ["config", "keys"],
     ):
         done = subprocess.run(
             [sys.executable, "-c", f"{WITHOUT_TORCH}\nsys.argv[1:] = {words!r}\n"
              "from corun.apps.cli import main\nmain()"],
             capture_output=True, text=True, cwd=tmp_path,
         )  # fmt: skip
-        assert done.returncode == 1
+        assert done.returncode == 1, (words, done.stderr)
         assert done.stderr.splitlines() == [
             "corun: torch is not installed; install it with: pip install 'corun-dehaze[torch]'"
         ], words
