@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from corun.apps.batch_command import HELP as BATCH_HELP
+from corun.apps.batch_command import RayCommand, batch
 from corun.apps.colabator_commands import fit_app
 from corun.apps.command_group import CorunGroup
 from corun.apps.config_commands import config_app
@@ -55,6 +57,7 @@ def _corun(
 
 
 app.command(help=HELP)(dehaze)
+app.command(help=BATCH_HELP, cls=RayCommand)(batch)
 app.command()(demo)
 app.add_typer(models_app, name="models")
 app.command(help=EXPORT_HELP)(export)
