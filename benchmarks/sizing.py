@@ -66,8 +66,8 @@ def main() -> None:
     print("| pictures | per second and machine | machines | machine hours | hours | cost |")
     print("|---|---|---|---|---|---|")
     print(
-        f"| {pictures:,.0f} | {given.per_second:g} | {given.machines} | {needed.machine_hours:,.1f} "
-        f"| {needed.hours:,.1f} | {needed.cost:,.2f} |"
+        f"| {pictures:,.0f} | {given.per_second:g} | {given.machines} "
+        f"| {needed.machine_hours:,.1f} | {needed.hours:,.1f} | {needed.cost:,.2f} |"
     )
 
 

@@ -22,7 +22,7 @@ from corun.batch.running import Batch
 from corun.batch.stores import Store, StoreError, persistently
 from corun.batch.worker import Work
 from corun.dehazing.file_jobs import JobOptions, Outcome
-from corun.errors import ConfigurationError, DataError, MissingExtraError
+from corun.errors import ConfigurationError, DataError, MissingExtraError, WeightsError
 
 
 def run(source: str | Path, destination: str | Path, **options: Any) -> list[Outcome]:
@@ -87,6 +87,13 @@ def test_other_settings_need_another_place(photos: Path, tmp_path: Path) -> None
     work = Work(str(tmp_path / "clear"), "dcp", options=JobOptions(strength=0.5))
     with pytest.raises(ConfigurationError, match=r"other settings \(strength 1.0, now 0.5\)"):
         Batch.plan(str(photos), work)
+
+
+def test_a_model_that_is_not_there_decides_nothing(photos: Path, tmp_path: Path) -> None:
+    work = Work(str(tmp_path / "clear"), str(tmp_path / "gone.onnx"))
+    with pytest.raises(WeightsError, match=r"gone\.onnx: neither"):
+        list(Batch.plan(str(photos), work).run())
+    assert len(run(photos, tmp_path / "clear")) == 5
 
 
 def test_a_damaged_manifest_is_named(photos: Path, tmp_path: Path) -> None:

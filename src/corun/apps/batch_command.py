@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from corun.apps.command_group import FAILED, INTERRUPTED, complain
+from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
 
 HELP = (
     "Dehaze any number of pictures, from any store to any store.\n\n"
@@ -109,6 +109,9 @@ def batch(
     from corun.pictures.formats import format_from_name
     from corun.pictures.limits import DEFAULT_MAX_PIXELS
 
+    if ray is not None and as_json:
+        complain("--json: with --ray, the rows are in DEST/_manifest; leave it out")
+        raise typer.Exit(WRONG_USAGE)
     cpus = threads if threads is not None or ray is None else 1
     work = Work(
         destination,

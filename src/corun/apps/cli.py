@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -44,6 +45,12 @@ def _print_version(wanted: bool) -> bool:
     return wanted
 
 
+def _work_offline(wanted: bool) -> bool:
+    if wanted:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    return wanted
+
+
 @app.callback()
 def _corun(
     version: Annotated[
@@ -51,6 +58,10 @@ def _corun(
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
+    ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", callback=_work_offline, help="Fetch nothing from the Hub."),
     ] = False,
 ) -> None:
     """Takes the haze out of real photos, and trains the networks that do it."""

@@ -47,21 +47,21 @@ class Ledger:
         self._least_pause = self._pause = 0.0 if store.local else REMOTE_PAUSE
         self._committed = time.monotonic()
         self.present = {store.relative(path) for path in store.files()}
-        self._agree(dict(settings))
+        self._settings = dict(settings)
+        self._stated = SETTINGS in self.present
+        if self._stated:
+            self._agree()
         self.rows = self._read()
 
-    def _agree(self, settings: dict[str, Any]) -> None:
+    def _agree(self) -> None:
         path = self._store.below(SETTINGS)
-        if SETTINGS not in self.present:
-            self._store.write(path, json.dumps(settings, indent=2).encode())
-            return
         try:
             before = json.loads(self._store.read(path))
         except ValueError as error:
             raise DataError(f"{self._store.name(path)}: is damaged; remove it") from error
         differing = [
             f"{key} {before.get(key)!r}, now {value!r}"
-            for key, value in settings.items()
+            for key, value in self._settings.items()
             if before.get(key) != value
         ]
         if differing:
@@ -107,6 +107,10 @@ class Ledger:
         """
         if not self._unwritten:
             return
+        if not self._stated:  # not before: a run that does nothing decides nothing
+            content = json.dumps(self._settings, indent=2).encode()
+            self._store.write(self._store.below(SETTINGS), content)
+            self._stated = True
         path = self._store.below(f"{self._part}-{self._number:05d}.jsonl")
         start = time.monotonic()
         self._store.write(path, ("\n".join(self._lines) + "\n").encode())

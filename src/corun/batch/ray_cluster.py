@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -133,18 +135,21 @@ def _rows(
     cpus: int,
     gpus: float,
 ) -> Iterator[tuple[str, str]]:
-    rows = ray.data.from_items(
-        [{"input": entry.input, "output": entry.output} for entry in entries],
-        override_num_blocks=-(-len(entries) // together),
-    ).map_batches(
-        RayWorker,
-        fn_constructor_args=(work,),
-        batch_size=together,
-        compute=ray.data.ActorPoolStrategy(size=min(workers, len(entries))),
-        num_cpus=cpus,
-        num_gpus=gpus,
-        ray_remote_args_fn=_restarts,
-    )
+    with warnings.catch_warnings():
+        # Nothing else limits how often a portion is tried, in the releases that are asked for.
+        warnings.filterwarnings("ignore", message=".*ray_remote_args_fn")
+        rows = ray.data.from_items(
+            [{"input": entry.input, "output": entry.output} for entry in entries],
+            override_num_blocks=-(-len(entries) // together),
+        ).map_batches(
+            RayWorker,
+            fn_constructor_args=(work,),
+            batch_size=together,
+            compute=ray.data.ActorPoolStrategy(size=min(workers, len(entries))),
+            num_cpus=cpus,
+            num_gpus=gpus,
+            ray_remote_args_fn=_restarts,
+        )
     for row in rows.iter_rows():
         yield row["output"], row["outcome"]
 
@@ -157,12 +162,12 @@ def _restarts() -> dict[str, int]:
 def _connected(address: str, workers: int | None, cpus: int) -> Iterator[Any]:
     """Ray, connected; what was started for this batch is stopped after it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to its makers otherwise
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # a death of a worker is no news here
     try:
         import ray
         import ray.data
     except ImportError as error:
         raise MissingExtraError("ray", "ray") from error
+    _require_answer(address)
     options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         options["include_dashboard"] = False
@@ -170,12 +175,8 @@ def _connected(address: str, workers: int | None, cpus: int) -> Iterator[Any]:
             options["num_cpus"] = workers * cpus
     try:
         ray.init(**options)
-    except (ConnectionError, OSError, RuntimeError, TimeoutError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DeviceError(
-            f"Ray at {address}: does not answer ({reason}); start it with `ray start --head`, or "
-            "give --ray local"
-        ) from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _no_answer(address, error) from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
@@ -185,6 +186,24 @@ def _connected(address: str, workers: int | None, cpus: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Refuses an address where nothing listens, at once: Ray itself tries for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise _no_answer(address, error) from error
+
+
+def _no_answer(address: str, error: Exception) -> DeviceError:
+    reason = " ".join(str(error).split())[:200]
+    return DeviceError(
+        f"Ray at {address}: does not answer ({reason}); start it with `ray start --head`, or give "
+        "--ray local"
+    )
 
 
 def _room(ray: Any, cpus: int, gpus: float) -> int:
