@@ -77,7 +77,11 @@ def running_hub() -> Iterator[FakeHub]:
                 self._json([self._info(name) for name in hub.repositories])
                 return
             if path.startswith("/api/models/"):
-                self._json(self._info("/".join(path.split("/")[3:5])))
+                repository = "/".join(path.split("/")[3:5])
+                if repository in hub.repositories:
+                    self._json(self._info(repository))
+                else:
+                    self._missing("RepoNotFound")
                 return
             _, owner, name, _, revision, *rest = path.split("/")
             files = hub.files(f"{owner}/{name}", revision)
