@@ -21,7 +21,8 @@ import torch
 from torch import nn
 
 from corun.data.images import list_images
-from corun.judges.embedded import embedded_density, embedded_quality
+from corun.judges.density_net import embedded_density
+from corun.judges.natural_scene import embedded_quality
 from corun.metrics.guards import crushed_fraction
 from corun.metrics.pictures import read_picture
 from corun.metrics.protocol import prepare

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from itertools import count
 from pathlib import Path
 
@@ -48,6 +49,11 @@ def checksum(source: Path | bytes | Iterable[bytes]) -> str:
     for part in (source,) if isinstance(source, bytes) else source:
         digest.update(part)
     return digest.hexdigest()
+
+
+def shipped(name: str) -> Path:
+    """A file of weights or statistics that comes with the package."""
+    return Path(str(files("corun") / "weights" / name))
 
 
 def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:

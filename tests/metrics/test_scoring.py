@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from corun.data.scenes import render_scene
-from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.errors import ConfigurationError, WeightsError
 from corun.metrics.registry import LoadedMetric, all_metrics, load_metric
-from corun.metrics.scoring import score_files, score_picture
+from corun.metrics.scoring import PictureScores, score_picture
 
 GUARDS = ("brightness", "contrast", "colourfulness", "crushed", "clipped")
 
@@ -36,68 +36,53 @@ def test_the_table_has_every_metric_once_with_its_facts() -> None:
         assert (metric.kind == "full-reference") == (metric.needs == "target")
 
 
-def test_scores_of_files(tmp_path: Path) -> None:
-    paths = [_save(tmp_path / f"{seed}.png", seed) for seed in range(3)]
-    table = score_files(paths, ["fade", "niqe-embedded", *GUARDS])
-    assert [row.path for row in table.pictures] == paths
-    assert table.failures() == []
-    with Image.open(paths[1]) as image:
-        mean = np.asarray(image).mean() / 255
-    assert table.pictures[1].scores["brightness"] == pytest.approx(mean)
-    values = [row.scores["fade"] for row in table.pictures]
-    assert table.mean("fade") == pytest.approx(sum(values) / 3)
-    assert table.implementations["fade"].startswith("fade-python")
+def _scored(path: Path, *names: str, reference: Path | None = None) -> PictureScores:
+    return score_picture(path, [load_metric(name) for name in names], reference)
 
 
-def test_processes_give_the_same_table(tmp_path: Path) -> None:
-    paths = [_save(tmp_path / f"{seed}.png", seed) for seed in range(3)]
-    (tmp_path / "bad.png").write_text("no picture")
-    paths.append(tmp_path / "bad.png")
-    alone = score_files(paths, ["niqe-embedded", "brightness"])
-    together = score_files(paths, ["niqe-embedded", "brightness"], jobs=2)
-    assert together.failures() == alone.failures()
-    for one, other in zip(alone.pictures, together.pictures, strict=True):
-        assert one.path == other.path
-        assert dict(one.scores) == pytest.approx(dict(other.scores))
+def test_scores_of_a_file(tmp_path: Path) -> None:
+    path = _save(tmp_path / "1.png", 1)
+    row = _scored(path, "fade", "niqe-embedded", *GUARDS)
+    assert row.path == path
+    assert not row.failures
+    with Image.open(path) as image:
+        assert row.scores["brightness"] == pytest.approx(np.asarray(image).mean() / 255)
+    assert load_metric("fade").implementation.startswith("fade-python")
 
 
-def test_comparisons_need_their_reference(tmp_path: Path) -> None:
+def test_comparisons(tmp_path: Path) -> None:
     result, target = _save(tmp_path / "r.png", 1), _save(tmp_path / "t.png", 2)
-    table = score_files([result], ["psnr", "ssim", "hue-shift"], references={result: target})
-    assert table.failures() == []
-    assert 0 < table.mean("ssim") < 1
-    with pytest.raises(DataError, match=r"r\.png: has no reference, and psnr compares"):
-        score_files([result], ["psnr"])
+    row = _scored(result, "psnr", "ssim", "hue-shift", reference=target)
+    assert not row.failures
+    assert 0 < row.scores["ssim"] < 1
+    assert "none was given" in _scored(result, "psnr").failures["psnr"]
 
 
-def test_failures_are_named_and_in_no_mean(tmp_path: Path) -> None:
+def test_failures_are_named(tmp_path: Path) -> None:
     good = _save(tmp_path / "good.png")
-    grey = tmp_path / "flat.png"
+    grey, small, cut = tmp_path / "flat.png", tmp_path / "small.png", tmp_path / "cut.png"
     Image.new("RGB", (200, 100), (90, 90, 90)).save(grey)
-    small = tmp_path / "small.png"
     Image.new("RGB", (40, 30)).save(small)
-    cut = tmp_path / "cut.png"
     cut.write_bytes(good.read_bytes()[:200])
-    table = score_files([good, grey, small, cut], ["niqe-embedded", "brightness"])
-    rows = {row.path.name: row for row in table.pictures}
-    assert (
-        "flat.png: NIQE, embedded statistics is nan" in rows["flat.png"].failures["niqe-embedded"]
-    )
-    assert "small.png: NIQE needs pictures" in rows["small.png"].failures["niqe-embedded"]
-    assert set(rows["cut.png"].failures) == {"niqe-embedded", "brightness"}
-    assert rows["flat.png"].scores["brightness"] == pytest.approx(90 / 255)
-    assert table.mean("niqe-embedded") == rows["good.png"].scores["niqe-embedded"]
-    assert len(table.failures()) == 4
-    assert math.isnan(score_files([cut], ["brightness"]).mean("brightness"))
+    assert not _scored(good, "niqe-embedded", "brightness").failures
+    flat = _scored(grey, "niqe-embedded", "brightness")
+    assert "flat.png: NIQE, embedded statistics is nan" in flat.failures["niqe-embedded"]
+    assert flat.scores == {"brightness": pytest.approx(90 / 255)}
+    found = _scored(small, "niqe-embedded").failures["niqe-embedded"]
+    assert "small.png: NIQE needs pictures" in found
+    assert set(_scored(cut, "niqe-embedded", "brightness").failures) == {
+        "niqe-embedded",
+        "brightness",
+    }
 
 
 def test_another_size_is_named(tmp_path: Path) -> None:
     result, target = _save(tmp_path / "r.png"), _save(tmp_path / "t.png", 0, 100, 180)
-    table = score_files([result], ["psnr", "brightness"], references={result: target})
-    assert table.failures() == [
-        f"psnr: {result}: is 200×100 and its target is 180×100; resize one of them first"
-    ]
-    assert "brightness" in table.pictures[0].scores
+    row = _scored(result, "psnr", "brightness", reference=target)
+    assert row.failures == {
+        "psnr": f"{result}: is 200×100 and its target is 180×100; resize one of them first"
+    }
+    assert "brightness" in row.scores
 
 
 def test_a_metric_that_breaks_fails_alone_and_is_named(tmp_path: Path) -> None:
@@ -145,12 +130,15 @@ def test_unknown_metrics_and_absent_files_are_explained(tmp_path: Path) -> None:
 
 
 def test_a_version_changes_with_its_file(tmp_path: Path) -> None:
-    from corun.metrics.niqe import PristineStatistics, embedded_statistics, save_pristine_statistics
+    from corun.judges.niqe import embedded_statistics
 
     ours = embedded_statistics()
-    save_pristine_statistics(tmp_path / "a.npz", ours)
-    other = PristineStatistics(ours.mean + 1, ours.covariance)
-    save_pristine_statistics(tmp_path / "b.npz", other)
+    for name, shift in (("a.npz", 0), ("b.npz", 1)):
+        np.savez(
+            tmp_path / name,
+            mu_pris_param=ours.mean.numpy()[None] + shift,
+            cov_pris_param=ours.covariance.numpy(),
+        )
     loaded: list[LoadedMetric] = [
         load_metric("niqe", {"niqe": tmp_path / name}) for name in ("a.npz", "b.npz")
     ]

@@ -287,7 +287,7 @@ def test_learning_rate_rises_and_falls_to_its_end() -> None:
 
 def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) -> None:
     from corun.configuration import load_configuration
-    from corun.judges.embedded import embedded_density
+    from corun.judges.density_net import embedded_density
     from corun.training.pretrain import PretrainConfig
 
     def terms(weight: float) -> tuple[LossTerms, torch.Tensor]:

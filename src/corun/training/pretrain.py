@@ -21,7 +21,7 @@ from corun.data.synthesis import (
     synthesize_haze,
 )
 from corun.errors import ConfigurationError
-from corun.judges.embedded import embedded_density
+from corun.judges.density_net import embedded_density
 from corun.losses import (
     VggFeatures,
     colour_loss,
