@@ -25,7 +25,7 @@ from corun.colabator.label_pool import LabelPool, PoolIdentity
 from corun.colabator.teacher import Teacher
 from corun.judges.density_net import embedded_density
 from corun.judges.natural_scene import embedded_quality
-from corun.networks.adapters import open_network
+from corun.networks.brought import open_network
 from corun.networks.checkpoints import in_channels_last
 from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output

@@ -27,7 +27,7 @@ from corun.metrics.guards import crushed_fraction
 from corun.metrics.pictures import read_picture
 from corun.metrics.protocol import prepare
 from corun.metrics.registry import load_metric
-from corun.networks.adapters import open_network
+from corun.networks.brought import open_network
 from corun.networks.outputs import read_output
 from corun.training import colabator
 from corun.training.validation import ValidationConfig, synthetic_scores

@@ -133,6 +133,24 @@ def test_hyper_parameters_travel_inside_the_file(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded.network(image).scene, network(image).scene)
 
 
+def test_the_network_is_built_once_and_without_memory_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_network(tmp_path / "w.safetensors", CORUN(CorunConfig(stages=2, dim=4, levels=1)))
+    built: list[bool] = []
+    make = CORUN.__init__
+
+    def counted(self: CORUN, config: CorunConfig | None = None) -> None:
+        built.append(torch.empty(0).is_meta)
+        make(self, config)
+
+    monkeypatch.setattr(CORUN, "__init__", counted)
+    network = load_network(tmp_path / "w.safetensors").network
+    assert built == [True]
+    places = [p.data_ptr() for p in network.parameters()]
+    assert len(set(places)) == len(places)
+
+
 def test_half_precision_storage_halves_the_file_and_loads_as_float32(tmp_path: Path) -> None:
     network = CORUN(CorunConfig(stages=2, dim=16, levels=1))
     save_network(tmp_path / "full.safetensors", network)

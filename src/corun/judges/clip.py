@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from corun.errors import ConfigurationError, MissingExtraError, WeightsError
 from corun.judges.facts import JUDGES
 from corun.judges.protocols import Scores, block_count, cut_blocks
-from corun.networks.adapters import read_state
+from corun.networks.brought import read_state
 from corun.networks.checkpoints import DAMAGE
 from corun.networks.fingerprint import fingerprint, values_fingerprint
 

@@ -26,7 +26,7 @@ from corun.judges.choice import (
     build_density,
     build_quality,
 )
-from corun.networks.adapters import open_network, save_adapted
+from corun.networks.brought import open_network, save_adapted
 from corun.networks.checkpoints import in_channels_last
 from corun.networks.fingerprint import file_fingerprint, fingerprint, values_fingerprint
 from corun.networks.outputs import read_output
@@ -50,11 +50,13 @@ class NetworkChoice(Strict):
             ``spandrel:FILE``, or ``package.module:Class``.
         weights: a state dict for a built-in network or a class of your own.
         arguments: for its constructor.
+        range: what a class of your own takes, and gives, for black and white.
     """
 
     name: str
     weights: Path | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
+    range: tuple[float, float] = (0.0, 1.0)
 
 
 class EvaluatorsConfig(Strict):
@@ -140,7 +142,10 @@ class ColabatorTraining:
         torch.manual_seed(config.run.seed)
         choice = config.network
         self.network: nn.Module = open_network(
-            choice.name, weights=choice.weights, arguments=choice.arguments
+            choice.name,
+            weights=choice.weights,
+            arguments=choice.arguments,
+            value_range=choice.range,
         )
         self.synthetic = CleanDepthFolder(config.synthetic, config.run.seed)
         self.photos = RealPhotoFolder(config.real, config.run.seed)
@@ -357,6 +362,8 @@ def identity_of(task: ColabatorTraining) -> str:
     for name in ("validation", "validation_photos", "pool"):
         relevant.pop(name)
     relevant["network"] = task.identity.network
+    if config.network.range != (0.0, 1.0):
+        relevant["range"] = config.network.range
     relevant["evaluators"] = {"density": task.density.name, "quality": task.quality.name}
     relevant["real"]["folder"] = values_fingerprint(*task.photos.keys)
     for kind, files in (("clean", task.synthetic.photos), ("depth", task.synthetic.depths)):

@@ -35,7 +35,7 @@ from corun.losses import (
 )
 from corun.networks.checkpoints import load_network, save_network
 from corun.networks.corun import CORUN, CorunConfig
-from corun.networks.published_layout import load_strictly
+from corun.networks.published_layout import build_filled
 from corun.training.configuration import (
     OptimizerConfig,
     RunConfig,
@@ -308,11 +308,10 @@ def initial_network(config: PretrainConfig) -> nn.Module:
     Raises:
         WeightsError: the file's tensors are not those of the configured network.
     """
-    network = CORUN(config.network)
-    if config.initial_weights is not None:
-        source = load_network(config.initial_weights).network
-        load_strictly(network, source.state_dict(), str(config.initial_weights))
-    return network
+    if config.initial_weights is None:
+        return CORUN(config.network)
+    source = load_network(config.initial_weights).network
+    return build_filled(config.network, source.state_dict(), str(config.initial_weights))
 
 
 def run(config_path: Path, overrides: list[str] | None = None) -> None:
