@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from corun.configuration import load_configuration
 from corun.errors import ConfigurationError, DataError, WeightsError
 from corun.networks.checkpoints import convert_weights, load_network
 from corun.training.checkpoint import load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig
 from corun.training.engine import TrainingDivergedError
 from corun.training.optimizer import learning_rate_at, make_optimizer
-from corun.training.pretrain import Pretraining, run
+from corun.training.pretrain import PretrainConfig, Pretraining, run, validated_on_own_data
 from corun.training.task import LossTerms
 from rendered_folders import write_recipe, write_scenes
 
@@ -156,8 +157,6 @@ def test_a_damaged_checkpoint_is_named(recipe: Path) -> None:
 
 
 def test_missing_perceptual_weights_are_said(recipe: Path) -> None:
-    from corun.configuration import load_configuration
-    from corun.training.pretrain import PretrainConfig
 
     config = load_configuration(PretrainConfig, recipe, ["loss.contrastive=0.2"])
     assert "contrastive perceptual term is off" in Pretraining(config).notices[0]
@@ -286,9 +285,7 @@ def test_learning_rate_rises_and_falls_to_its_end() -> None:
 
 
 def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) -> None:
-    from corun.configuration import load_configuration
     from corun.judges.density_net import embedded_density
-    from corun.training.pretrain import PretrainConfig
 
     def terms(weight: float) -> tuple[LossTerms, torch.Tensor]:
         override = f"loss.density={weight}"
@@ -308,9 +305,7 @@ def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) ->
 
 
 def test_the_colour_term_is_that_of_the_last_scene(recipe: Path) -> None:
-    from corun.configuration import load_configuration
     from corun.losses import colour_loss
-    from corun.training.pretrain import PretrainConfig
 
     losses = {}
     for weight in (0.0, 0.5):
@@ -328,8 +323,6 @@ def test_the_colour_term_is_that_of_the_last_scene(recipe: Path) -> None:
 
 @pytest.mark.parametrize("term", ["last_stage", "earlier_stages", "transmission"])
 def test_the_stages_are_held_to_the_truth_at_their_own_size(recipe: Path, term: str) -> None:
-    from corun.configuration import load_configuration
-    from corun.training.pretrain import PretrainConfig
 
     losses = {}
     for weight in (0.0, 0.5):
@@ -443,3 +436,59 @@ def test_bit_rot_in_a_checkpoint_is_refused_wherever_it_is(recipe: Path) -> None
     assert refused >= 10
     path.write_bytes(sound)
     assert load_checkpoint(path)["step"] == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ones_own_data_are_validated_on_a_share_that_is_not_trained_on(recipe: Path) -> None:
+    """A recipe's own validation photos are not looked for; nothing else needs to be said."""
+    text = recipe.read_text().replace("validation: {clean: ", "validation: {clean: /nowhere")
+    recipe.write_text(text.replace("side: 32", "side: 32, real: /nowhere"))
+    folder = recipe.parent / "run"
+    with pytest.raises(DataError, match="/nowhere"):
+        run(recipe, [])
+    own = [f"data.clean={recipe.parent}/clean", f"data.depth={recipe.parent}/depth"]
+    run(recipe, [*own, "run.steps=6"])
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "validation PSNR" in r] == [6]
+    assert "held out of" in load_checkpoint(folder / "best.ckpt")["criterion"]
+
+    config = load_configuration(PretrainConfig, recipe, [*own, "validation.clean=null"])
+    config = validated_on_own_data(config, [*own, "validation.held_out=0.4"])
+    task = Pretraining(config)
+    assert task.held_out is not None
+    trained = {path.name for path in task.folder.photos}
+    held = {path.name for path in task.held_out.photos}
+    assert len(held) == 1
+    assert not trained & held
+    assert trained | held == {f"{n}.png" for n in range(5)}
+    names = {name for step in range(8) for name in task.prepare(step, 0, 0, 1).names}
+    assert names == trained
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_validation_can_be_off(recipe: Path) -> None:
+    run(recipe, ["validation=null", "run.steps=6"])
+    folder = recipe.parent / "run"
+    assert "validation" not in (folder / "log.jsonl").read_text()
+    assert not (folder / "best.ckpt").exists()
+    task = Pretraining(load_configuration(PretrainConfig, recipe, ["validation=null"]))
+    assert len(task.folder) == 5
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_photo_cannot_be_shared(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1)
+    with pytest.raises(DataError, match=r"one photo cannot be .* validation=null"):
+        run(write_recipe(tmp_path), ["validation.clean=null", "validation.depth=null"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_another_validation_does_not_stop_a_run(recipe: Path) -> None:
+    run(recipe, ["run.steps=12", "run.checkpoint_every=12"])
+    content = load_checkpoint(recipe.parent / "run" / "last.ckpt")
+    identity = json.loads(content["identity"])
+    assert "validation" not in identity
+    identity["validation"] = {"clean": "elsewhere", "side": 32}  # as version 0.1 wrote it
+    changed = {**content, "identity": json.dumps(identity)}
+    save_atomically(changed, recipe.parent / "run" / "last.ckpt")
+    run(recipe, ["run.steps=12", "run.checkpoint_every=12", "validation=null"])

@@ -8,6 +8,7 @@ starting at the next number, in any number of processes.
 from __future__ import annotations
 
 import math
+from copy import copy
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -139,6 +140,28 @@ class CleanDepthFolder:
 
     def __len__(self) -> int:
         return len(self.photos)
+
+    def split(self, share: float) -> tuple[CleanDepthFolder, CleanDepthFolder]:
+        """Most of the photos, and an evenly spread share of them, 1 to 64.
+
+        Raises:
+            DataError: there is only one photo, which cannot be shared.
+        """
+        if len(self.photos) < 2:
+            raise DataError(
+                f"{self.config.clean}: one photo cannot be trained on and validated on; give more, "
+                "another validation.clean, or validation=null"
+            )
+        count = min(64, max(1, round(share * len(self.photos))))
+        held = {(2 * i + 1) * len(self.photos) // (2 * count) for i in range(count)}
+        return self._only(set(range(len(self.photos))) - held), self._only(held)
+
+    def _only(self, numbers: set[int]) -> CleanDepthFolder:
+        part = copy(self)
+        part._decoded = {}
+        part.photos = [self.photos[n] for n in sorted(numbers)]
+        part.depths = [self.depths[n] for n in sorted(numbers)]
+        return part
 
     def photo(self, index: int) -> CleanDepthPhoto:
         """The decoded photo number ``index`` and its normalised depth."""

@@ -39,6 +39,7 @@ from corun.training.validation import (
     require_validation_data,
     synthetic_scores,
     synthetic_sheet,
+    validation_batches,
 )
 
 
@@ -223,7 +224,7 @@ class ColabatorTraining:
         The criterion is Q + 1 − D where there are real photos that can be read, else PSNR.
         """
         settings = self.config.validation
-        scores = synthetic_scores(network, settings) or {}
+        scores = synthetic_scores(network, validation_batches(settings)) or {}
         real = {} if settings.real is None else self._real_scores(network, settings.real)
         scores |= real
         if real:
@@ -237,7 +238,8 @@ class ColabatorTraining:
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> dict[str, Tensor]:
         """Photo, label, trusted weights and student of some real photos; synthetic examples."""
-        sheets = synthetic_sheet(network, self.config.validation)
+        settings = self.config.validation
+        sheets = synthetic_sheet(network, settings, validation_batches(settings))
         device = next(network.parameters()).device
         adaptation = self._on(device)
         count = min(self.config.validation.shown, len(self.photos))
