@@ -33,6 +33,7 @@ from corun.networks.corun import CORUN
 from corun.networks.dgun import Dgun
 from corun.networks.outputs import NetworkOutput, read_output
 from corun.networks.plain_unet import PlainUNet
+from corun.networks.registry import MODELS
 
 BUILT_IN: dict[str, Callable[..., nn.Module]] = {"dgun": Dgun, "plain-unet": PlainUNet}
 STATE_KEYS = ("params_ema", "params", "state_dict", "model", "network")
@@ -136,7 +137,9 @@ def open_network(
         if value_range != (0.0, 1.0):
             network = BroughtNetwork(network, value_range=value_range)
     else:
-        network = load_network(specification).network.requires_grad_(True)
+        fixed = specification in MODELS and MODELS[specification].config is None
+        network = nn.Identity() if fixed else load_network(specification).network
+        network.requires_grad_(True)
     if not any(True for _ in network.parameters()):
         raise ConfigurationError(
             f"{specification}: has no parameters to train; choose another network"
