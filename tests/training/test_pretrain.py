@@ -15,12 +15,14 @@ import torch
 
 from corun.configuration import load_configuration
 from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.networks.averaging import WeightAverage
 from corun.networks.checkpoints import convert_weights, load_network
 from corun.training.checkpoint import load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig
 from corun.training.engine import TrainingDivergedError
 from corun.training.optimizer import learning_rate_at, make_optimizer
 from corun.training.pretrain import PretrainConfig, Pretraining, run, validated_on_own_data
+from corun.training.resuming import State, agreed_by_all, resume
 from corun.training.task import LossTerms
 from rendered_folders import write_recipe, write_scenes
 
@@ -436,6 +438,55 @@ def test_bit_rot_in_a_checkpoint_is_refused_wherever_it_is(recipe: Path) -> None
     assert refused >= 10
     path.write_bytes(sound)
     assert load_checkpoint(path)["step"] == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_processes_without_the_checkpoint_begin_where_the_first_does(recipe: Path) -> None:
+    """Two machines without a shared disk: only the first one's has a checkpoint."""
+    run(recipe, ["run.steps=3"])
+    said: list[object] = []
+
+    class Process:
+        """A process of two, as Fabric tells it of itself."""
+
+        world_size = 2
+
+        def __init__(self, rank: int) -> None:
+            self.is_global_zero = rank == 0
+
+        def broadcast(self, value: object) -> object:
+            if self.is_global_zero:
+                said.append(value)
+            return said[-1]
+
+    content = load_checkpoint(recipe.parent / "run" / "last.ckpt")
+    save_atomically({**content, "world": 2}, recipe.parent / "run" / "last.ckpt")
+    states, steps = [], []
+    for rank, name in enumerate(("run", "elsewhere")):
+        overrides = ["run.steps=3", f"run.folder={recipe.parent}/{name}", f"run.seed={3 + rank}"]
+        config = load_configuration(PretrainConfig, recipe, overrides)
+        task = Pretraining(config)
+        optimizer = make_optimizer(task.network, config.optimizer)
+        state = State(task.network, WeightAverage(task.network), optimizer)
+        identity = content["identity"]
+        steps.append(resume(task, state, config.run, identity, Process(rank)))
+        states.append(state)
+    assert steps == [3, 3]
+    for first, second in zip(*(s.network.parameters() for s in states), strict=True):
+        assert torch.equal(first, second)
+    for first, second in zip(*(s.average.network.parameters() for s in states), strict=True):
+        assert torch.equal(first, second)
+    moments = [s.optimizer.state_dict()["state"][0]["exp_avg"] for s in states]
+    assert torch.equal(*moments)
+
+    def damaged(process: Process) -> int:
+        if process.is_global_zero:
+            raise WeightsError("last.ckpt: damaged")
+        return 0
+
+    for rank in (0, 1):  # the first one's error ends all, so that none waits for it
+        with pytest.raises(WeightsError, match="damaged"):
+            agreed_by_all(Process(rank), lambda rank=rank: damaged(Process(rank)))
 
 
 @pytest.mark.filterwarnings("ignore")
