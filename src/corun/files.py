@@ -56,6 +56,21 @@ def shipped(name: str) -> Path:
     return Path(str(files("corun") / "weights" / name))
 
 
+def stand_in(path: Path) -> str | None:
+    """What lies in the place of a large file, in words with the remedy; None where it seems one.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as stream:
+        start = stream.read(64).lstrip().lower()
+    if start.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, not the file it stands for; run 'git lfs pull' where it is from"
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "a web page, not the file; download the file itself"
+    return None
+
+
 def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:
     """Puts content under `path` in one step: the file is there whole, or not at all.
 

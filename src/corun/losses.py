@@ -7,6 +7,7 @@ for the contrastive perceptual ratio; Johnson et al., ECCV 2016, for the percept
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import WeightsError
+from corun.files import stand_in
 
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 PUBLISHED_LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
@@ -262,18 +264,24 @@ def _filled_convolution(weight: Tensor, bias: Tensor) -> nn.Conv2d:
     return convolution
 
 
+_DAMAGE = (pickle.UnpicklingError, struct.error, LookupError, TypeError, AttributeError)
+"""What PyTorch's reader may answer to a file that is none of its own."""
+
+
 def _read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(
             f"{path}: no such file; give a local VGG-19 state dict or leave the perceptual loss off"
         )
     try:
+        if (told := stand_in(path)) is not None:
+            raise WeightsError(f"{path}: {told}")
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, *_DAMAGE) as error:
         raise WeightsError(f"{path}: not a readable weights file ({error})") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: not a state dict; expected named tensors")

@@ -328,6 +328,33 @@ def test_published_tensors_corun_cannot_have_are_refused(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_what_stands_for_weights_is_named(tmp_path: Path, suffix: str) -> None:
+    from corun.losses import VggFeatures
+    from corun.networks.brought import read_state
+
+    path = tmp_path / f"w{suffix}"
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+    pages = {pointer: "Git LFS pointer.*git lfs pull", "<!DOCTYPE html><p>404": "a web page"}
+    for text, told in pages.items():
+        path.write_text(text)
+        for read in (load_network, read_state, VggFeatures):
+            with pytest.raises(WeightsError, match=told):
+                read(path)
+
+
+def test_junk_named_pth_is_refused_whatever_it_begins_with(tmp_path: Path) -> None:
+    from corun.losses import VggFeatures
+    from corun.networks.brought import read_state
+
+    path = tmp_path / "w.pth"
+    for start in b"jMJXGr}":  # opcodes of pickle that want more bytes than there are
+        path.write_bytes(bytes([start, 1]))
+        for read in (load_network, read_state, VggFeatures):
+            with pytest.raises(WeightsError, match=r"w\.pth"):
+                read(path)
+
+
 def test_text_named_pth_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     path.write_text("hello")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 import warnings
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, WeightsError
-from corun.files import write_atomically
+from corun.files import stand_in, write_atomically
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
 from corun.networks.files import network_file
@@ -43,6 +44,7 @@ DAMAGE = (
     RuntimeError,
     TypeError,
     ValueError,
+    struct.error,
 )
 """What torch and safetensors raise on damaged files; there is no common base class."""
 
@@ -165,6 +167,7 @@ def load_file_of_ours(path: Path) -> tuple[CORUN, dict[str, Any]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    refuse_stand_in(path)
     try:
         with safe_open(path, framework="pt") as opened:
             header = (opened.metadata() or {}).get(HEADER_KEY)
@@ -203,6 +206,7 @@ def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.sav
     Raises:
         WeightsError: unreadable, or it would run code.
     """
+    refuse_stand_in(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged files make torch warn of its own internals
@@ -216,6 +220,22 @@ def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.sav
         explained = isinstance(error, OSError | RuntimeError)
         reason = _one_line(error) if explained else "it is damaged or of another kind"
         raise WeightsError(f"{path}: not a readable weights file ({reason}); {remedy}") from error
+
+
+def refuse_stand_in(path: Path) -> None:
+    """Refuse what somebody gives as weights who has not fetched them yet.
+
+    Raises:
+        WeightsError: it is a Git LFS pointer or a web page, or cannot be read.
+    """
+    try:
+        told = stand_in(path)
+    except OSError as error:
+        raise WeightsError(
+            f"{path}: cannot be read ({_one_line(error)}); check the file"
+        ) from error
+    if told is not None:
+        raise WeightsError(f"{path}: {told}")
 
 
 def convert_weights(source: Path, destination: Path) -> CORUN:
