@@ -88,6 +88,9 @@ def test_sizes(files: tuple[Path, Path]) -> None:
         lpips(torch.rand(1, 3, 30, 40), torch.rand(1, 3, 30, 40))
 
 
+UNREADABLE = r"not a (readable|plain) weights file|holds no state dict"
+
+
 def test_bad_files_are_named(files: tuple[Path, Path], tmp_path: Path) -> None:
     backbone, heads = files
     with pytest.raises(WeightsError, match=r"none: no such file"):
@@ -97,13 +100,13 @@ def test_bad_files_are_named(files: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     with pytest.raises(
         WeightsError,
-        match="not a readable weights file|not a plain weights file|holds no state dict",
+        match=UNREADABLE,
     ):
         load_lpips(backbone, tmp_path / "text")
     torch.save([1, 2], tmp_path / "list")
     with pytest.raises(
         WeightsError,
-        match="not a readable weights file|not a plain weights file|holds no state dict",
+        match=UNREADABLE,
     ):
         load_lpips(backbone, tmp_path / "list")
     other = torch.load(heads, weights_only=True) | {"lin0.model.1.weight": torch.zeros(1, 7, 1, 1)}
