@@ -35,6 +35,19 @@ _swept: set[tuple[int, str]] = set()
 _sweeping = threading.Lock()
 
 
+def user_path(text: str | Path) -> Path:
+    """A path as a person writes it: ``~/`` is the home folder.
+
+    What exists under the very name goes first, and a name that is nobody's (``~draft.jpg``) stays
+    what it is.
+    """
+    path = Path(text)
+    if str(text).startswith("~"):
+        with suppress(OSError, RuntimeError):  # the name cannot be one; there is no such user
+            return path if path.exists() else path.expanduser()
+    return path
+
+
 def checksum(source: Path | bytes | Iterable[bytes]) -> str:
     """SHA-256 of a file's bytes, of bytes, or of several in a row: 64 hexadecimal digits.
 
@@ -87,7 +100,7 @@ def written_atomically(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         OSError: the folder is missing, not writable or full; nothing changes then.
     """
     target = path.resolve() if path.is_symlink() else path
-    if _is_stream(target):
+    if is_stream(target):
         yield target
         return
     remove_stale(target.parent)
@@ -144,7 +157,8 @@ def _put_new(partial: Path, target: Path) -> None:
         partial.replace(target)
 
 
-def _is_stream(target: Path) -> bool:
+def is_stream(target: Path) -> bool:
+    """Whether a path is a device, a pipe or a socket, which is written to and never replaced."""
     try:
         mode = target.stat().st_mode
     except (OSError, ValueError):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.devices import choose_device, dtype_from_name
+from corun.dehazing.memory import is_out_of_memory, out_of_memory
 from corun.errors import ConfigurationError, DeviceError
 from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output
@@ -259,13 +260,10 @@ class Dehazer:
         try:
             with torch.no_grad():
                 yield
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
-            raise DeviceError(
-                f"not enough memory on {self.device} for {width}x{height} pixels with {self.name}; "
-                "use a smaller picture, --model corun-lite or another --device"
-            ) from error
+            raise out_of_memory(height, width, self.name, str(self.device)) from error
 
     def _require_finite(self, finite: bool) -> None:
         if not finite:
@@ -358,9 +356,3 @@ def _airlight(output: object) -> Tensor | None:
     )
     fits = isinstance(named, Tensor) and named.ndim == 4 and named.shape[1:] == (3, 1, 1)
     return named if fits else None
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return "out of memory" in str(error) or "can't allocate memory" in str(error)

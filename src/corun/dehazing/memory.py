@@ -1,0 +1,54 @@
+"""Running out of memory: told from other errors, foreseen where it can be, and one line."""
+
+from __future__ import annotations
+
+from corun.errors import DeviceError
+from corun.pictures.limits import free_memory
+
+LIGHTEST_MODEL = "corun-lite"
+
+_SIGNS = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),
+    *("failed to allocate memory", "insufficient memory", "bad_alloc", "bad allocation"),
+)
+"""What torch, ONNX Runtime, OpenCV and the C++ library say; they share no class of errors."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory was lacking, here or on an accelerator."""
+    said = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(sign in said for sign in _SIGNS)
+
+
+def out_of_memory(height: int, width: int, model: str, device: str) -> DeviceError:
+    """The error for a picture that a model has no memory for, with what helps with this model."""
+    return DeviceError(
+        f"not enough memory on {device} for {width}x{height} pixels with {model}; "
+        + memory_advice(model, device)
+    )
+
+
+def memory_advice(model: str, device: str) -> str:
+    """What a person can do: nothing that is being done already."""
+    ways = ["scale the picture down"]
+    if not model.startswith((LIGHTEST_MODEL, "dcp")):
+        ways.append(f"use --model {LIGHTEST_MODEL}")
+    ways.append("close other programs" if device == "cpu" else "use --device cpu")
+    return ", or ".join((", ".join(ways[:-1]), ways[-1]))
+
+
+def require_memory(needed: int, height: int, width: int, model: str, device: str) -> None:
+    """Refuses, before any work, a picture that the free memory is too little for.
+
+    Args:
+        needed: bytes that the work takes at least.
+        height, width: pixels.
+        model: its name.
+        device: where it runs; only memory of the machine itself is known beforehand.
+
+    Raises:
+        DeviceError: too little is free.
+    """
+    free = free_memory() if device == "cpu" else None
+    if free is not None and needed > free:
+        raise out_of_memory(height, width, model, device)
