@@ -20,6 +20,19 @@ def one_line(text: object) -> str:
     return escaped(" ".join(str(text).split()))
 
 
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),
+    *("failed to allocate memory", "insufficient memory", "bad_alloc", "bad allocation"),
+)
+"""What torch, ONNX Runtime, OpenCV and the C++ library say; they share no class of errors."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory was lacking, here or on an accelerator."""
+    said = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(sign in said for sign in _OUT_OF_MEMORY)
+
+
 class CorunError(Exception):
     """Base of every error caused by what the user gave (a file, an option, a device).
 

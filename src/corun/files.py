@@ -1,4 +1,4 @@
-"""One way to write a file and one checksum: whoever writes or sums up a file does it with these.
+"""Files and their names: one way to write, one checksum, one lock, one spelling.
 
 A file is whole or not there. It is written under a temporary name in its own folder, flushed to
 the disk and put under its name in one step. The temporary name states the host and the process,
@@ -14,10 +14,12 @@ import platform
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import IO
 
 TEMPORARY_PREFIX = ".corun-"
 TEMPORARY_MARK = ".partial"
@@ -29,6 +31,8 @@ _NO_LINKS = (
     errno.EACCES,
 )
 """How file systems without hard links (FAT, some network disks) answer to one."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _numbers = count()
 _swept: set[tuple[int, str]] = set()
@@ -46,6 +50,55 @@ def user_path(text: str | Path) -> Path:
         with suppress(OSError, RuntimeError):  # the name cannot be one; there is no such user
             return path if path.exists() else path.expanduser()
     return path
+
+
+def same_name(name: str) -> str:
+    """A name in the one spelling that it is compared and kept in (Unicode's NFC).
+
+    Disks and programs spell "é" as one letter or as two (NFD); to a person it is one name.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8, so that a report, a database and a page can hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means that nothing more can be written: a full, spent or read-only disk."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+def lock(path: Path, *, waiting: Callable[[], None] = lambda: None) -> IO[str]:
+    """Waits until no other process holds a file, and holds it until the answer is closed.
+
+    The system releases it where its holder dies.
+
+    Args:
+        path: the file, made where it is not there.
+        waiting: called once where somebody else holds it.
+
+    Raises:
+        OSError: it cannot be made, or its disk knows no locks.
+    """
+    import fcntl
+
+    stream = path.open("a")
+    try:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(stream, fcntl.LOCK_EX)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def checksum(source: Path | bytes | Iterable[bytes]) -> str:

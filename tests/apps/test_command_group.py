@@ -15,6 +15,7 @@ from corun.data import synthesize as synthesizing
 
 Corun = Callable[..., Result]
 
+TOO_LITTLE = "corun: not enough memory; close other programs, or give less at once\n"
 LOADING = """
 import sys
 class Finder:
@@ -36,7 +37,11 @@ def test_an_interrupt_while_loading_is_one_line() -> None:
     ("error", "status", "said"),
     [
         (KeyboardInterrupt(), 130, "corun: interrupted\n"),
-        (MemoryError(), 1, "corun: not enough memory; close other programs, or give less at once\n"),
+        (
+            MemoryError(),
+            1,
+            "corun: not enough memory; close other programs, or give less at once\n",
+        ),
     ],
 )
 def test_what_ends_any_command_is_one_line(

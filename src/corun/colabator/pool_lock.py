@@ -12,6 +12,7 @@ from pathlib import Path
 
 from corun.colabator.pool_records import cannot_write
 from corun.errors import DataError
+from corun.files import lock
 
 
 @contextmanager
@@ -19,8 +20,7 @@ def locked(folder: Path) -> Iterator[None]:
     """One process at a time; released by the system if its holder dies."""
     path = folder / "lock"
     try:
-        stream = path.open("w")
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        stream = lock(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     with stream:

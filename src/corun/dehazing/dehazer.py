@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.devices import choose_device, dtype_from_name
-from corun.dehazing.memory import is_out_of_memory, out_of_memory
-from corun.errors import ConfigurationError, DeviceError
+from corun.dehazing.memory import out_of_memory
+from corun.errors import ConfigurationError, DeviceError, is_out_of_memory
 from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output
 from corun.networks.reduction import pad_to_multiple

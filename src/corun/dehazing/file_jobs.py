@@ -11,9 +11,9 @@ from typing import Literal
 
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.file_naming import Job
-from corun.dehazing.memory import is_out_of_memory, memory_advice
+from corun.dehazing.memory import memory_advice
 from corun.dehazing.standard_streams import read_standard_input, write_standard_output
-from corun.errors import CorunError, ImageFileError, one_line
+from corun.errors import CorunError, ImageFileError, is_out_of_memory, one_line
 from corun.files import is_stream
 from corun.pictures.formats import FORMAT_OF_READ, MODES
 from corun.pictures.limits import DEFAULT_MAX_PIXELS

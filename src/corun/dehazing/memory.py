@@ -1,4 +1,4 @@
-"""Running out of memory: told from other errors, foreseen where it can be, and one line."""
+"""Running out of memory: foreseen where it can be, one line, and what helps."""
 
 from __future__ import annotations
 
@@ -6,18 +6,6 @@ from corun.errors import DeviceError
 from corun.pictures.limits import free_memory
 
 LIGHTEST_MODEL = "corun-lite"
-
-_SIGNS = (
-    *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),
-    *("failed to allocate memory", "insufficient memory", "bad_alloc", "bad allocation"),
-)
-"""What torch, ONNX Runtime, OpenCV and the C++ library say; they share no class of errors."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory was lacking, here or on an accelerator."""
-    said = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, MemoryError) or any(sign in said for sign in _SIGNS)
 
 
 def out_of_memory(height: int, width: int, model: str, device: str) -> DeviceError:
