@@ -12,6 +12,7 @@ import hashlib
 import os
 import platform
 import stat
+import sys
 import threading
 import time
 import unicodedata
@@ -74,6 +75,40 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
+if sys.platform == "win32":
+    import msvcrt
+
+    _LOCKED_BYTE = 1 << 30
+    """Windows keeps others from reading what is locked: a byte far behind the text is."""
+
+    def take_lock(descriptor: int, *, wait: bool) -> None:
+        """Locks an open file against other processes until it is closed.
+
+        Raises:
+            BlockingIOError: another process has it, and `wait` is false.
+        """
+        while True:
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            except OSError as error:
+                if not wait:
+                    raise BlockingIOError(error.errno, "locked by another process") from error
+                time.sleep(0.02)
+            else:
+                return
+else:
+    import fcntl
+
+    def take_lock(descriptor: int, *, wait: bool) -> None:
+        """Locks an open file against other processes until it is closed.
+
+        Raises:
+            BlockingIOError: another process has it, and `wait` is false.
+        """
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
 def lock(path: Path, *, waiting: Callable[[], None] = lambda: None) -> IO[str]:
     """Waits until no other process holds a file, and holds it until the answer is closed.
 
@@ -86,15 +121,13 @@ def lock(path: Path, *, waiting: Callable[[], None] = lambda: None) -> IO[str]:
     Raises:
         OSError: it cannot be made, or its disk knows no locks.
     """
-    import fcntl
-
     stream = path.open("a")
     try:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(stream.fileno(), wait=False)
         except BlockingIOError:
             waiting()
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            take_lock(stream.fileno(), wait=True)
     except BaseException:
         stream.close()
         raise
