@@ -22,6 +22,8 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
+from corun.errors import DataError
+
 TEMPORARY_PREFIX = ".corun-"
 TEMPORARY_MARK = ".partial"
 DAY = 86400.0
@@ -68,6 +70,25 @@ def is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def database_error(path: Path, error: Exception, what: str, remedy: str) -> DataError:
+    """One line about a SQLite file. Errors of one class mean many things.
+
+    Args:
+        path: the file.
+        error: of SQLite, of the system, or of what was read from the file.
+        what: it is a file of, such as votes.
+        remedy: what to do where the file cannot be used.
+    """
+    said = getattr(error, "strerror", None) or str(error)
+    if "locked" in said:
+        return DataError(f"{path}: in use by another program; wait for its end")
+    if "disk is full" in said:
+        return DataError(f"{path}: the disk is full; make room, and the same command goes on")
+    if isinstance(error, OSError) or type(error).__name__ == "OperationalError":
+        return DataError(f"{path}: {what} cannot be kept there ({said}); {remedy}")
+    return DataError(f"{path}: damaged, or not a file of {what} ({said}); {remedy}")
 
 
 def is_full(error: BaseException) -> bool:

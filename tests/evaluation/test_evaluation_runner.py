@@ -291,7 +291,7 @@ def test_plans_that_cannot_be_carried_out(pairs: Path, tmp_path: Path) -> None:
         parse_dataset("fattal=/nowhere")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "scores.sqlite").write_text("this is not a database but a plain text")
-    with pytest.raises(DataError, match="not a cache of scores"):
+    with pytest.raises(DataError, match="not a file of scores"):
         evaluate(plan_of(pairs, tmp_path / "text", "dcp"))
 
 

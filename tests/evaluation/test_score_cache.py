@@ -65,5 +65,5 @@ def test_damage_is_one_line(tmp_path: Path, damage: str) -> None:
             for number in range(500):
                 cache.get("psnr", "1", [str(number)])
 
-    with pytest.raises(DataError, match=r"s\.sqlite: damaged, or not a cache of scores .*move it"):
+    with pytest.raises(DataError, match=r"s\.sqlite: damaged, or not a file of scores .*move it"):
         read()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.devices import choose_device, dtype_from_name
 from corun.dehazing.maps import FrameMaps, apply_maps, rows_of, transmission_at_full_size
-from corun.dehazing.memory import out_of_memory
+from corun.dehazing.memory import out_of_memory, require_memory
 from corun.errors import ConfigurationError, DeviceError, is_out_of_memory
 from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output
@@ -273,7 +273,9 @@ class Dehazer:
 
     @contextmanager
     def _running(self, height: int, width: int) -> Iterator[None]:
-        """Without gradients; running out of memory becomes one line."""
+        """Without gradients; too little memory, foreseen or not, becomes one line."""
+        needed = self._least_bytes(height, width)
+        require_memory(needed, height, width, self.name, str(self.device))
         try:
             with torch.no_grad():
                 yield
@@ -281,6 +283,15 @@ class Dehazer:
             if not is_out_of_memory(error):
                 raise
             raise out_of_memory(height, width, self.name, str(self.device)) from error
+
+    def _least_bytes(self, height: int, width: int) -> int:
+        """What the widest maps of the network take at least; measured: 1.3 times that (base)."""
+        pixels = height * width
+        if not isinstance(self.network, CORUN):
+            return pixels * 4 * (3 + 3)  # in and out
+        config = self.network.config
+        at_most = config.working_pixels or pixels
+        return min(pixels, at_most) // config.cell**2 * 4 * config.dim * 5
 
     def _require_finite(self, finite: bool) -> None:
         if not finite:

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from corun.errors import DataError
-from corun.files import checksum
+from corun.files import checksum, database_error
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -83,23 +82,12 @@ class ScoreCache:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """One line that says what to do. SQLite's errors of the same class mean many things."""
+        """Errors as one line each."""
         try:
             yield
         except (OSError, sqlite3.Error, ValueError) as error:
-            said = getattr(error, "strerror", None) or str(error)
-            if "locked" in said:
-                what = "in use by another program; wait for its end"
-            elif "disk is full" in said:
-                what = "the disk is full; make room, and the same command goes on"
-            elif isinstance(error, OSError | sqlite3.OperationalError):
-                what = f"scores cannot be kept there ({said}); give another --output folder"
-            else:
-                what = (
-                    f"damaged, or not a cache of scores ({said}); move it away, and the same "
-                    "command scores anew"
-                )
-            raise DataError(f"{self.path}: {what}") from error
+            remedy = "move it away, and the same command scores anew"
+            raise database_error(self.path, error, "scores", remedy) from error
 
 
 def _key(subject: str, version: str, contents: Sequence[str]) -> str:
