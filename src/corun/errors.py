@@ -39,6 +39,7 @@ class MissingExtraError(CorunError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
         super().__init__(
             f"{package} is not installed; install it with: pip install 'corun-dehaze[{extra}]'"
         )

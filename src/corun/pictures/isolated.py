@@ -1,0 +1,20 @@
+"""The other process of `isolation`: reads a picture from standard input, answers with a pickle."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+
+from corun.errors import CorunError
+from corun.pictures.reading import read_here
+
+
+def main() -> None:
+    """Arguments: the pixel limit and the picture's name."""
+    max_pixels, name = int(sys.argv[1]), sys.argv[2]
+    try:
+        picture = read_here(sys.stdin.buffer.read(), name=name, max_pixels=max_pixels)
+        answer: object = (picture.image, picture.metadata)
+    except CorunError as error:
+        answer = str(error)
+    sys.stdout.buffer.write(pickle.dumps(answer, protocol=5))
