@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.devices import choose_device, dtype_from_name
+from corun.dehazing.maps import FrameMaps, apply_maps, rows_of, transmission_at_full_size
 from corun.errors import ConfigurationError, DeviceError
 from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output
 from corun.networks.reduction import pad_to_multiple
 from corun.networks.registry import ModelCard
 from corun.physics.full_size_step import fit_airlight
-from corun.physics.row_bands import apply_full_size_step, enlarged
 from corun.physics.working_picture import working_picture
 from corun.pictures.hidden import hidden_pixels
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
@@ -165,9 +165,10 @@ class Dehazer:
         self, samples: Shaped[np.ndarray, "..."], strength: float
     ) -> tuple[Shaped[np.ndarray, "..."], Transmission, Airlight]:
         """An array as the array of the clear picture, with T and A where the network has them."""
-        network = self.network
-        if isinstance(network, CORUN) and network.config.full_size_step and self.on_cpu:
-            return self._at_full_size(network, samples, strength)
+        if self.gives_maps:
+            (maps,) = self.maps([samples])
+            clear = self.apply(samples, maps, strength=strength)
+            return clear, transmission_at_full_size(maps, *samples.shape[:2]), maps.airlight
         hazy = torch.from_numpy(rgb_from_array(samples).transpose(2, 0, 1)[None])
         estimate = self.dehaze_tensor(hazy, strength=strength)
         clear = np.ascontiguousarray(estimate.scene[0].cpu().numpy().transpose(1, 2, 0))
@@ -178,42 +179,58 @@ class Dehazer:
             None if A is None else A[0, :, 0, 0].cpu().numpy(),
         )
 
-    def _at_full_size(
-        self, network: CORUN, samples: Shaped[np.ndarray, "..."], strength: float
-    ) -> tuple[Shaped[np.ndarray, "..."], Transmission, Airlight]:
-        """The stages on the working picture; the last step on the samples, in bands of rows."""
-        require_picture(samples)
-        height, width = samples.shape[:2]
+    @property
+    def gives_maps(self) -> bool:
+        """Whether `maps` and `apply` can be used: a network with a full-size step, on a CPU."""
+        network = self.network
+        return isinstance(network, CORUN) and network.config.full_size_step and self.on_cpu
+
+    def maps(self, pictures: Sequence[Shaped[np.ndarray, "..."]]) -> list[FrameMaps]:
+        """What the network says of equally large pictures, in one call of it.
+
+        Args:
+            pictures: (H,W) or (H,W,1..4), uint8, uint16 or float in [0,1], sRGB-encoded.
+
+        Raises:
+            PixelError: no picture: its type, shape or range.
+            ConfigurationError: the network gives no maps (see `gives_maps`), or sizes differ.
+            DeviceError: not enough memory, or the precision is too low for this network.
+        """
+        network = self.network
+        if not (isinstance(network, CORUN) and self.gives_maps):
+            raise ConfigurationError(f"{self.name} gives no maps of a picture; call the dehazer")
+        for samples in pictures:
+            require_picture(samples)
+        if len({samples.shape[:2] for samples in pictures}) > 1:
+            raise ConfigurationError("pictures of different sizes have no common batch")
+        height, width = pictures[0].shape[:2]
         config = network.config
-        clear = np.empty_like(samples)
-
-        def rows(top: int, bottom: int) -> Float32[np.ndarray, "h w 3"]:
-            return rgb_from_array(samples[top:bottom])
-
-        def put(top: int, bottom: int, rgb: Float32[np.ndarray, "h w 3"]) -> None:
-            clear[top:bottom] = array_like(rgb, samples[top:bottom])
-
-        working = working_picture(
-            rows, height, width, limit=config.working_pixels, multiple=config.multiple
-        )
-        pixels = torch.from_numpy(working.pixels.transpose(2, 0, 1)[None])
+        working = [
+            working_picture(
+                rows_of(samples),
+                height,
+                width,
+                limit=config.working_pixels,
+                multiple=config.multiple,
+            )
+            for samples in pictures
+        ]
+        pixels = torch.from_numpy(np.stack([w.pixels for w in working]).transpose(0, 3, 1, 2))
         with self._running(height, width), self._precision():
             maps = network.maps(pixels)
-        gain, offset, transmission, airlight = (value[0].float().numpy() for value in maps)
-        coefficients = np.ascontiguousarray(np.concatenate((gain, offset)).transpose(1, 2, 0))
+        gain, offset, transmission, airlight = (value.float().numpy() for value in maps)
+        coefficients = np.concatenate((gain, offset), axis=1).transpose(0, 2, 3, 1)
         self._require_finite(bool(np.isfinite(coefficients).all()))
-        apply_full_size_step(
-            rows,
-            put,
-            height,
-            width,
-            coefficients,
-            working.covered,
-            strength=strength,
-            threads=torch.get_num_threads(),
-        )
-        full = enlarged(transmission[0], working.covered, height, width)
-        return clear, full, airlight[:, 0, 0]
+        return [
+            FrameMaps(np.ascontiguousarray(c), t[0], a[:, 0, 0], w.covered)
+            for c, t, a, w in zip(coefficients, transmission, airlight, working, strict=True)
+        ]
+
+    def apply(
+        self, picture: Shaped[np.ndarray, "..."], maps: FrameMaps, *, strength: float = 1.0
+    ) -> Shaped[np.ndarray, "..."]:
+        """A picture cleared with its maps: of the shape and type of what was given."""
+        return apply_maps(picture, maps, strength=strength, threads=torch.get_num_threads())
 
     def dehaze_tensor(self, hazy: Float[Tensor, "b 3 h w"], *, strength: float = 1.0) -> Estimate:
         """Removes the haze from a batch of equally large pictures.
