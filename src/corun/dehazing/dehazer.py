@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.devices import choose_device, dtype_from_name
 from corun.dehazing.maps import FrameMaps, apply_maps, rows_of, transmission_at_full_size
+from corun.dehazing.set_aside import filled, hidden_in, without_frames
 from corun.errors import ConfigurationError, DeviceError
 from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output
@@ -170,7 +172,7 @@ class Dehazer:
             clear = self.apply(samples, maps, strength=strength)
             return clear, transmission_at_full_size(maps, *samples.shape[:2]), maps.airlight
         hazy = torch.from_numpy(rgb_from_array(samples).transpose(2, 0, 1)[None])
-        estimate = self.dehaze_tensor(hazy, strength=strength)
+        estimate = self._dehaze_unframed(hazy, strength)
         clear = np.ascontiguousarray(estimate.scene[0].cpu().numpy().transpose(1, 2, 0))
         t, A = estimate.transmission, estimate.airlight
         return (
@@ -270,6 +272,14 @@ class Dehazer:
             scene = torch.lerp(working, scene, strength).clamp(0, 1)
         return Estimate(scene, transmission, None if airlight is None else airlight.float())
 
+    def _dehaze_unframed(self, hazy: Float[Tensor, "b 3 h w"], strength: float) -> Estimate:
+        """As `dehaze_tensor`; networks that did not learn uniform frames do not see them."""
+        network = self.network
+        if isinstance(network, CORUN) and network.config.full_size_step:
+            return self.dehaze_tensor(hazy, strength=strength)
+        dehaze = partial(self.dehaze_tensor, strength=strength)
+        return Estimate(*without_frames(dehaze, hazy))
+
     @contextmanager
     def _running(self, height: int, width: int) -> Iterator[None]:
         """Without gradients; running out of memory becomes one line."""
@@ -296,7 +306,8 @@ class Dehazer:
         image = image.detach()
         samples = _batch_of(image)
         hazy = _rgb_from_samples(samples)
-        estimate = self.dehaze_tensor(hazy, strength=strength)
+        hidden = hidden_in(samples)
+        estimate = self._dehaze_unframed(hazy if hidden is None else filled(hazy, hidden), strength)
         scene = estimate.scene.to(image.device)
         if samples.shape[1] < 3:
             scene = torch.einsum("c,bchw->bhw", torch.from_numpy(LUMA).to(scene), scene)[:, None]
@@ -304,6 +315,8 @@ class Dehazer:
         stored = (scene if white is None else (scene * white).round()).to(image.dtype)
         if samples.shape[1] in (2, 4):
             stored = torch.cat([stored, samples[:, -1:]], dim=1)
+        if hidden is not None:
+            stored = torch.where(hidden, samples, stored)
 
         def back(value: Tensor | None) -> Tensor | None:
             if value is None:

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32
 DEVIATION = 2.5 / 255
 """How far a pixel of a frame may be from its colour: what JPEG and video leave of a flat area."""
 
-EDGE, SHARE, NEAR_EDGE = 8 / 255, 0.6, 8
+EDGE, SHARE, NEAR_EDGE = 12 / 255, 0.6, 8
 """In one of the next 8 rows, 60 % of the pixels must be that far from the frame's colour.
 
 Compression blurs an edge over a block; behind a burnt-out or foggy sky only a few roofs stand out.
