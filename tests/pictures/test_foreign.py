@@ -81,14 +81,17 @@ def test_a_jpeg_that_lacks_only_its_end_is_read_with_a_note(progressive: bool, m
 
 
 @pytest.mark.parametrize("planar", [1, 2])
-def test_bands_that_are_called_grey_are_a_picture(planar: int) -> None:
+def test_bands_that_are_called_grey_are_a_picture(planar: int, tmp_path: Path) -> None:
     samples = gradient(17, 23, 3, "uint8")
     stored = samples if planar == 1 else np.moveaxis(samples, -1, 0)
     with io.BytesIO() as file:
         tifffile.imwrite(file, stored, photometric="minisblack", planarconfig=planar)
-        picture = read_picture(file.getvalue())
+        file_content = file.getvalue()
+    picture = read_picture(file_content)
     np.testing.assert_array_equal(np.asarray(picture.image), samples)
     assert "taken for red, green and blue" in picture.metadata.notes[0]
+    (tmp_path / "bands.tif").write_bytes(file_content)
+    assert read_size(tmp_path / "bands.tif") == (23, 17)
 
 
 def dng(preview: np.ndarray, mosaic: np.ndarray) -> bytes:

@@ -21,6 +21,9 @@ HEADER = 1 << 20
 DEEP_MODES = {1: "I;16", 3: "RGB;16", 4: "RGBA;16"}
 """pillow-heif's modes by number of channels."""
 
+WIDE_PRIMARIES = {9: "BT.2020", 11: "DCI-P3", 12: "Display P3"}
+"""Colour primaries of ITU-T H.273 that are not nearly sRGB's."""
+
 SECOND_PICTURE = "holds a gain map, a depth map or another auxiliary picture, which was not kept"
 
 
@@ -38,18 +41,29 @@ def register_heif() -> None:
 
 
 def container_exponent(image: Image.Image, data: bytes) -> float | None:
-    """γ of HEIC and AVIF that state a transfer function which is not a screen's (colr, nclx).
+    """γ of HEIC and AVIF that state a transfer function which is not a screen's.
 
     Raises:
         PixelError: it is PQ or HLG.
     """
-    profile = image.info.get("nclx_profile")
-    transfer = int(profile["transfer_characteristics"]) if profile else 0
-    if image.format == "AVIF":
-        at = data.find(b"colrnclx", 0, HEADER)
-        transfer = int.from_bytes(data[at + 10 : at + 12], "big") if at >= 0 else 0
+    _, transfer = _colour_codes(image, data)
     refuse_hdr(transfer)
     return 1.0 if transfer == LINEAR_TRANSFER else None
+
+
+def _colour_codes(image: Image.Image, data: bytes) -> tuple[int, int]:
+    """Primaries and transfer function of a colr box of type nclx (ITU-T H.273); 2: not stated."""
+    if image.format == "AVIF":
+        at = data.find(b"colrnclx", 0, HEADER)
+        if at >= 0:
+            primaries, transfer = (
+                int.from_bytes(data[at + start : at + start + 2], "big") for start in (8, 10)
+            )
+            return primaries, transfer
+    profile = image.info.get("nclx_profile")
+    if not profile:
+        return 2, 2
+    return int(profile["color_primaries"]), int(profile["transfer_characteristics"])
 
 
 def container_notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
@@ -58,6 +72,9 @@ def container_notes(image: Image.Image, data: bytes) -> tuple[str, ...]:
     header = data[:HEADER]
     if image.info.get("aux") or image.info.get("depth_images") or b"tmap" in header:
         notes.append(SECOND_PICTURE)
+    primaries, _ = _colour_codes(image, data)
+    if primaries in WIDE_PRIMARIES and not image.info.get("icc_profile"):
+        notes.append(f"its primaries ({WIDE_PRIMARIES[primaries]}) were not kept; embed a profile")
     if image.format == "AVIF":
         # AV1 in ISO base media files, 2.3.3: after the marker and the profile come four bits,
         # of which the second is high_bitdepth and the third twelve_bit.

@@ -1,4 +1,4 @@
-"""The other process of `isolation`: reads a picture from standard input, answers with a pickle."""
+"""The other process of `isolation`: reads a picture from standard input and sends what it is."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pickle
 import sys
 
 from corun.errors import CorunError
+from corun.pictures.isolation import send
 from corun.pictures.reading import read_here
 
 
@@ -14,7 +15,7 @@ def main() -> None:
     max_pixels, name = int(sys.argv[1]), sys.argv[2]
     try:
         picture = read_here(sys.stdin.buffer.read(), name=name, max_pixels=max_pixels)
-        answer: object = (picture.image, picture.metadata)
     except CorunError as error:
-        answer = str(error)
-    sys.stdout.buffer.write(pickle.dumps(answer, protocol=5))
+        pickle.dump(str(error), sys.stdout.buffer)
+    else:
+        send(picture.image, picture.metadata, sys.stdout.buffer)

@@ -21,7 +21,7 @@ IPTC_RESOURCE = 0x0404
 LARGEST_SEGMENT = 65533
 """Bytes a segment can hold (ISO/IEC 10918-1, B.1.1.4)."""
 
-_NEXT_MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")
+_NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """In a scan: no stuffed zero and no restart marker."""
 
 _FILLING = bytes((i * 89 + 53) % 255 for i in range(512))

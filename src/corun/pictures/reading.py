@@ -24,10 +24,10 @@ from corun.pictures.decoding import decode, open_picture
 from corun.pictures.foreign import foreign_kind, is_raw
 from corun.pictures.isolation import decode_elsewhere
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
-from corun.pictures.metadata import PictureMetadata, exif_of, orientation_of
+from corun.pictures.metadata import ORIENTATION, PictureMetadata, exif_of, orientation_of
 from corun.pictures.pixels import PixelError
 from corun.pictures.raw import raw_size, read_raw
-from corun.pictures.tiff_header import TIFF_SIGNATURES
+from corun.pictures.tiff_header import LENGTH, TIFF_SIGNATURES, WIDTH, read_tiff_header
 
 HEAD = 4096
 """Bytes that tell what kind of file it is."""
@@ -105,6 +105,12 @@ def read_size(path: Path) -> tuple[int, int]:
     with _named(str(path), data):
         if is_raw(data, path.suffix):
             return raw_size(data)
+        header = read_tiff_header(data)
+        if header is not None:
+            width, height = header.one(WIDTH, 0), header.one(LENGTH, 0)
+            turned = header.one(ORIENTATION, 1) in (5, 6, 7, 8)
+            if width and height:
+                return (height, width) if turned else (width, height)
     with _named(str(path), data), open_picture(data) as image:
         width, height = image.size
         turned = orientation_of(exif_of(image)[0]) in (5, 6, 7, 8)
