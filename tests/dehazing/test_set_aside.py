@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.engines.torch_engine import TorchEngine
 from corun.dehazing.loading import load
 from corun.pictures.colours import read_eight_bit
 from sample_pictures import gradient
@@ -41,7 +42,7 @@ def framed(picture: np.ndarray, sides: str, colour: str) -> tuple[np.ndarray, tu
 def dehazer(request: pytest.FixtureRequest) -> Dehazer:
     if request.param == "dcp":
         return load("dcp", device="cpu")
-    return Dehazer(Brighten(), device="cpu")
+    return Dehazer(TorchEngine(Brighten(), device="cpu"), name="brighten")
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_hidden_colours_of_tensors_change_nothing(channels: int, dtype: str) -> 
         picture[hidden, :-1] = colour
         tensor = torch.from_numpy(picture.copy()).permute(2, 0, 1)
         tensor = tensor if dtype == "uint8" else tensor / 255
-        result = Dehazer(Brighten(), device="cpu")(tensor).image
+        result = Dehazer(TorchEngine(Brighten(), device="cpu"), name="brighten")(tensor).image
         assert isinstance(result, Tensor)
         torch.testing.assert_close(result[:, 10:20, 10:30], tensor[:, 10:20, 10:30])
         results.append(result[:, torch.from_numpy(~hidden)])

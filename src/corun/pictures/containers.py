@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from jaxtyping import UInt16
 from PIL import Image
 
 from corun.errors import MissingExtraError
 from corun.pictures.curves import LINEAR_TRANSFER, refuse_hdr
 from corun.pictures.metadata import PictureMetadata
+from corun.shapes import UInt16
 
 HEADER = 1 << 20
 """Bytes at the beginning of a file in which its boxes are looked for."""

@@ -9,7 +9,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Shaped, UInt16
 from PIL import Image
 
 from corun.pictures.bands import ASSUMED_RGB, Bands, bands_of
@@ -55,6 +54,7 @@ from corun.pictures.modes import SIXTEEN_BIT_MODES
 from corun.pictures.png_chunks import COLOUR_CHUNKS, kept_chunks
 from corun.pictures.quiet import quiet_libraries
 from corun.pictures.tiff_header import TIFF_SIGNATURES, TiffHeader, read_tiff_header
+from corun.shapes import Shaped, UInt16
 
 Decoded = tuple[Image.Image | Shaped[np.ndarray, "..."], PictureMetadata]
 """A Pillow image in the file's mode or an array (H,W,2..4), and what goes with it."""

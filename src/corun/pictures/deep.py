@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Shaped, UInt16
 from PIL import Image, TiffImagePlugin
 
 from corun.pictures.bands import Bands
@@ -26,8 +25,9 @@ from corun.pictures.metadata import (
     PictureMetadata,
 )
 from corun.pictures.pixels import PixelError
-from corun.pictures.png_chunks import PNG_SIGNATURE, chunk_bytes
+from corun.pictures.png_chunks import PNG_SIGNATURE, chunk_bytes, pixel_stream
 from corun.pictures.quiet import quiet_libraries
+from corun.shapes import Shaped, UInt16
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -36,6 +36,10 @@ PNG_COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 """Number of channels to PNG colour type: grey, grey + alpha, RGB, RGB + alpha."""
 
 XMP_TAG, IPTC_TAG = 700, 33723
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
+ADAM7 += [(0, 1, 1, 2)]
+"""First column and row and steps of the passes of an interlaced PNG (ISO/IEC 15948, 8.2)."""
+
 BYTES_PER_STRIP = 1 << 22
 TILE_TAGS = frozenset({322, 323, 324, 325, 330})
 """Where another file kept its tiles and sub-pictures; in ours there is nothing at those places."""
@@ -52,7 +56,7 @@ def read_deep_png(data: bytes) -> UInt16[np.ndarray, "h w c"]:
     Raises:
         PixelError: it cannot be decoded.
     """
-    decoded = _by_opencv(data)
+    decoded = _by_opencv(_bare_png(data))
     if data[25] == 4:  # OpenCV turns grey + alpha into blue, green, red + alpha
         return np.ascontiguousarray(decoded[:, :, [0, 3]])
     return decoded
@@ -72,6 +76,25 @@ class DeepTiff:
     samples: Shaped[np.ndarray, "..."]
     spare: Shaped[np.ndarray, "h w n"] | None = None
     pages: int = 1
+
+
+def _bare_png(data: bytes) -> bytes:
+    """The same picture with nothing in it that libpng prints about: header and pixels alone.
+
+    Raises:
+        PixelError: the pixels do not end where they should.
+    """
+    width, height = struct.unpack_from(">II", data, 16)
+    sample_bytes = 2 * {2: 3, 4: 2, 6: 4}[data[25]]
+    passes = [(0, 0, 1, 1)] if data[28] == 0 else ADAM7
+    sides = ((-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in passes)
+    length = sum(rows * (1 + columns * sample_bytes) for columns, rows in sides if columns > 0)
+    pixels = zlib.decompressobj().decompress(pixel_stream(data), length)
+    if len(pixels) < length:
+        raise PixelError("its pixels are cut short; copy it again from its source")
+    header, body = data[16:29], zlib.compress(pixels, 0)
+    parts = ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
+    return PNG_SIGNATURE + b"".join(chunk_bytes(*part) for part in parts)
 
 
 def read_deep_tiff(data: bytes, bands: Bands) -> DeepTiff | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float32
+
+from corun.shapes import Bool, Float32
 
 DEVIATION = 2.5 / 255
 """How far a pixel of a frame may be from its colour: what JPEG and video leave of a flat area."""

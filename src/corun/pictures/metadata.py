@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from numbers import Real
 
 import numpy as np
-from jaxtyping import Shaped
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from corun.pictures.curves import exponent_of_profile, unusual_exponent
 from corun.pictures.described import is_structural
 from corun.pictures.png_chunks import Chunk, comment_chunks
+from corun.shapes import Shaped
 
 ORIENTATION = ExifTags.Base.Orientation.value
 EXIF_IFD = ExifTags.IFD.Exif.value

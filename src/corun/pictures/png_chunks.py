@@ -26,13 +26,21 @@ def chunk_bytes(name: bytes, body: bytes) -> bytes:
 
 def chunks_of(data: bytes) -> Iterator[Chunk]:
     """The chunks of a PNG up to its end or the first that is cut short, without its pixels'."""
+    return (chunk for chunk in _all_chunks(data) if chunk[0] != b"IDAT")
+
+
+def pixel_stream(data: bytes) -> bytes:
+    """The compressed pixels of a PNG."""
+    return b"".join(body for name, body in _all_chunks(data) if name == b"IDAT")
+
+
+def _all_chunks(data: bytes) -> Iterator[Chunk]:
     at = len(PNG_SIGNATURE)
     while data.startswith(PNG_SIGNATURE) and at + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, at)
         if name == b"IEND" or at + 12 + length > len(data):
             return
-        if name != b"IDAT":
-            yield name, data[at + 8 : at + 8 + length]
+        yield name, data[at + 8 : at + 8 + length]
         at += 12 + length
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
-import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 
-STANDARD_ERROR = 2
+import PIL
 
 _lock = threading.RLock()
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Silences tifffile, OpenCV, libpng and libtiff.
-
-    The two latter write to the process's standard error itself, which goes nowhere meanwhile.
-    """
+    """Silences tifffile, OpenCV and libtiff; no other output of any thread is lost meanwhile."""
+    _silence_libtiff()
     logger = logging.getLogger("tifffile")
     cv2 = sys.modules.get("cv2")  # where it is not loaded, it prints nothing
     with _lock:
@@ -27,24 +27,26 @@ def quiet_libraries() -> Iterator[None]:
         logger.setLevel(logging.CRITICAL + 1)
         if cv2:
             cv2.utils.logging.setLogLevel(0)
-        kept = _mute()
         try:
             yield
         finally:
-            if kept is not None:
-                os.dup2(kept, STANDARD_ERROR)
-                os.close(kept)
             logger.setLevel(level)
             if cv2:
                 cv2.utils.logging.setLogLevel(cv2_level)
 
 
-def _mute() -> int | None:
-    """Turns standard error away; a copy of it to turn it back, None where there is none."""
-    with suppress(OSError):
-        kept = os.dup(STANDARD_ERROR)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, STANDARD_ERROR)
-        os.close(nowhere)
-        return kept
-    return None
+@cache
+def _silence_libtiff() -> None:
+    """Takes the handlers out of Pillow's own libtiff, which writes to the process's standard error.
+
+    Where Pillow was built with another (a distribution's, on Windows) that one keeps its handlers.
+    """
+    package = Path(PIL.__file__).parent
+    for folder in (package.parent / "pillow.libs", package / ".dylibs"):
+        for library in folder.glob("libtiff*"):
+            with suppress(OSError, AttributeError):
+                loaded = ctypes.CDLL(str(library))
+                for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+                    set_handler = getattr(loaded, name)
+                    set_handler.argtypes, set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+                    set_handler(None)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt16
 
 from corun.errors import MissingExtraError
 from corun.pictures.limits import check_size
@@ -21,6 +20,7 @@ from corun.pictures.metadata import (
 )
 from corun.pictures.pixels import PixelError
 from corun.pictures.tiff_header import TIFF_SIGNATURES
+from corun.shapes import UInt16
 
 if TYPE_CHECKING:
     from rawpy import RawPy

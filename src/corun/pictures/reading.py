@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped
 from PIL import Image, UnidentifiedImageError
 
 from corun.errors import CorunError, ImageFileError, MissingExtraError
@@ -28,6 +27,7 @@ from corun.pictures.metadata import ORIENTATION, PictureMetadata, exif_of, orien
 from corun.pictures.pixels import PixelError
 from corun.pictures.raw import raw_size, read_raw
 from corun.pictures.tiff_header import LENGTH, TIFF_SIGNATURES, WIDTH, read_tiff_header
+from corun.shapes import Shaped
 
 HEAD = 4096
 """Bytes that tell what kind of file it is."""

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped
 from PIL import Image
 
 from corun.errors import ImageFileError
@@ -31,6 +30,7 @@ from corun.pictures.png_chunks import (
 )
 from corun.pictures.reading import Picture
 from corun.pictures.working import AnyImage, stored_like, working_colours
+from corun.shapes import Shaped
 
 DEFAULT_QUALITY = 95
 XMP_NAMESPACE = b"http://ns.adobe.com/xap/1.0/\0"
