@@ -237,6 +237,15 @@ def test_the_layout_of_a_stack_is_dropped(description: str, told: str | None, dt
         assert image.getexif().get(0x010E) == (description if told == "" else None)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_layers_are_told(dtype: str) -> None:
+    layers = [(37724, 7, 9, b"Adobe 8BI", True)]
+    with io.BytesIO() as file:
+        tifffile.imwrite(file, gradient(17, 23, 3, dtype), photometric="rgb", extratags=layers)
+        picture = read_picture(file.getvalue())
+    assert picture.metadata.notes == ("its Photoshop layers were not kept",)
+
+
 def test_the_case_of_a_stack(shared: Path) -> None:
     picture = read_picture(shared / "cases" / "shaped_rgb_stack.tif")
     written, _ = rewrite(picture, "TIFF")

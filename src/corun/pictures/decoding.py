@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from corun.pictures.bands import ASSUMED_RGB, Bands, bands_of
+from corun.pictures.bands import ASSUMED_RGB, bands_of
 from corun.pictures.containers import (
     container_exponent,
     container_notes,
@@ -53,7 +53,7 @@ from corun.pictures.metadata import (
 from corun.pictures.modes import SIXTEEN_BIT_MODES
 from corun.pictures.png_chunks import COLOUR_CHUNKS, kept_chunks
 from corun.pictures.quiet import quiet_libraries
-from corun.pictures.tiff_header import TIFF_SIGNATURES, TiffHeader, read_tiff_header
+from corun.pictures.tiff_header import TIFF_SIGNATURES, read_tiff_header
 from corun.shapes import Shaped, UInt16
 
 Decoded = tuple[Image.Image | Shaped[np.ndarray, "..."], PictureMetadata]
@@ -71,6 +71,8 @@ TRANSPOSITIONS = {
 """EXIF orientation to what makes the picture upright (EXIF 2.32, 4.6.4)."""
 
 NO_END = "its end marker is missing; the picture before it is whole"
+PHOTOSHOP_LAYERS = 37724
+LAYERS_LOST = "its Photoshop layers were not kept"
 NO_EARTH = "it was turned upright, and its georeference, which was for the unturned one, not kept"
 
 _pixel_limit_lock = threading.Lock()
@@ -92,7 +94,7 @@ def decode(
         MissingExtraError: HEIC without pillow-heif.
         OSError, ValueError, ...: it is cut short or damaged; there is no common base class.
     """
-    bands = None
+    notes: tuple[str, ...] = ()
     if data.startswith(TIFF_SIGNATURES):
         header = read_tiff_header(data)
         if header is not None:
@@ -101,9 +103,12 @@ def decode(
             if elsewhere is not None and is_suspect(width, height, len(data)):
                 return elsewhere(width * height)
             bands = bands_of(header)
+            notes = (LAYERS_LOST,) if PHOTOSHOP_LAYERS in header.present else ()
             deep = read_deep_tiff(data, bands)
             if deep is not None:
-                return _deep_tiff_picture(data, header, deep, bands)
+                if bands.assumed:
+                    notes = (*notes, ASSUMED_RGB)
+                return _deep_tiff_picture(data, deep, notes)
     parts = jpeg_parts(data) if data.startswith(b"\xff\xd8\xff") else JpegParts(whole=True)
     with open_picture(data) as image:
         bytes_per_pixel = 8 if is_deep_png(data) else 4
@@ -120,7 +125,7 @@ def decode(
         if _heif_depth(image) == 8:
             with quiet_libraries() if image.format == "TIFF" else nullcontext():
                 image.load()
-        return _with_metadata(image, data, parts, exponent)
+        return _with_metadata(image, data, replace(parts, notes=(*notes, *parts.notes)), exponent)
 
 
 def open_picture(data: bytes) -> Image.Image:
@@ -223,7 +228,7 @@ def _registered_formats() -> list[str]:
     return [name for name in READABLE_FORMATS if name in Image.OPEN]
 
 
-def _deep_tiff_picture(data: bytes, header: TiffHeader, deep: DeepTiff, bands: Bands) -> Decoded:
+def _deep_tiff_picture(data: bytes, deep: DeepTiff, notes: tuple[str, ...]) -> Decoded:
     exif, unread = tiff_directory(data)
     orientation = orientation_of(exif)
     icc = exif.get(ICC_PROFILE)
@@ -234,7 +239,7 @@ def _deep_tiff_picture(data: bytes, header: TiffHeader, deep: DeepTiff, bands: B
         dpi = sound_resolution(exif[x], exif[y])
     samples = _upright_array(deep.samples, orientation)
     reset_orientation(exif)
-    block, notes = serialise_exif(exif, (samples.shape[1], samples.shape[0]), "TIFF")
+    block, unwritten = serialise_exif(exif, (samples.shape[1], samples.shape[0]), "TIFF")
     xmp, iptc = (exif.get(tag) for tag in (XMP_TAG, IPTC_TAG))
     metadata = PictureMetadata(
         format="TIFF",
@@ -249,9 +254,9 @@ def _deep_tiff_picture(data: bytes, header: TiffHeader, deep: DeepTiff, bands: B
         encoding={"compression": "tiff_adobe_deflate"},
         notes=(
             *_pages_note(deep.pages),
-            *((ASSUMED_RGB,) if bands.assumed else ()),
-            *unread,
             *notes,
+            *unread,
+            *unwritten,
         ),
     )
     metadata = _of_upright(metadata, orientation)

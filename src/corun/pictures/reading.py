@@ -19,9 +19,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from corun.errors import CorunError, ImageFileError, MissingExtraError
-from corun.pictures.decoding import decode, open_picture
+from corun.pictures.decoding import Decoded, decode, open_picture
 from corun.pictures.foreign import foreign_kind, is_raw
-from corun.pictures.isolation import decode_elsewhere
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import ORIENTATION, PictureMetadata, exif_of, orientation_of
 from corun.pictures.pixels import PixelError
@@ -84,8 +83,15 @@ def read_picture(
     with _named(name, data):
         if is_raw(data, Path(name).suffix):
             return Picture(*read_raw(data, max_pixels=max_pixels))
-        elsewhere = partial(decode_elsewhere, data, name, max_pixels)
+        elsewhere = partial(_elsewhere, data, name, max_pixels)
         return Picture(*decode(data, max_pixels=max_pixels, elsewhere=elsewhere))
+
+
+def _elsewhere(data: bytes, name: str, max_pixels: int, pixels: int) -> Decoded:
+    """In another process; what it takes to start one is imported for large pictures only."""
+    from corun.pictures.isolation import decode_elsewhere
+
+    return decode_elsewhere(data, name, max_pixels, pixels)
 
 
 def read_here(data: bytes, *, name: str, max_pixels: int) -> Picture:
