@@ -19,6 +19,12 @@ from torch import Tensor, nn
 from corun.errors import WeightsError
 from corun.files import stand_in
 
+_UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    *(pickle.UnpicklingError, struct.error),
+)
+"""What torch raises over a damaged file; there is no common base class."""
+
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 PUBLISHED_LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
 
@@ -264,24 +270,22 @@ def _filled_convolution(weight: Tensor, bias: Tensor) -> nn.Conv2d:
     return convolution
 
 
-_DAMAGE = (pickle.UnpicklingError, struct.error, LookupError, TypeError, AttributeError)
-"""What PyTorch's reader may answer to a file that is none of its own."""
-
-
 def _read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(
             f"{path}: no such file; give a local VGG-19 state dict or leave the perceptual loss off"
         )
-    try:
-        if (told := stand_in(path)) is not None:
-            raise WeightsError(f"{path}: {told}")
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
+    with path.open("rb") as stream:
+        if found := stand_in(stream.read(1024)):
+            raise WeightsError(f"{path}: {found}")
+    try:
+        if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, *_DAMAGE) as error:
+    except (SafetensorError, *_UNREADABLE) as error:
         raise WeightsError(f"{path}: not a readable weights file ({error})") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: not a state dict; expected named tensors")

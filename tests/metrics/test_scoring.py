@@ -36,49 +36,72 @@ def test_the_table_has_every_metric_once_with_its_facts() -> None:
         assert (metric.kind == "full-reference") == (metric.needs == "target")
 
 
-def _scored(path: Path, *names: str, reference: Path | None = None) -> PictureScores:
+def scored(path: Path, *names: str, reference: Path | None = None) -> PictureScores:
     return score_picture(path, [load_metric(name) for name in names], reference)
 
 
-def test_scores_of_a_file(tmp_path: Path) -> None:
+def test_scores_of_files(tmp_path: Path) -> None:
     path = _save(tmp_path / "1.png", 1)
-    row = _scored(path, "fade", "niqe-embedded", *GUARDS)
-    assert row.path == path
-    assert not row.failures
+    row = scored(path, "fade", "niqe-embedded", *GUARDS)
+    assert (row.path, row.failures) == (path, {})
     with Image.open(path) as image:
-        assert row.scores["brightness"] == pytest.approx(np.asarray(image).mean() / 255)
+        mean = np.asarray(image).mean() / 255
+    assert row.scores["brightness"] == pytest.approx(mean)
     assert load_metric("fade").implementation.startswith("fade-python")
 
 
-def test_comparisons(tmp_path: Path) -> None:
+def test_comparisons_look_at_their_reference(tmp_path: Path) -> None:
     result, target = _save(tmp_path / "r.png", 1), _save(tmp_path / "t.png", 2)
-    row = _scored(result, "psnr", "ssim", "hue-shift", reference=target)
-    assert not row.failures
+    row = scored(result, "psnr", "ssim", "hue-shift", reference=target)
+    assert row.failures == {}
     assert 0 < row.scores["ssim"] < 1
-    assert "none was given" in _scored(result, "psnr").failures["psnr"]
 
 
-def test_failures_are_named(tmp_path: Path) -> None:
+def test_the_least_size_is_said_in_one_line(shared: Path, tmp_path: Path) -> None:
+    tiny = shared / "cases" / "tiny_7x5.png"
+    found = scored(tiny, "fade", "niqe-embedded", "ssim", "ms-ssim", "brightness", reference=tiny)
+    assert found.failures["fade"] == f"{tiny}: is 7×5, and FADE needs at least 16×16 pixels"
+    assert found.failures["ssim"] == f"{tiny}: is 7×5, and SSIM needs at least 11×11 pixels"
+    assert found.failures["ms-ssim"].endswith("MS-SSIM needs at least 176×176 pixels")
+    assert "at least two blocks of 96×96" in found.failures["niqe-embedded"]
+    assert set(found.scores) == {"brightness"}
+    narrow = _save(tmp_path / "narrow.png", height=15)
+    assert "is 200×15, and FADE needs" in scored(narrow, "fade").failures["fade"]
+    assert scored(_save(tmp_path / "least.png", height=16, width=16), "fade").failures == {}
+
+
+def test_too_little_memory_is_said(tmp_path: Path) -> None:
+    def greedy(picture: np.ndarray, reference: np.ndarray | None) -> float:
+        raise MemoryError
+
+    metric = replace(load_metric("brightness"), score=greedy)
+    told = score_picture(_save(tmp_path / "a.png"), [metric]).failures["brightness"]
+    assert told.endswith("a.png: not enough memory for mean brightness; use fewer --jobs, or a "
+                         "smaller picture")  # fmt: skip
+
+
+def test_failures_are_named_and_no_scores(tmp_path: Path) -> None:
     good = _save(tmp_path / "good.png")
     grey, small, cut = tmp_path / "flat.png", tmp_path / "small.png", tmp_path / "cut.png"
     Image.new("RGB", (200, 100), (90, 90, 90)).save(grey)
     Image.new("RGB", (40, 30)).save(small)
     cut.write_bytes(good.read_bytes()[:200])
-    assert not _scored(good, "niqe-embedded", "brightness").failures
-    flat = _scored(grey, "niqe-embedded", "brightness")
-    assert "flat.png: NIQE, embedded statistics is nan" in flat.failures["niqe-embedded"]
-    assert flat.scores == {"brightness": pytest.approx(90 / 255)}
-    found = _scored(small, "niqe-embedded").failures["niqe-embedded"]
-    assert "small.png: NIQE needs pictures" in found
-    assert set(_scored(cut, "niqe-embedded", "brightness").failures) == {
-        "niqe-embedded",
-        "brightness",
+    rows = {
+        path.name: scored(path, "niqe-embedded", "fade", "brightness")
+        for path in (good, grey, small, cut)
     }
+    for name, title in (("niqe-embedded", "NIQE, embedded statistics"), ("fade", "FADE")):
+        told = f"{grey}: is of one colour, for which {title} has no score"
+        assert rows["flat.png"].failures[name] == told
+    assert "small.png: NIQE needs pictures" in rows["small.png"].failures["niqe-embedded"]
+    assert set(rows["cut.png"].failures) == {"niqe-embedded", "fade", "brightness"}
+    assert rows["flat.png"].scores["brightness"] == pytest.approx(90 / 255)
+    assert rows["good.png"].failures == {}
 
 
 def test_another_size_is_named(tmp_path: Path) -> None:
     result, target = _save(tmp_path / "r.png"), _save(tmp_path / "t.png", 0, 100, 180)
-    row = _scored(result, "psnr", "brightness", reference=target)
+    row = scored(result, "psnr", "brightness", reference=target)
     assert row.failures == {
         "psnr": f"{result}: is 200×100 and its target is 180×100; resize one of them first"
     }

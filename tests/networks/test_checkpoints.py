@@ -328,21 +328,6 @@ def test_published_tensors_corun_cannot_have_are_refused(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_what_stands_for_weights_is_named(tmp_path: Path, suffix: str) -> None:
-    from corun.losses import VggFeatures
-    from corun.networks.brought import read_state
-
-    path = tmp_path / f"w{suffix}"
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
-    pages = {pointer: "Git LFS pointer.*git lfs pull", "<!DOCTYPE html><p>404": "a web page"}
-    for text, told in pages.items():
-        path.write_text(text)
-        for read in (load_network, read_state, VggFeatures):
-            with pytest.raises(WeightsError, match=told):
-                read(path)
-
-
 def test_junk_named_pth_is_refused_whatever_it_begins_with(tmp_path: Path) -> None:
     from corun.losses import VggFeatures
     from corun.networks.brought import read_state
@@ -428,3 +413,18 @@ def test_files_of_version_0_1_load_or_are_refused_by_name(tmp_path: Path) -> Non
         load_network(written(affine_cell=16))
     with pytest.raises(WeightsError, match=r"prior_downscale no longer.*lite-1-pretrain"):
         load_network(written(prior_downscale=2))
+
+
+@pytest.mark.parametrize("value", [10**9, 10**30, True, -1])
+@pytest.mark.parametrize("key", ["stages", "dim", "levels", "ffn_expansion", "cell",
+                                 "working_pixels"])  # fmt: skip
+def test_hyper_parameters_that_no_machine_runs_are_refused(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    """working_pixels stands in no tensor: of 1e9, the file loaded and no photo ran."""
+    config = CorunConfig(stages=2, dim=4, levels=1, ffn_expansion=1, cell=2, working_pixels=4096)
+    header = {"architecture": "CORUN", "config": {**config.to_dict(), key: value}}
+    path = tmp_path / "odd.safetensors"
+    write_safetensors(path, CORUN(config).state_dict(), {"corun": json.dumps(header)})
+    with pytest.raises(WeightsError, match=rf"odd\.safetensors: {key} must be a whole number from"):
+        load_network(path)

@@ -33,6 +33,7 @@ class Judge:
         source: where it was published.
         differentiable: whether it can be a loss.
         files: without which it cannot work.
+        least: pixels that height and width must have at least.
         package: which it is computed by, beside our own.
         scale: the numbers that count as worst and best in [0,1], where they are fixed.
     """
@@ -44,6 +45,7 @@ class Judge:
     source: str
     differentiable: bool = False
     files: tuple[NeededFile, ...] = ()
+    least: int = 1
     package: str = ""
     scale: tuple[float, float] | None = None
 
@@ -75,16 +77,16 @@ JUDGES: dict[str, Judge] = {
         Judge("density-net", "embedded density", "lower", "0 to 1", "docs/algorithm-colabator.md",
               differentiable=True),
         Judge("fade", "FADE", "lower", "≥ 0, usually 0.1 to 5", "Choi, You and Bovik, TIP 2015",
-              package="fade-python"),
+              least=16, package="fade-python"),
         Judge("hazdesnet", "HazDesNet", "lower", "0 to 1", "Zhang et al., T-ITS 2022",
-              differentiable=True, files=_FILES["hazdesnet"]),
+              differentiable=True, files=_FILES["hazdesnet"], least=32),
         Judge("clip", "CLIP", "lower", "0 to 1", "Luo et al., ICLR 2024",
               differentiable=True, package="open_clip"),
         # image quality
         Judge("natural-scene", "embedded quality", "higher", "0 to 1",
               "docs/algorithm-colabator.md", scale=(0.0, 1.0)),
         Judge("brisque", "BRISQUE", "lower", "about 0 to 100, may leave it",
-              "Mittal, Moorthy and Bovik, TIP 2012", files=_FILES["brisque"]),
+              "Mittal, Moorthy and Bovik, TIP 2012", files=_FILES["brisque"], least=16),
         Judge("niqe", "NIQE", "lower", "≥ 0, usually 2 to 10", f"{_SPL}; published statistics",
               files=_FILES["niqe"]),
         Judge("niqe-embedded", "NIQE, embedded statistics", "lower",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corun.errors import CorunError
+from corun.errors import CorunError, is_out_of_memory, one_line
 from corun.metrics.pictures import read_picture
 from corun.metrics.registry import LoadedMetric
 
@@ -60,14 +60,21 @@ def _one_score(
                 f"{path}: is {width}×{height} and its {metric.metric.needs} is "
                 f"{needed_width}×{needed_height}; resize one of them first"
             )
+    least, title = metric.metric.least, metric.metric.title
+    if min(picture.shape[:2]) < least:
+        size = f"{picture.shape[1]}×{picture.shape[0]}"
+        return f"{path}: is {size}, and {title} needs at least {least}×{least} pixels"
     try:
         value = metric.score(picture, reference)
     except (ValueError, CorunError) as error:
-        return f"{path}: {' '.join(str(error).split())}"
+        return f"{path}: {one_line(error)}"
     except Exception as error:  # metrics are others' code: one that breaks must not hide the rest
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return f"{path}: {metric.metric.title} failed ({reason})"
+        if is_out_of_memory(error):
+            return f"{path}: not enough memory for {title}; use fewer --jobs, or a smaller picture"
+        return f"{path}: {title} failed ({type(error).__name__}: {one_line(error)})"
     best = metric.metric.infinite_is_best and value == math.inf
     if not math.isfinite(value) and not best:
-        return f"{path}: {metric.metric.title} is {value}, which is no score; look at the picture"
+        if (picture == picture[0, 0]).all():
+            return f"{path}: is of one colour, for which {title} has no score"
+        return f"{path}: {title} is {value}, which is no score; look at the picture"
     return value

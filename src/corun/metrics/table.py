@@ -28,6 +28,8 @@ class Metric:
     """Raised when the number for the same file changes: caches are keyed by it."""
     needs: Needs = "nothing"
     """What the score compares with: the hazy input, or the true clear scene."""
+    least: int = 1
+    """Pixels that height and width must have at least."""
     infinite_is_best: bool = False
     """Whether +∞ is a score (PSNR of equal pictures) and no failure."""
     downloads: bool = False
@@ -45,6 +47,7 @@ def metric_of(judge: Judge) -> Metric:
         judge.better,
         judge.score_range,
         judge.source,
+        least=judge.least,
         downloads=judge.package == "pyiqa",
         files=judge.files,
     )
@@ -80,9 +83,10 @@ METRICS: dict[str, Metric] = {
                "≥ 0, infinite for equal pictures", "mean squared error over R, G and B",
                needs="target", infinite_is_best=True),
         Metric("ssim", "SSIM", "full-reference", "higher", "-1 to 1", "Wang et al., TIP 2004",
-               needs="target"),
+               needs="target", least=11),
         Metric("ms-ssim", "MS-SSIM", "full-reference", "higher", "0 to 1",
-               "Wang, Simoncelli and Bovik, Asilomar 2003", needs="target"),
+               "Wang, Simoncelli and Bovik, Asilomar 2003", needs="target",
+               least=176),
         Metric("ciede2000", "CIEDE2000", "full-reference", "lower", "≥ 0, usually 1 to 30",
                "Sharma, Wu and Dalal, CR&A 2005", needs="target"),
         Metric("lpips", "LPIPS", "full-reference", "lower", "≥ 0, usually below 1",

@@ -14,6 +14,7 @@ import json
 import pickle
 import struct
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -223,19 +224,14 @@ def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.sav
 
 
 def refuse_stand_in(path: Path) -> None:
-    """Refuse what somebody gives as weights who has not fetched them yet.
+    """Refuses a pointer or a web page by what it is; what cannot be read is left to the reader.
 
     Raises:
-        WeightsError: it is a Git LFS pointer or a web page, or cannot be read.
+        WeightsError: the file is one of these.
     """
-    try:
-        told = stand_in(path)
-    except OSError as error:
-        raise WeightsError(
-            f"{path}: cannot be read ({_one_line(error)}); check the file"
-        ) from error
-    if told is not None:
-        raise WeightsError(f"{path}: {told}")
+    with suppress(OSError), path.open("rb") as stream:
+        if found := stand_in(stream.read(1024)):
+            raise WeightsError(f"{path}: {found}")
 
 
 def convert_weights(source: Path, destination: Path) -> CORUN:
