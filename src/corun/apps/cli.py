@@ -13,6 +13,7 @@ from corun.apps.data_check_commands import data_app
 from corun.apps.data_commands import synthesize
 from corun.apps.dehaze_command import HELP, dehaze
 from corun.apps.demo_command import demo
+from corun.apps.doctor_command import doctor
 from corun.apps.evaluate_commands import HELP as EVALUATE_HELP
 from corun.apps.evaluate_commands import evaluate
 from corun.apps.export_command import HELP as EXPORT_HELP
@@ -27,7 +28,6 @@ app = typer.Typer(
     name="corun",
     cls=CorunGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Takes the haze out of real photos, and trains the networks that do it.",
 )
@@ -35,9 +35,9 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> bool:
     if wanted:
-        from importlib.metadata import version
+        from corun.apps.installation import version_line
 
-        print(f"corun {version('corun-dehaze')}")
+        print(version_line())
         raise typer.Exit
     return wanted
 
@@ -47,7 +47,7 @@ def _corun(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version", callback=_print_version, is_eager=True, help="Print version and commit."
         ),
     ] = False,
 ) -> None:
@@ -56,6 +56,7 @@ def _corun(
 
 app.command(help=HELP)(dehaze)
 app.command()(demo)
+app.command()(doctor)
 app.add_typer(models_app, name="models")
 app.command(help=EXPORT_HELP)(export)
 app.command()(synthesize)
