@@ -26,9 +26,9 @@ DAY = 86400.0
 
 _NO_LINKS = (
     *(errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV),
-    errno.EACCES,
+    *(errno.EACCES, errno.EINVAL),
 )
-"""How file systems without hard links (FAT, some network disks) answer to one."""
+"""How file systems without hard links (FAT, some network disks) answer; the last on Windows."""
 
 _numbers = count()
 _swept: set[tuple[int, str]] = set()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -71,8 +74,21 @@ app.command()(study)
 app.command("study-results")(study_results)
 
 
+def speak_any_encoding() -> None:
+    """Lets every sign be printed, also where output is in an encoding that lacks it.
+
+    A pipe or file on Windows is in a code page unless told otherwise; there it gets UTF-8.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not a test's or a notebook's
+            if os.name == "nt" and not stream.isatty():
+                stream.reconfigure(encoding="utf-8")
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Entry point of the installed command."""
+    speak_any_encoding()
     app(prog_name="corun")
 
 
