@@ -24,6 +24,7 @@ from corun.apps.export_command import export
 from corun.apps.figure_commands import figure_app
 from corun.apps.model_commands import models_app
 from corun.apps.pool_commands import pool_app
+from corun.apps.reproduce_command import reproduce_app
 from corun.apps.study_commands import study, study_results
 from corun.apps.train_commands import train_app
 
@@ -70,6 +71,7 @@ app.add_typer(fit_app, name="fit")
 app.add_typer(data_app, name="data")
 app.command(help=EVALUATE_HELP)(evaluate)
 app.add_typer(figure_app, name="figure")
+app.add_typer(reproduce_app, name="reproduce")
 app.command()(study)
 app.command("study-results")(study_results)
 
