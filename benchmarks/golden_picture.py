@@ -29,7 +29,9 @@ def main() -> None:
     airlight = torch.tensor(AIRLIGHT)[None, :, None, None]
     hazy = add_haze(scene.image[None], depth_to_transmission(scene.depth[None], BETA), airlight)
     samples = (hazy[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-    clear = corun.load(device="cpu", dtype="float32")(np.ascontiguousarray(samples)).image
+    clear = corun.load(device="cpu", dtype="float32", engine="torch")(
+        np.ascontiguousarray(samples)
+    ).image
     Image.fromarray(np.concatenate([samples, np.asarray(clear)])).save(GOLDEN, optimize=True)
     print(f"{GOLDEN}: {GOLDEN.stat().st_size} bytes")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import os
 import subprocess
 import sys
@@ -12,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from corun.colabator import pool_labels, pool_lock
-from corun.errors import DataError
+from corun.colabator import pool_labels
 from corun.evaluation import methods
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "corun"
@@ -71,33 +69,6 @@ def test_signs_that_an_encoding_lacks_are_printed_all_the_same() -> None:
     )
     assert ran.returncode == 0, ran.stderr
     assert b"\\u2265" in ran.stdout
-
-
-def test_the_lock_of_windows_keeps_a_second_run_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held: set[int] = set()
-
-    def locking(descriptor: int, mode: int, count: int) -> None:
-        assert os.lseek(descriptor, 0, os.SEEK_CUR) > 2**20  # not the text, which others read
-        file = os.fstat(descriptor).st_ino
-        if file in held:
-            raise PermissionError(13, "Permission denied")
-        held.add(file)
-
-    fake = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
-    with monkeypatch.context() as patched:
-        patched.setitem(sys.modules, "msvcrt", fake)
-        patched.setattr(sys, "platform", "win32")
-        importlib.reload(pool_lock)
-        lock = pool_lock.hold(tmp_path, "first")
-        with pytest.raises(Exception, match="in use by the run in first") as refused:
-            pool_lock.hold(tmp_path, "second")
-        assert isinstance(refused.value, DataError)
-        with pool_lock.locked(tmp_path):
-            pass
-        del lock
-    importlib.reload(pool_lock)
 
 
 def test_a_command_line_of_windows_quotes_by_its_rules(

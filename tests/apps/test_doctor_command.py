@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from typer.testing import Result
 
 from corun.apps import doctor_command, installation
+from corun.dehazing.engines.protocol import EngineFacts
 
 Corun = Callable[..., Result]
 
@@ -25,7 +27,7 @@ def test_a_working_installation_passes(corun: Corun) -> None:
     assert lines[0] == installation.version_line()
     assert "numpy" in lines[2]
     assert "MISSING" not in lines[2]
-    assert any(line.startswith("chosen: corun-lite on cpu") for line in lines)
+    assert any(line.startswith("chosen: corun-lite by onnx on cpu in float32") for line in lines)
     assert lines[-1].startswith("self-test: passed; ")
     assert str(Path.home()) not in result.stdout
 
@@ -34,7 +36,8 @@ def test_a_device_or_network_that_computes_something_else_fails(
     corun: Corun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Wrong:
-        name, device, dtype = "wrong", "cpu", "float32"
+        name = "wrong"
+        engine = SimpleNamespace(facts=EngineFacts("numpy", "cpu", "float32", gives_maps=False))
 
         def __call__(self, image: np.ndarray) -> object:
             return type("Result", (), {"image": image})()
@@ -45,6 +48,13 @@ def test_a_device_or_network_that_computes_something_else_fails(
     assert "self-test: FAILED; " in result.stdout
 
 
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_every_engine_makes_the_golden_picture(corun: Corun, engine: str) -> None:
+    result = corun("doctor", "--device", "cpu", "--engine", engine)
+    assert result.exit_code == 0, result.stdout
+    assert f"by {engine} on cpu" in result.stdout
+
+
 def test_a_device_that_is_not_there_is_said(corun: Corun) -> None:
     result = corun("doctor", "--device", "abacus")
     assert result.exit_code == 1
@@ -53,8 +63,8 @@ def test_a_device_that_is_not_there_is_said(corun: Corun) -> None:
 
 
 def test_torch_is_not_imported_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_command, "find_spec", lambda name: None)
-    assert list(doctor_command._devices()) == ["torch: not installed; photos need none"]
+    monkeypatch.setattr("corun.dehazing.devices.torch_installed", lambda: False)
+    assert list(doctor_command._devices())[-1] == "torch: not installed; photos need none"
 
 
 def test_what_an_extra_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
+    from corun.dehazing.loading import EngineName
 
 MEAN_LIMIT = 2.0
 """Largest mean difference from the golden result, of 255: bfloat16 stays below a half of it."""
@@ -19,7 +20,8 @@ LARGEST_LIMIT = 24
 
 
 def doctor(
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="As of corun dehaze.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, onnx, openvino or torch.")] = "auto",
 ) -> None:
     """Say what is installed, what would be chosen, and clear a golden picture.
 
@@ -32,7 +34,7 @@ def doctor(
     for line in (*_installed(), *_devices()):
         print(line)
     try:
-        passed, said = _self_test(device)
+        passed, said = _self_test(device, cast("EngineName", engine))
     except CorunError as error:
         passed, said = False, str(error)
     print(f"self-test: {'passed' if passed else 'FAILED'}; {said}")
@@ -58,12 +60,19 @@ def _installed() -> Iterator[str]:
 
 
 def _devices() -> Iterator[str]:
-    if find_spec("torch") is None:
+    from corun.dehazing.devices import torch_installed, usable_threads
+
+    yield f"threads: {usable_threads()} may be used"
+    if find_spec("onnxruntime") is not None:
+        import onnxruntime
+
+        yield f"onnxruntime: {', '.join(onnxruntime.get_available_providers())}"
+    if not torch_installed():
         yield "torch: not installed; photos need none"
         return
     import torch
 
-    from corun.dehazing.devices import cpu_computes_bfloat16
+    from corun.dehazing.engines.torch_devices import cpu_computes_bfloat16
 
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
     yield f"torch: {torch.__version__}, built with {built}, {torch.get_num_threads()} threads"
@@ -73,7 +82,7 @@ def _devices() -> Iterator[str]:
     yield "devices: " + ", ".join([*names, f"cpu {bfloat16} bfloat16 instructions"])
 
 
-def _self_test(device: str) -> tuple[bool, str]:
+def _self_test(device: str, engine: EngineName) -> tuple[bool, str]:
     """Whether the default model makes of the golden picture what it made when it was released."""
     import time
     from importlib.resources import as_file, files
@@ -84,7 +93,7 @@ def _self_test(device: str) -> tuple[bool, str]:
     from corun.pictures.reading import read_picture
 
     began = time.perf_counter()
-    dehazer = load(device=device)
+    dehazer = load(device=device, engine=engine)
     print(f"chosen: {_choice(dehazer)}", flush=True)
     with as_file(files("corun") / "weights" / "golden.png") as path:
         both = np.asarray(read_picture(path).image)
@@ -101,4 +110,5 @@ def _self_test(device: str) -> tuple[bool, str]:
 
 
 def _choice(dehazer: Dehazer) -> str:
-    return f"{dehazer.name} on {dehazer.device} in {str(dehazer.dtype).removeprefix('torch.')}"
+    facts = dehazer.engine.facts
+    return f"{dehazer.name} by {facts.name} on {facts.device} in {facts.dtype}"
