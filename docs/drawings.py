@@ -22,7 +22,7 @@ PHOTO = (
     ("dehazing/file_jobs", "which file goes where"),
     ("pictures", "read, upright, as RGB"),
     ("dehazing/dehazer", "reduce or pad"),
-    ("networks/corun", "stages on cells"),
+    ("dehazing/engines", "stages on cells"),
     ("physics/row_bands", "the last step at full size"),
     ("pictures", "write with metadata"),
 )

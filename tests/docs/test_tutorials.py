@@ -77,4 +77,4 @@ def test_the_first_network_learns_and_colabator_adapts_it(folder: Path) -> None:
     assert (folder / "labels.png").is_file()
     report = (folder / "comparison" / "report.md").read_text(encoding="utf-8")
     rows = {line.split("|")[1].strip("* ") for line in report.splitlines() if line[:2] == "| "}
-    assert {"input", "before", "after"} <= rows
+    assert {"before", "after"} <= rows
