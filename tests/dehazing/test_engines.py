@@ -36,7 +36,7 @@ import sys
 class Forbidden:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] == "torch":
-            raise ImportError("torch is forbidden here")
+            raise ModuleNotFoundError("torch is forbidden here", name=name)
 
 sys.meta_path.insert(0, Forbidden())
 """
@@ -96,6 +96,21 @@ for given in ("own.safetensors", "published.pth"):
 """,
         tmp_path,
     )
+    for words in (
+        ["models", "info", "corun-lite"],
+        ["train", "pretrain", "--config", "hazy.png"],
+        ["export", "corun-lite", "-o", "lite.onnx"],
+        ["config", "keys"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", f"{WITHOUT_TORCH}\nsys.argv[1:] = {words!r}\n"
+             "from corun.apps.cli import main\nmain()"],
+            capture_output=True, text=True, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 1, (words, done.stderr)
+        assert done.stderr.splitlines() == [
+            "corun: torch is not installed; install it with: pip install 'corun-dehaze[torch]'"
+        ], words
     assert said.count("pip install 'corun-dehaze[torch]'") == 2
     assert (tmp_path / "hazy.dehazed.png").is_file()
     assert (tmp_path / "hazy.transmission.png").is_file()
