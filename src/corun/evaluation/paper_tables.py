@@ -82,12 +82,12 @@ def unready_metrics(
 
 def paper_rows(table: PaperTable, methods: Sequence[str]) -> dict[str, dict[str, float]]:
     """The rows of a table by method, those of the paper first, with what the paper prints."""
-    rows: dict[str, dict[str, float]] = {}
+    rows: dict[str, dict[str, float]] = {"hazy input": {}}
     for score in published_scores():
         theirs = score.dataset == table.dataset and score.source.startswith(PAPER)
         if theirs and score.metric in table.metrics:
             rows.setdefault(score.method, {})[score.metric] = score.value
-    return rows | {method: rows.get(method, {}) for method in ("hazy input", *methods)}
+    return rows | {method: rows.get(method, {}) for method in methods}
 
 
 def fill(
@@ -137,7 +137,7 @@ def as_markdown(title: str, rows: Mapping[str, Mapping[str, PaperCell]]) -> str:
         texts = []
         for cell in cells.values():
             reasons += [why for why in cell.why if why not in reasons]
-            numbers = ",".join(str(reasons.index(why) + 1) for why in cell.why)
+            numbers = ",".join(str(n) for n, why in enumerate(reasons, 1) if why in cell.why)
             value = "" if cell.value is None else f"{cell.value:.3f} "
             texts.append(f"{value}{cell.state} [{numbers}]")
         lines.append(f"| {method} | " + " | ".join(texts) + " |")
