@@ -35,9 +35,9 @@ WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
 
 _NO_LINKS = (
     *(errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV),
-    errno.EACCES,
+    *(errno.EACCES, errno.EINVAL),
 )
-"""How file systems without hard links (FAT, some network disks) answer to one."""
+"""How file systems without hard links (FAT, some network disks) answer; the last on Windows."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

@@ -74,7 +74,7 @@ JUDGES: dict[str, Judge] = {
     judge.name: judge
     for judge in (
         # haze density
-        Judge("density-net", "embedded density", "lower", "0 to 1", "docs/algorithm-colabator.md",
+        Judge("density-net", "embedded density", "lower", "0 to 1", "docs/explanation/colabator.md",
               differentiable=True),
         Judge("fade", "FADE", "lower", "≥ 0, usually 0.1 to 5", "Choi, You and Bovik, TIP 2015",
               least=16, package="fade-python"),
@@ -84,7 +84,7 @@ JUDGES: dict[str, Judge] = {
               differentiable=True, package="open_clip"),
         # image quality
         Judge("natural-scene", "embedded quality", "higher", "0 to 1",
-              "docs/algorithm-colabator.md", scale=(0.0, 1.0)),
+              "docs/explanation/colabator.md", scale=(0.0, 1.0)),
         Judge("brisque", "BRISQUE", "lower", "about 0 to 100, may leave it",
               "Mittal, Moorthy and Bovik, TIP 2012", files=_FILES["brisque"], least=16),
         Judge("niqe", "NIQE", "lower", "≥ 0, usually 2 to 10", f"{_SPL}; published statistics",
