@@ -12,6 +12,7 @@ from torch import Tensor
 from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.engines.protocol import Engine
 from corun.dehazing.engines.torch_engine import TorchEngine
+from corun.dehazing.memory import one_line_without_memory
 from corun.errors import DeviceError
 from corun.physics.full_size_step import fit_airlight
 from corun.pictures.frames import inside_frame
@@ -67,7 +68,9 @@ def dehaze_batch(
     if not isinstance(engine, TorchEngine):
         return _through_arrays(dehazer, hazy, strength)
     working = hazy.to(engine.device, torch.float32)
-    (scene, transmission), airlight = engine.estimate(working)
+    height, width = hazy.shape[-2:]
+    with one_line_without_memory(height, width, dehazer.name, engine.facts.device):
+        (scene, transmission), airlight = engine.estimate(working)
     if not torch.isfinite(scene).all():
         raise DeviceError(
             f"{dehazer.name} returned values that are not finite in {engine.facts.dtype}; "
