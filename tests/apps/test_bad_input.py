@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -89,14 +90,14 @@ def test_an_unreadable_file_is_named(
     corun: Corun, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Patched, because root may read everything."""
-    read = Path.read_bytes
+    opened = Path.open
 
-    def denied(path: Path) -> bytes:
+    def denied(path: Path, *args: str, **options: str) -> IO[bytes]:
         if path.name == "a.jpg":
             raise PermissionError(13, "Permission denied")
-        return read(path)
+        return opened(path, *args, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     result = corun("dehaze", photos, "--model", "dcp")
     assert result.exit_code == 1
     assert "a.jpg: cannot be read (Permission denied); check its permissions" in result.stderr
