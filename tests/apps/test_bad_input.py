@@ -10,7 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -92,10 +92,10 @@ def test_an_unreadable_file_is_named(
     """Patched, because root may read everything."""
     opened = Path.open
 
-    def denied(path: Path, *args: str, **options: str) -> IO[bytes]:
+    def denied(path: Path, *arguments: Any, **options: Any) -> Any:
         if path.name == "a.jpg":
             raise PermissionError(13, "Permission denied")
-        return opened(path, *args, **options)
+        return opened(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", denied)
     result = corun("dehaze", photos, "--model", "dcp")
@@ -191,7 +191,7 @@ def test_weights_of_another_layout_are_refused(corun: Corun, photos: Path, tmp_p
 def test_a_cuda_device_that_is_not_there_is_refused(
     photos: Path, in_process_of_its_own: Process
 ) -> None:
-    result = in_process_of_its_own("dehaze", photos / "a.jpg", "--model", "dcp", "--device", "cuda")
+    result = in_process_of_its_own("dehaze", photos / "a.jpg", "--device", "cuda")
     assert result.returncode == 1
     lines = result.stderr.decode().splitlines()
     assert len(lines) == 1
