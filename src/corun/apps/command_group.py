@@ -15,9 +15,19 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from corun.errors import CorunError, one_line
+from corun.errors import CorunError, MissingExtraError, one_line
 from corun.files import user_path
 
+EXTRA_OF_PACKAGE = {
+    "torch": "torch",
+    "yaml": "torch",
+    "pydantic": "torch",
+    "lightning": "train",
+    "kornia": "train",
+    "scipy": "train",
+    "filelock": "train",
+}
+"""What commands beyond a photo's import first, and the extra that brings it."""
 FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -46,6 +56,12 @@ class CorunGroup(TyperGroup):
         except KeyboardInterrupt as error:
             complain("interrupted")
             raise typer.Exit(INTERRUPTED) from error
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRA_OF_PACKAGE:
+                raise
+            complain(str(MissingExtraError(package, EXTRA_OF_PACKAGE[package])))
+            raise typer.Exit(FAILED) from error
 
 
 def complain(message: str) -> None:

@@ -191,10 +191,15 @@ class VoteStore:
                 "SELECT participant, photo, first, second, value, at FROM votes "
                 "ORDER BY participant, question"
             )
-            return [
-                Vote(*(same_name(value) if isinstance(value, str) else value for value in row))
-                for row in rows
-            ]
+            found = [Vote(*row) for row in rows]
+        return [
+            vote._replace(
+                photo=same_name(vote.photo),
+                first=same_name(vote.first),
+                second=None if vote.second is None else same_name(vote.second),
+            )
+            for vote in found
+        ]
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
