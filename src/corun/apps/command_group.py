@@ -50,18 +50,18 @@ class CorunGroup(TyperGroup):
         except CorunError as error:
             complain(str(error))
             raise typer.Exit(FAILED) from error
-        except MemoryError as error:
-            complain("not enough memory; close other programs, or give less at once")
-            raise typer.Exit(FAILED) from error
-        except KeyboardInterrupt as error:
-            complain("interrupted")
-            raise typer.Exit(INTERRUPTED) from error
         except ModuleNotFoundError as error:
             package = (error.name or "").partition(".")[0]
             if package not in EXTRA_OF_PACKAGE:
                 raise
             complain(str(MissingExtraError(package, EXTRA_OF_PACKAGE[package])))
             raise typer.Exit(FAILED) from error
+        except MemoryError as error:
+            complain("not enough memory; close other programs, or give less at once")
+            raise typer.Exit(FAILED) from error
+        except KeyboardInterrupt as error:
+            complain("interrupted")
+            raise typer.Exit(INTERRUPTED) from error
 
 
 def complain(message: str) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from corun.errors import DeviceError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from corun.errors import DeviceError, is_out_of_memory
 from corun.pictures.limits import free_memory
 
 LIGHTEST_MODEL = "corun-lite"
@@ -14,6 +17,21 @@ def out_of_memory(height: int, width: int, model: str, device: str) -> DeviceErr
         f"not enough memory on {device} for {width}x{height} pixels with {model}; "
         + memory_advice(model, device)
     )
+
+
+@contextmanager
+def one_line_without_memory(height: int, width: int, model: str, device: str) -> Iterator[None]:
+    """Turns running out of memory, however it is said, into one line.
+
+    Raises:
+        DeviceError: memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory(height, width, model, device) from error
 
 
 def memory_advice(model: str, device: str) -> str:

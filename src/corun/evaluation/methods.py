@@ -226,15 +226,14 @@ class _SpandrelNetwork(nn.Module):
 
 
 def _run_command(template: str, hazy: Path, result: Path) -> None:
-    command = template.replace("{input}", shlex.quote(str(hazy.resolve()))).replace(
-        "{output}", shlex.quote(str(result.resolve()))
-    )
+    command = template.replace("{input}", _quoted(hazy)).replace("{output}", _quoted(result))
     try:
         done = subprocess.run(
             command,
             shell=True,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=COMMAND_TIMEOUT,
             check=False,
         )
@@ -245,6 +244,12 @@ def _run_command(template: str, hazy: Path, result: Path) -> None:
         raise ImageFileError(f"{hazy}: the command failed with status {done.returncode} ({said})")
     if not result.is_file():
         raise ImageFileError(f"{hazy}: the command wrote no {{output}} file")
+
+
+def _quoted(path: Path) -> str:
+    """A path as one word of a command line, by the rules of the shell of this system."""
+    text = str(path.resolve())
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def _fingerprint(engine: str, *parts: str) -> str:

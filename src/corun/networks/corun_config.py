@@ -76,6 +76,11 @@ class CorunConfig:
         """Of which the sides of a picture must be multiples once it is padded or reduced."""
         return self.cell << self.levels
 
+    @property
+    def bytes_per_pixel(self) -> int:
+        """What the widest maps of the network take at least, for each pixel it works on."""
+        return self.dim * 20 // self.cell**2
+
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain values, for JSON."""
         return asdict(self)

@@ -191,15 +191,12 @@ class VoteStore:
                 "SELECT participant, photo, first, second, value, at FROM votes "
                 "ORDER BY participant, question"
             )
-            found = [Vote(*row) for row in rows]
-        return [
-            vote._replace(
-                photo=same_name(vote.photo),
-                first=same_name(vote.first),
-                second=None if vote.second is None else same_name(vote.second),
-            )
-            for vote in found
-        ]
+            return [
+                Vote(
+                    who, same_name(photo), same_name(first), second and same_name(second), value, at
+                )
+                for who, photo, first, second, value, at in rows
+            ]
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

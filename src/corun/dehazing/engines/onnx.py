@@ -13,7 +13,6 @@ from corun.dehazing.engines.protocol import (
     MapsAnswer,
     SceneAnswer,
 )
-from corun.dehazing.memory import out_of_memory
 from corun.errors import (
     CorunError,
     DeviceError,
@@ -65,10 +64,7 @@ class OnnxEngine:
     @property
     def facts(self) -> EngineFacts:
         """Of the graph and the device."""
-        graph = self._graph
-        return EngineFacts(
-            "onnx", self._device, "float32", graph.gives_maps, graph.multiple, graph.working_pixels
-        )
+        return self._graph.engine_facts("onnx", self._device, "float32")
 
     def run(self, pictures: Batch) -> MapsAnswer | SceneAnswer:
         """See the protocol; a device that fails is left for the CPU, which is noted."""
@@ -77,8 +73,7 @@ class OnnxEngine:
             results = self._results(session, pictures)
         except Exception as error:  # the runtime's own errors have no common base class
             if is_out_of_memory(error):
-                height, width = pictures.shape[2:]
-                raise out_of_memory(height, width, self.name, device) from error
+                raise MemoryError(_line(error)) from error
             if device == "cpu":
                 raise DeviceError(f"{self.name}: ONNX Runtime failed ({_line(error)})") from error
             self._leave(device, error)

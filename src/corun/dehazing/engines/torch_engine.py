@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float
@@ -16,8 +15,6 @@ from corun.dehazing.engines.protocol import (
     SceneAnswer,
 )
 from corun.dehazing.engines.torch_devices import choose_device, dtype_from_name
-from corun.dehazing.memory import out_of_memory, require_memory
-from corun.errors import is_out_of_memory
 from corun.networks.corun import CORUN
 from corun.networks.outputs import NetworkOutput, read_output
 from corun.networks.reduction import pad_to_multiple
@@ -67,6 +64,8 @@ class TorchEngine:
             gives_maps=maps,
             multiple=config.multiple if config and maps else size_multiple,
             working_pixels=config.working_pixels if config and maps else 0,
+            bytes_per_pixel=config.bytes_per_pixel if config else 24,
+            learned_frames=config is not None and config.full_size_step,
         )
 
     def run(self, pictures: Batch) -> MapsAnswer | SceneAnswer:
@@ -75,7 +74,7 @@ class TorchEngine:
         if self.facts.gives_maps:
             network = self.network
             assert isinstance(network, CORUN)
-            with self._running(batch), self._precision():
+            with torch.no_grad(), self._precision():
                 maps = network.maps(batch)
             return MapsAnswer(*(value.float().numpy() for value in maps))
         found, airlight = self.estimate(batch)
@@ -98,7 +97,7 @@ class TorchEngine:
         """
         height, width = hazy.shape[-2:]
         working = hazy.to(self.device, torch.float32)
-        with self._running(working):
+        with torch.no_grad():
             padded = pad_to_multiple(working, self._size_multiple)
             with self._precision():
                 network = self.network
@@ -117,29 +116,6 @@ class TorchEngine:
     def take_notes(self) -> tuple[str, ...]:
         """Nothing."""
         return ()
-
-    @contextmanager
-    def _running(self, batch: Tensor) -> Iterator[None]:
-        """Without gradients; too little memory, foreseen or not, becomes one line."""
-        height, width = batch.shape[-2:]
-        device = str(self.device)
-        require_memory(self._least_bytes(batch), height, width, self.name, device)
-        try:
-            with torch.no_grad():
-                yield
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise out_of_memory(height, width, self.name, device) from error
-
-    def _least_bytes(self, batch: Tensor) -> int:
-        """What the widest maps take at least; measured, corun-base takes 1.3 times that."""
-        network, pixels = self.network, batch.numel() // batch.shape[1]
-        if not isinstance(network, CORUN):
-            return pixels * 4 * (3 + 3)  # in and out
-        config = network.config
-        at_most = config.working_pixels * len(batch) or pixels
-        return min(pixels, at_most) // config.cell**2 * 4 * config.dim * 5
 
     def _precision(self) -> torch.autocast | nullcontext[None]:
         if self.dtype == torch.float32:
