@@ -39,8 +39,9 @@ class CorunGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command in whose paths ``~/`` is the home folder, however the shell passed them."""
         command = super().get_command(ctx, cmd_name)
-        if command is not None and command.callback is not None:
-            command.callback = _with_user_paths(command.callback)
+        callback = None if command is None else command.callback
+        if callback is not None and not hasattr(callback, "knows_home"):
+            command.callback = _with_user_paths(callback)
         return command
 
     def invoke(self, ctx: Any) -> Any:
@@ -77,6 +78,8 @@ def _with_user_paths(callback: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(callback)
     def call(*arguments: Any, **options: Any) -> Any:
-        return callback(*arguments, **{name: read(value) for name, value in options.items()})
+        call.knows_home = True  # type: ignore[attr-defined]
+
+    return callback(*arguments, **{name: read(value) for name, value in options.items()})
 
     return call
