@@ -78,8 +78,7 @@ def _with_user_paths(callback: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(callback)
     def call(*arguments: Any, **options: Any) -> Any:
-        call.knows_home = True  # type: ignore[attr-defined]
+        return callback(*arguments, **{name: read(value) for name, value in options.items()})
 
-    return callback(*arguments, **{name: read(value) for name, value in options.items()})
-
+    call.knows_home = True  # type: ignore[attr-defined]
     return call
