@@ -39,9 +39,10 @@ class CorunGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command in whose paths ``~/`` is the home folder, however the shell passed them."""
         command = super().get_command(ctx, cmd_name)
-        callback = None if command is None else command.callback
-        if callback is not None and not hasattr(callback, "knows_home"):
-            command.callback = _with_user_paths(callback)
+        if command is None or command.callback is None:
+            return command
+        if not hasattr(command.callback, "knows_home"):
+            command.callback = _with_user_paths(command.callback)
         return command
 
     def invoke(self, ctx: Any) -> Any:
