@@ -52,7 +52,7 @@ def test_a_text_list(photos: Path) -> None:
     assert read_entries(str(listed), "elsewhere") == [
         Entry(f"{photos}/0.jpg", "0.jpg"),
         Entry(f"{photos}/../photos/1.jpg", "photos/1.jpg"),
-        Entry("/data/a.cr2", "data/a.cr2.png"),
+        Entry("/data/a.cr2", "data/a.png"),
         Entry("https://host/b%20c.jpg?size=9", "host/b c.jpg"),
     ]
 

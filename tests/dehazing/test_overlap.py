@@ -32,6 +32,7 @@ def test_jobs_come_back_in_order_and_failures_stand_where_they_belong() -> None:
         "6:61", "7:71",
     ]  # fmt: skip
 
+
 def test_reading_and_writing_go_on_during_the_work() -> None:
     """Job 1 can only be worked on if its reading did not wait for the work on job 0 to end."""
     read_second, wrote_first = threading.Event(), threading.Event()

@@ -12,8 +12,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from corun.batch.stores import Store
-from corun.errors import ConfigurationError, DataError, MissingExtraError
-from corun.pictures.formats import FORMAT_OF_SUFFIX, READABLE_SUFFIXES, SUFFIX_OF_FORMAT
+from corun.errors import ConfigurationError, DataError, MissingExtraError, one_line
+from corun.pictures.formats import (
+    FORMAT_OF_SUFFIX,
+    RAW_SUFFIXES,
+    READABLE_SUFFIXES,
+    SUFFIX_OF_FORMAT,
+)
 
 LISTS = (".txt", ".jsonl", ".ndjson", ".parquet")
 """Suffixes of files that list pictures."""
@@ -138,7 +143,10 @@ def _result(relative: str, file_format: str | None) -> str:
     own = FORMAT_OF_SUFFIX.get(path.suffix.lower())
     if file_format is not None and own != file_format:
         return str(path.with_suffix(SUFFIX_OF_FORMAT[file_format]))
-    return str(path) if own else f"{path}.png"
+    if own:
+        return str(path)
+    raw = path.suffix.lower() in RAW_SUFFIXES
+    return str(path.with_suffix(".png")) if raw else f"{path}.png"
 
 
 _UP = ("/", "//", ".", "..")
@@ -206,8 +214,7 @@ def _parquet_rows(content: bytes, name: str) -> Iterator[Any]:
         for batch in opened.iter_batches(columns=wanted):
             yield from batch.to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{name}: is no readable Parquet file ({reason})") from error
+        raise DataError(f"{name}: is no readable Parquet file ({one_line(error)})") from error
 
 
 def _decoded(content: bytes, name: str) -> str:

@@ -15,9 +15,9 @@ from typing import Any
 
 from corun.batch.entries import Entry
 from corun.batch.stores import Store
-from corun.batch.worker import Work, Worker, failed_outcome
+from corun.batch.worker import Work, Worker
 from corun.dehazing.file_jobs import Outcome
-from corun.errors import ConfigurationError, CorunError, DeviceError, MissingExtraError
+from corun.errors import ConfigurationError, CorunError, DeviceError, MissingExtraError, one_line
 
 TOGETHER = 16
 """Pictures that a worker takes at once, at least: it reads and writes while it computes."""
@@ -117,13 +117,8 @@ def done_on_ray(
                 if entry := left.pop(output, None):
                     yield entry, Outcome(**content)
         for entry in left.values():
-            yield (
-                entry,
-                failed_outcome(
-                    entry,
-                    f"{entry.input}: its worker died each time; give workers more memory",
-                ),
-            )
+            why = f"{entry.input}: its worker died each time; give workers more memory"
+            yield entry, Outcome(entry.input, "failed", error=why)
 
 
 def _rows(
@@ -199,7 +194,7 @@ def _require_answer(address: str) -> None:
 
 
 def _no_answer(address: str, error: Exception) -> DeviceError:
-    reason = " ".join(str(error).split())[:200]
+    reason = one_line(error)[:200]
     return DeviceError(
         f"Ray at {address}: does not answer ({reason}); start it with `ray start --head`, or give "
         "--ray local"

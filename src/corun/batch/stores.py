@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TypeVar
 
-from corun.errors import CorunError, MissingExtraError
+from corun.errors import CorunError, MissingExtraError, one_line
 from corun.files import TEMPORARY_PREFIX, write_atomically
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Store:
         except ImportError as error:
             raise MissingExtraError(driver or str(error), extra) from error
         except ValueError as error:
-            raise StoreError(f"{url}: {_one_line(error)}; check the address") from error
+            raise StoreError(f"{url}: {one_line(error)}; check the address") from error
         except Exception as error:  # drivers' errors have no common base
             raise _failed(url, error) from error
 
@@ -179,11 +179,7 @@ def _failed(name: str, error: Exception) -> StoreError:
     remedy = next((REMEDIES[kind] for kind in kinds if kind in REMEDIES), None)
     lasting = isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
     lasting = lasting or "NoCredentialsError" in kinds
-    reason = (isinstance(error, OSError) and error.strerror) or _one_line(error)
+    reason = (isinstance(error, OSError) and error.strerror) or one_line(error) or kinds[0]
     return StoreError(
         f"{name}: {reason}; {remedy or 'try again, or check the store'}", passing=not lasting
     )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

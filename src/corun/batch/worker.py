@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,9 +14,8 @@ from corun.batch.entries import Entry
 from corun.batch.stores import Store, persistently
 from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
-from corun.dehazing.file_jobs import TRACEBACK_VARIABLE, JobOptions, Outcome
+from corun.dehazing.file_jobs import JobOptions, Outcome, failed_outcome
 from corun.dehazing.loading import load
-from corun.errors import CorunError
 from corun.pictures.formats import FORMAT_OF_SUFFIX
 from corun.pictures.reading import Picture, read_picture
 from corun.pictures.writing import encode_picture
@@ -88,19 +86,19 @@ class Worker:
                     try:
                         result, seconds = self._cleared(*picture.result())
                     except Exception as error:  # the boundary between pictures
-                        yield entry, _outcome_of(entry, error)
+                        yield entry, self._failed(entry, error)
                         continue
                     writing.append((entry, writer.submit(self._write, entry, result, seconds)))
                     while writing and (
                         writing[0][1].done()
                         or len(writing) > (1 if self._destination.local else REMOTE_THREADS)
                     ):
-                        yield _written(*writing.popleft())
+                        yield self._written(*writing.popleft())
             finally:
                 for _, waiting in reading:
                     waiting.cancel()
             while writing:
-                yield _written(*writing.popleft())
+                yield self._written(*writing.popleft())
 
     def _read(self, entry: Entry) -> tuple[Picture, float]:
         start = time.perf_counter()
@@ -141,6 +139,18 @@ class Worker:
             notes=tuple(dict.fromkeys((*result.metadata.notes, *notes))),
         )
 
+    def _written(self, entry: Entry, future: Future[Outcome]) -> tuple[Entry, Outcome]:
+        try:
+            return entry, future.result()
+        except Exception as error:  # the boundary between pictures
+            return entry, self._failed(entry, error)
+
+    def _failed(self, entry: Entry, error: Exception) -> Outcome:
+        outcome = failed_outcome(entry.input, error, self.dehazer)
+        if entry.input in str(outcome.error):
+            return outcome
+        return replace(outcome, error=f"{entry.input}: {outcome.error}")
+
     def found(self, entry: Entry) -> Outcome | None:
         """The outcome of an entry whose result is there, or None."""
         path = self._destination.below(entry.output)
@@ -151,29 +161,3 @@ class Worker:
 def found_outcome(entry: Entry, output: str) -> Outcome:
     """Of an entry whose result was there: its process was stopped before it wrote the row."""
     return Outcome(entry.input, "skipped", output=output)
-
-
-def _written(entry: Entry, future: Future[Outcome]) -> tuple[Entry, Outcome]:
-    try:
-        return entry, future.result()
-    except Exception as error:  # the boundary between pictures
-        return entry, _outcome_of(entry, error)
-
-
-def _outcome_of(entry: Entry, error: Exception) -> Outcome:
-    text = " ".join(str(error).split())
-    if isinstance(error, CorunError):
-        named = text if entry.input in text else f"{entry.input}: {text}"
-        return failed_outcome(entry, named)
-    if os.environ.get(TRACEBACK_VARIABLE):
-        raise error
-    return failed_outcome(
-        entry,
-        f"{entry.input}: unexpected error ({type(error).__name__}: {text}); this is a bug of "
-        f"corun, set {TRACEBACK_VARIABLE}=1 to see where",
-    )
-
-
-def failed_outcome(entry: Entry, error: str) -> Outcome:
-    """Of an entry that could not be done, with one line that says why."""
-    return Outcome(entry.input, "failed", error=error)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corun.errors import WeightsError
-from corun.files import checksum
+from corun.files import checksum, user_path
 from corun.networks.registry import names
 
 HUB_PREFIX = "hf://"
@@ -60,8 +60,7 @@ def network_file(text: str) -> Path:
     if text.startswith(HUB_PREFIX):
         return fetch(HubFile.parse(text))
     try:
-        literal = Path(text)
-        path = literal if literal.exists() else literal.expanduser()
+        path = user_path(text)
         found = path.exists()
         inside = path / HUB_WEIGHTS
         if path.is_dir() and inside.is_file():
