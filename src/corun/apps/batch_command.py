@@ -37,6 +37,9 @@ class RayCommand(TyperCommand):
         return super().parse_args(ctx, full)
 
 
+COMMAND_CLASS = RayCommand
+
+
 def batch(
     source: Annotated[str, typer.Argument(metavar="SOURCE", show_default=False)],
     destination: Annotated[str, typer.Argument(metavar="DEST", show_default=False)],
