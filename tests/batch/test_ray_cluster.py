@@ -93,3 +93,41 @@ def test_a_model_that_is_not_there_and_a_cluster_that_is_not_there(tmp_path: Pat
         assert "Traceback" not in done.stderr
         assert message in line
     assert not list((tmp_path / "clear" / "_manifest").glob("*.jsonl"))
+
+
+POISON = """
+import os
+import corun.batch.worker as worker
+read = worker.Worker._read
+def deadly(self, entry):
+    if entry.input.endswith("poison.jpg"):
+        os._exit(1)
+    return read(self, entry)
+worker.Worker._read = deadly
+"""
+
+
+def test_a_picture_that_kills_every_worker_fails_alone(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    photos, clear = tmp_path / "photos", tmp_path / "clear"
+    photos.mkdir()
+    for name in ("a", "b", "poison", "x", "y"):
+        (photos / f"{name}.jpg").write_bytes(jpeg())
+    (tmp_path / "sitecustomize.py").write_text(POISON)
+    paths = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    command = [sys.executable, "-m", "corun", "batch", str(photos), str(clear), "--model", "dcp"]
+    done = subprocess.run(
+        [*command, "--ray", "--workers", "1"],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 1, done.stderr
+    assert {path.name for path in clear.glob("*.jpg")} == {"a.jpg", "b.jpg", "x.jpg", "y.jpg"}
+    parts = (clear / "_manifest").glob("*.jsonl")
+    rows = [json.loads(line) for part in parts for line in part.read_text().splitlines()]
+    failed = {row["output"]: row.get("error") for row in rows if row["status"] == "failed"}
+    assert len(rows) == 5
+    assert list(failed) == ["poison.jpg"]
+    assert "its worker died each time" in failed["poison.jpg"]

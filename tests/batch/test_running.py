@@ -203,3 +203,14 @@ def test_sigterm_keeps_the_manifest(photos: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM
     assert 1 <= len(manifest(clear)) < 55
+
+
+def test_without_torch(photos: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from corun.apps.cli import app\n"
+        f"app(['batch', {str(photos)!r}, {str(tmp_path / 'clear')!r}, '--quiet'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {row["engine"] for row in manifest(tmp_path / "clear")} == {"onnx"}
