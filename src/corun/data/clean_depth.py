@@ -23,6 +23,7 @@ from torch import Tensor
 from corun.configuration import Range, Strict, ordered
 from corun.data.images import DEPTH_SUFFIXES, list_images, read_depth, read_rgb
 from corun.errors import DataError
+from corun.files import is_text, same_name
 from corun.physics.transmission import DepthConvention, normalise_depth
 from corun.physics.window_filters import guided_filter
 
@@ -122,21 +123,21 @@ class CleanDepthFolder:
         """The depth map of each photo, which is the one file with the photo's stem."""
         config = self.config
         _refuse_shared_stems(self.photos)
-        stems = {p.stem for p in self.photos}
+        stems = {same_name(p.stem) for p in self.photos}
         maps = [
             p
             for p in sorted(config.depth.iterdir())
-            if p.suffix.lower() in DEPTH_SUFFIXES and p.stem in stems
+            if p.suffix.lower() in DEPTH_SUFFIXES and same_name(p.stem) in stems
         ]
         _refuse_shared_stems(maps)
-        by_stem = {p.stem: p for p in maps}
-        without = [p.name for p in self.photos if p.stem not in by_stem]
+        by_stem = {same_name(p.stem): p for p in maps}
+        without = [p.name for p in self.photos if same_name(p.stem) not in by_stem]
         if without:
             raise DataError(
                 f"{config.depth}: no depth for {len(without)} of {len(self.photos)} photos, "
                 f"first {without[0]}; depth files carry the photos' names"
             )
-        return [by_stem[p.stem] for p in self.photos]
+        return [by_stem[same_name(p.stem)] for p in self.photos]
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -284,7 +285,9 @@ def _refuse_shared_stems(paths: list[Path]) -> None:
     """One photo, one depth map and one name for what is made of them: a stem is used once."""
     seen: dict[str, Path] = {}
     for path in paths:
-        other = seen.setdefault(path.stem, path)
+        if not is_text(path.stem):
+            raise DataError(f"{path}: its name is not UTF-8, which tables need; rename it")
+        other = seen.setdefault(same_name(path.stem), path)
         if other is not path:
             raise DataError(
                 f"{path.parent}: {other.name} and {path.name} share the name {path.stem!r}; "

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from corun.errors import ImageFileError
-from corun.pictures.decoding import Decoded, decode
+from corun.pictures.decoding import Decoded
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.pixels import PixelError
 
@@ -37,6 +37,11 @@ ImageForm = tuple[str, tuple[int, int], list[int] | None, dict[str | tuple[int, 
 """Mode, size, palette and info of a Pillow image."""
 
 
+def can_isolate() -> bool:
+    """Whether there is an interpreter to start: not in a program frozen into one file."""
+    return bool(sys.executable) and not getattr(sys, "frozen", False)
+
+
 def decode_elsewhere(data: bytes, name: str, max_pixels: int, pixels: int) -> Decoded:
     """Decodes a picture in another process.
 
@@ -50,8 +55,6 @@ def decode_elsewhere(data: bytes, name: str, max_pixels: int, pixels: int) -> De
         ImageFileError: it cannot be read.
         PixelError: it takes longer than any honest picture of its size, or its decoder crashes.
     """
-    if not sys.executable or getattr(sys, "frozen", False):
-        return decode(data, max_pixels=max_pixels)  # a program without an interpreter to start
     limit = SECONDS + SECONDS_PER_BYTE * len(data) + SECONDS_PER_PIXEL * pixels
     given_up = threading.Event()
     with tempfile.TemporaryFile() as source:
