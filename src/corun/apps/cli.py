@@ -22,6 +22,8 @@ from corun.apps.model_commands import models_app
 from corun.apps.pool_commands import pool_app
 from corun.apps.study_commands import study, study_results
 from corun.apps.train_commands import train_app
+from corun.apps.video_command import HELP as VIDEO_HELP
+from corun.apps.video_command import video
 
 app = typer.Typer(
     name="corun",
@@ -29,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Takes the haze out of real photos, and trains the networks that do it.",
+    help="Takes the haze out of real photos and videos, and trains the networks that do it.",
 )
 
 
@@ -51,10 +53,11 @@ def _corun(
         ),
     ] = False,
 ) -> None:
-    """Takes the haze out of real photos, and trains the networks that do it."""
+    """Takes the haze out of real photos and videos, and trains the networks that do it."""
 
 
 app.command(help=HELP)(dehaze)
+app.command(help=VIDEO_HELP)(video)
 app.command()(demo)
 app.add_typer(models_app, name="models")
 app.command(help=EXPORT_HELP)(export)

@@ -14,7 +14,7 @@ _PATIENCE = 0.2
 """Seconds after which a stage that waits looks whether anybody still wants its items."""
 
 
-def in_background(items: Iterable[Item], waiting: int) -> Generator[Item]:
+def in_background(items: Iterable[Item], waiting: int) -> Generator[Item, None, None]:
     """The items, computed by a thread ahead of whoever takes them.
 
     An exception of theirs is raised where they are taken. Closing the generator ends the thread,
@@ -61,7 +61,7 @@ def in_background(items: Iterable[Item], waiting: int) -> Generator[Item]:
         thread.join()
 
 
-def newest(items: Iterable[Item]) -> Generator[tuple[int, Item]]:
+def newest(items: Iterable[Item]) -> Generator[tuple[int, Item], None, None]:
     """The newest item each time one is asked for; what came between is dropped.
 
     Args:

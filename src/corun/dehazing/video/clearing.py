@@ -20,7 +20,7 @@ REACH = 8
 LOOK_EVERY = 2
 """The network looks at every second frame; the maps of those between are their neighbours'."""
 
-Rgb = Shaped[np.ndarray, "h w 3"]
+Rgb = Shaped[np.ndarray, "_ _ 3"]  # turned, rows and columns change places
 
 
 class Clearing:
@@ -39,22 +39,24 @@ class Clearing:
         self._dehazer, self._film = dehazer, film
         self._strength, self._side_by_side = strength, side_by_side
 
-    def of_file(self, moments: Iterable[Moment], first: int) -> Generator[tuple[Moment, Rgb]]:
+    def of_file(
+        self, moments: Iterable[Moment], first: int
+    ) -> Generator[tuple[Moment, Rgb], None, None]:
         """The clear frames of a file from number `first` on; those before are only looked at."""
         if not self._dehazer.gives_maps:
             for moment in moments:
-                if moment.index >= first:
+                if moment.number >= first:
                     yield moment, self._by_itself(moment)
             return
         looks = in_background(self._looks(moments, LOOK_EVERY), 2)
         try:
             for moment, maps in steadied(looks, behind=REACH, ahead=REACH):
-                if moment.index >= first:
+                if moment.number >= first:
                     yield moment, self._finished(moment, maps)
         finally:
             looks.close()
 
-    def of_stream(self, moments: Iterable[Moment]) -> Generator[tuple[Moment, Rgb]]:
+    def of_stream(self, moments: Iterable[Moment]) -> Generator[tuple[Moment, Rgb], None, None]:
         """The clear frames of a live stream, each before the next one is taken."""
         if not self._dehazer.gives_maps:
             yield from ((moment, self._by_itself(moment)) for moment in moments)
@@ -62,7 +64,7 @@ class Clearing:
         for moment, maps in steadied(self._looks(moments, 1), behind=REACH, ahead=0):
             yield moment, self._finished(moment, maps)
 
-    def _looks(self, moments: Iterable[Moment], every: int) -> Generator[Look[Moment]]:
+    def _looks(self, moments: Iterable[Moment], every: int) -> Generator[Look[Moment], None, None]:
         before: Small | None = None
         grid, covered = (0, 0), (0, 0)
         for moment in moments:
@@ -73,7 +75,7 @@ class Clearing:
                 grid, covered = maps.coefficients.shape[:2], maps.covered
             small = small_picture(upright, grid, covered)
             motion = None if before is None else motion_between(before, small)
-            if maps is None and (moment.index % every == 0 or (motion is not None and motion.cut)):
+            if maps is None and (moment.number % every == 0 or (motion is not None and motion.cut)):
                 (maps,) = self._dehazer.maps([upright])
             yield Look(moment, small, motion, maps)
             before = small

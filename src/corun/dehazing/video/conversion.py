@@ -205,7 +205,7 @@ def _encode_all(
         side_by_side=work.options.side_by_side,
     )
 
-    def frames() -> Generator[tuple[Moment, av.VideoFrame]]:
+    def frames() -> Generator[tuple[Moment, av.VideoFrame], None, None]:
         moments = in_background(_resumed(reader, progress), 2)
         with closing(moments):
             for moment, clear in clearing.of_file(moments, first):
@@ -243,12 +243,12 @@ def _encode_run(
             report(before + frames)
         write_packets(stream, encoder.finish())
         close_to_disk(stream)
-    segment = Segment(frames, list(lead), zlib.crc32(moment.rgb), reader.damaged)
+    segment = Segment(frames, list(lead), zlib.crc32(moment.rgb.tobytes()), reader.damaged)
     work.workshop.finish(progress, segment)
     return True
 
 
-def _resumed(reader: Reader, progress: Progress) -> Generator[Moment]:
+def _resumed(reader: Reader, progress: Progress) -> Generator[Moment, None, None]:
     """The frames from some before the first unfinished one, just as an unbroken run has them.
 
     Where the file does not give the very same frames after a jump, it is read from its beginning.
@@ -262,7 +262,7 @@ def _resumed(reader: Reader, progress: Progress) -> Generator[Moment]:
     with closing(reader.moments(last.lead, index)) as moments:
         head = list(islice(moments, len(last.lead)))
         found = [moment.stamp for moment in head] == last.lead
-        if found and zlib.crc32(head[-1].rgb) == last.last:
+        if found and zlib.crc32(head[-1].rgb.tobytes()) == last.last:
             while head:
                 yield head.pop(0)
             yield from moments

@@ -14,7 +14,7 @@ from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
 from corun.dehazing.video.colours import Colours
-from corun.dehazing.video.source import Film
+from corun.dehazing.video.source import Film, Packet
 from corun.errors import ConfigurationError, VideoError
 
 CodecName = Literal["h264", "hevc", "av1", "prores", "ffv1"]
@@ -73,7 +73,8 @@ class Encoding:
             raise ConfigurationError("--crf and --bitrate exclude each other; give one")
         if codec.crf is None and (self.crf is not None or self.bitrate is not None):
             raise ConfigurationError(
-                f"{self.codec} has one quality; leave out --crf and --bitrate, or choose h264, hevc or av1"
+                f"{self.codec} has one quality; leave out --crf and --bitrate, or choose h264, "
+                "hevc or av1"
             )
         if self.crf is not None and not 0 <= self.crf <= codec.most_crf:
             raise ConfigurationError(f"--crf of {self.codec} is from 0 to {codec.most_crf}")
@@ -201,7 +202,8 @@ class Encoder:
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"{target.film.name}: {target.encoding.codec} does not take frames of "
-                f"{target.width}x{target.height} {target.pixel_format} ({error}); try another --codec"
+                f"{target.width}x{target.height} {target.pixel_format} ({error}); try another "
+                "--codec"
             ) from error
         self.context = context
         self.header = context.extradata or b""
@@ -209,7 +211,7 @@ class Encoder:
         self._durations: dict[int, int] = {}
         self._time_base = target.film.time_base
 
-    def encode(self, frame: av.VideoFrame, stamp: int, duration: int) -> list[av.Packet]:
+    def encode(self, frame: av.VideoFrame, stamp: int, duration: int) -> list[Packet]:
         """The packets that are ready after another frame, in order of decoding."""
         frame.pts, frame.time_base = stamp, self._time_base
         frame.duration = duration
@@ -217,11 +219,11 @@ class Encoder:
         marked = frame if self._fields is None else self._fields(frame)
         return [self._timed(packet) for packet in self.context.encode(marked)]
 
-    def finish(self) -> list[av.Packet]:
+    def finish(self) -> list[Packet]:
         """The packets that were still to come."""
         return [self._timed(packet) for packet in self.context.encode(None)]
 
-    def _timed(self, packet: av.Packet) -> av.Packet:
+    def _timed(self, packet: Packet) -> Packet:
         assert packet.pts is not None
         packet.duration = self._durations.pop(packet.pts, 0)
         return packet

@@ -74,7 +74,7 @@ def small_picture(
 
 
 def motion_between(before: Small, after: Small) -> Motion:
-    """Dense inverse search (Kroeger et al. 2016, OpenCV) in both directions, and whether it fits."""
+    """Dense inverse search (Kroeger et al. 2016) in both directions, and whether it fits."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     grid = before.cells.shape[1::-1]
     flows = [
@@ -124,4 +124,5 @@ def _even_contrast(grey: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]
     window = (_NEIGHBOURHOOD, _NEIGHBOURHOOD)
     difference = grey - cv2.blur(grey, window)
     deviation = np.sqrt(cv2.blur(difference * difference, window) + np.float32(NOISE_FLOOR**2))
-    return np.clip(np.rint(128 + 40 * difference / deviation), 0, 255).astype(np.uint8)
+    evened = np.clip(np.rint(128 + 40 * difference / deviation), 0, 255)
+    return np.asarray(evened, np.uint8)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 from av.container import InputContainer, OutputContainer
 from av.stream import Disposition, Stream
 
 from corun.dehazing.video.encoders import CODECS, Target, configure
-from corun.dehazing.video.source import opened, reason, video_stream
+from corun.dehazing.video.source import Packet, opened, reason, video_stream
 from corun.errors import VideoError
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 _OF_THE_CONTAINER = frozenset(
     ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
@@ -29,7 +32,13 @@ _ITUNES_TAGS = frozenset(
 )
 """What MP4 has a place of its own for; other tags need its free ones."""
 
+_HEADERS_APART: int = av.format.Flags.global_header.value  # type: ignore[assignment]
+
 _QUICKTIME = ("mp4", "mov", "ipod", "3gp", "3g2", "ismv", "f4v")
+
+
+Packets = Generator[Packet, None, None]
+"""In order of decoding."""
 
 
 class Kept(NamedTuple):
@@ -79,21 +88,20 @@ def plan_container(source: Path, target: Target, output: Path, trial: Path) -> t
         VideoError: the suffix names no format, it cannot hold the codec, or it cannot hold the
             sound or the subtitles.
     """
-    encoder = CODECS[target.encoding.codec].encoder
     kept = Kept([], [])
     with opened(source) as container:
         main = video_stream(container, str(source))
         try:
             with av.open(str(trial), "w") as probe:
-                apart = bool(probe.format.flags & av.format.Flags.global_header)
-                _video_stream_of(probe, encoder, target)
+                apart = headers_apart(probe)
+                video_stream_of(probe, target)
         except (av.FFmpegError, ValueError) as error:
             raise VideoError(
                 f"{output}: this name asks for a format that cannot hold {target.encoding.codec} "
                 f"({reason(error)}); .mkv holds every codec, .mp4 all but ffv1 and prores"
             ) from error
         for stream in container.streams:
-            if stream.index == main.index:
+            if stream.index == main.index or _is_chapter_track(stream, container):
                 continue
             what = f"{stream.type} stream {stream.index}"
             if stream.type == "video" and not stream.disposition & Disposition.attached_pic:
@@ -115,7 +123,7 @@ def plan_container(source: Path, target: Target, output: Path, trial: Path) -> t
 def join(
     source: Path,
     target: Target,
-    video: Iterable[av.Packet],
+    video: Iterable[Packet],
     kept: Kept,
     part: Part,
     partial: Path,
@@ -141,7 +149,7 @@ def join(
             with av.open(
                 str(partial), "w", options=_container_options(partial, tags, target)
             ) as result:
-                written = _video_stream_of(result, CODECS[target.encoding.codec].encoder, target)
+                written = video_stream_of(result, target)
                 written.metadata.update(_tags(main.metadata))
                 written.disposition = main.disposition
                 if target.film.display_matrix is not None:
@@ -161,9 +169,15 @@ def join(
             raise VideoError(f"{source}: the film cannot be joined ({reason(error)})") from error
 
 
-def _video_stream_of(container: OutputContainer, encoder: str, target: Target) -> Any:
+def headers_apart(container: OutputContainer) -> bool:
+    """Whether the format keeps the codecs' headers apart from the frames."""
+    return bool(int(container.format.flags) & _HEADERS_APART)
+
+
+def video_stream_of(container: OutputContainer, target: Target) -> Any:
     """The stream of an encoder that is set up as the one that made the packets, and writes none."""
     film = target.film
+    encoder = CODECS[target.encoding.codec].encoder
     stream = container.add_stream(encoder, rate=film.rate, time_base=film.time_base)
     configure(stream, target)  # type: ignore[arg-type]
     return stream
@@ -201,8 +215,13 @@ def _fits(stream: Stream, trial: Path) -> bool:
     return True
 
 
+def _is_chapter_track(stream: Stream, container: InputContainer) -> bool:
+    """Whether it is what QuickTime keeps the chapters in, which are copied as such."""
+    return stream.type == "data" and stream.name == "bin_data" and bool(container.chapters())
+
+
 def _set_chapters(result: OutputContainer, container: InputContainer, part: Part) -> None:
-    chapters = []
+    chapters: list[Chapter] = []
     for chapter in container.chapters():
         base = chapter["time_base"] or Fraction(1, 1000)
         begin, end = chapter["start"], chapter["end"]
@@ -212,12 +231,13 @@ def _set_chapters(result: OutputContainer, container: InputContainer, part: Part
             begin, end = max(begin, first) - first, min(end, last) - first
             if end <= begin:
                 continue
-        chapters.append({**chapter, "start": begin, "end": end})
+        chapter["start"], chapter["end"] = begin, end
+        chapters.append(chapter)
     if chapters:
         result.set_chapters(chapters)
 
 
-def _of(packets: Iterable[av.Packet], stream: Stream, time_base: Fraction) -> Generator[av.Packet]:
+def _of(packets: Iterable[Packet], stream: Stream, time_base: Fraction) -> Packets:
     """Ours; where a run of frames begins, its times of decoding may have to give way a little."""
     last: int | None = None
     for packet in packets:
@@ -228,9 +248,7 @@ def _of(packets: Iterable[av.Packet], stream: Stream, time_base: Fraction) -> Ge
         yield packet
 
 
-def _copied(
-    container: InputContainer, copies: dict[int, Stream], part: Part
-) -> Generator[av.Packet]:
+def _copied(container: InputContainer, copies: dict[int, Stream], part: Part) -> Packets:
     """The packets of the copied streams, those of the part only."""
     wanted = [container.streams[n] for n in copies if container.streams[n].type != "attachment"]
     if not wanted:
@@ -254,7 +272,7 @@ def _copied(
         yield packet
 
 
-def _in_order(ours: Generator[av.Packet], theirs: Generator[av.Packet]) -> Generator[av.Packet]:
+def _in_order(ours: Packets, theirs: Packets) -> Packets:
     """Both, by their times of decoding, so that the muxer has not much to hold back."""
     mine, other = next(ours, None), next(theirs, None)
     while mine is not None or other is not None:
@@ -267,6 +285,6 @@ def _in_order(ours: Generator[av.Packet], theirs: Generator[av.Packet]) -> Gener
             other = next(theirs, None)
 
 
-def _seconds(packet: av.Packet) -> float:
+def _seconds(packet: Packet) -> float:
     time = packet.dts if packet.dts is not None else packet.pts
     return -1.0 if time is None else float(time * packet.time_base)

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 import av
 
+from corun.dehazing.video.source import Packet
 from corun.errors import VideoError
 from corun.files import write_atomically
 
@@ -78,8 +79,10 @@ class Workshop:
         self._output = output
 
     @contextmanager
-    def held(self) -> Generator[None]:
+    def held(self) -> Generator[None, None, None]:
         """Makes the folder and keeps other processes out of it, as long as this one lives.
+
+        It is removed afterwards where nothing in it is finished.
 
         Raises:
             VideoError: another process has it, or it cannot be made.
@@ -100,10 +103,14 @@ class Workshop:
                         f"{self._output}: another process is making it; wait for it, or choose "
                         "another name"
                     ) from error
-            yield
+            try:
+                yield
+            finally:
+                if not (self.folder / "progress.json").exists():
+                    self.remove()
 
     def resume(self, made_of: dict[str, object], *, wanted: bool) -> Progress:
-        """What an earlier run finished of just this, or nothing, and what is of no use is removed."""
+        """What an earlier run finished of just this; what is of no use is removed."""
         progress = Progress(made_of)
         if wanted:
             with suppress(OSError, ValueError, KeyError, TypeError):
@@ -133,7 +140,7 @@ class Workshop:
         stored = {"made_of": progress.made_of, "segments": [asdict(s) for s in progress.segments]}
         write_atomically(self.folder / "progress.json", json.dumps(stored))
 
-    def packets(self, numbers: Iterable[int]) -> Generator[av.Packet]:
+    def packets(self, numbers: Iterable[int]) -> Generator[Packet, None, None]:
         """The packets of runs, in order of decoding."""
         for number in numbers:
             yield from read_packets(self.path_of(number))
@@ -143,7 +150,7 @@ class Workshop:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def write_packets(stream: BinaryIO, packets: Iterable[av.Packet]) -> None:
+def write_packets(stream: BinaryIO, packets: Iterable[Packet]) -> None:
     """Appends packets to a file.
 
     Raises:
@@ -168,7 +175,7 @@ def close_to_disk(stream: BinaryIO) -> None:
     os.fsync(stream.fileno())
 
 
-def read_packets(path: Path) -> Generator[av.Packet]:
+def read_packets(path: Path) -> Generator[Packet, None, None]:
     """The packets of a file, in the order in which they were written."""
     with path.open("rb") as stream:
         while record := stream.read(_RECORD.size):

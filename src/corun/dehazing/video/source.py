@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import av
 import numpy as np
@@ -19,6 +19,11 @@ from jaxtyping import Shaped
 
 from corun.dehazing.video.colours import Colours, SdrTone, bits_of, hdr_name, rgb_of_frame
 from corun.errors import VideoError
+
+if TYPE_CHECKING:
+    Packet = av.Packet[Any]
+else:
+    Packet = av.Packet  # which has parameters in PyAV's stubs only
 
 _RATE_AT_A_LOSS = Fraction(25)
 """Frames per second of a stream that states none."""
@@ -68,14 +73,14 @@ class Moment(NamedTuple):
     """A frame in time.
 
     Attributes:
-        index: its number in the part that is worked on, from 0; below 0 for those that are only
+        number: its number in the part that is worked on, from 0; below 0 for those that are only
             looked at before it.
         stamp: its time in `Film.time_base`.
         duration: the same, 0 for unknown.
         rgb: as stored (not turned), (H,W,3), uint8 or uint16.
     """
 
-    index: int
+    number: int
     stamp: int
     duration: int
     rgb: Shaped[np.ndarray, "h w 3"]
@@ -84,7 +89,7 @@ class Moment(NamedTuple):
 @contextmanager
 def opened(
     source: str | Path, *, name: str | None = None, **options: Any
-) -> Generator[InputContainer]:
+) -> Generator[InputContainer, None, None]:
     """A file or stream, open for reading.
 
     Args:
@@ -107,6 +112,8 @@ def opened(
 def reason(error: BaseException) -> str:
     """What FFmpeg or the system says, in words."""
     text = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, av.ExitError | av.error.TimeoutError):
+        text = "nothing came for too long"
     if isinstance(error, av.InvalidDataError):
         text = "no format that FFmpeg reads, or the file is damaged or cut short"
     return " ".join(str(text).split())
@@ -127,7 +134,7 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
     if stream.codec_context is None:
         raise VideoError(f"{name}: its video is in a format that this FFmpeg does not decode")
-    stream.thread_type = "AUTO"  # type: ignore[assignment]
+    stream.thread_type = "AUTO"
     return stream
 
 
@@ -228,7 +235,7 @@ class Reader:
         known: list[int] | None = None,
         index: int = 0,
         wanted: Callable[[int, int], bool] = lambda index, stamp: True,
-    ) -> Generator[Moment]:
+    ) -> Generator[Moment, None, None]:
         """The frames from the beginning of the part, or from one of known time.
 
         Args:
@@ -288,7 +295,7 @@ def require_same_size(film: Film, frame: av.VideoFrame) -> None:
 
 def decoded(
     container: InputContainer, stream: VideoStream, name: str, reader: Reader | None = None
-) -> Generator[av.VideoFrame]:
+) -> Generator[av.VideoFrame, None, None]:
     """Decoded frames; packets that cannot be decoded are counted and passed over."""
     packets = container.demux(stream)
     while True:

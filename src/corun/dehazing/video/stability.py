@@ -82,7 +82,7 @@ class _Kept(Generic[Payload]):
 
 def steadied(
     looks: Iterable[Look[Payload]], *, behind: int, ahead: int
-) -> Generator[tuple[Payload, FrameMaps]]:
+) -> Generator[tuple[Payload, FrameMaps], None, None]:
     """The frames with their steady maps, in order.
 
     Args:
