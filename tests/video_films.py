@@ -50,13 +50,11 @@ class ToyDehazer(Dehazer):
 
 
 def picture(number: int, height: int = 48, width: int = 64) -> np.ndarray:
-    """RGB, uint8, of soft shapes that move by a pixel a frame, with a corner that tells up."""
+    """RGB, uint8, of soft shapes that move by a pixel a frame."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     x = x + number
-    shapes = [128 + 60 * np.sin(x / (5 + c) + y / 9) * np.cos(y / (7 - c)) for c in range(3)]
-    rgb = np.clip(np.rint(np.stack(shapes, axis=2)), 0, 255).astype(np.uint8)
-    rgb[:8, :8] = 250
-    return rgb
+    shapes = [128 + 70 * np.sin(x / (14 + c) + y / 25) * np.cos(y / (20 - c)) for c in range(3)]
+    return np.clip(np.rint(np.stack(shapes, axis=2)), 0, 255).astype(np.uint8)
 
 
 def make_film(
