@@ -401,6 +401,15 @@ def test_bad_films_are_named_and_nothing_is_left(tmp_path: Path) -> None:
     assert times_of(output) == times_of(good)
 
 
+def test_a_film_that_is_cut_short_gives_what_it_has_and_says_so(tmp_path: Path) -> None:
+    stamps = [40 * n for n in range(60)]
+    source = make_film(tmp_path / "hazy.mkv", stamps=stamps, time_base=Fraction(1, 1000))
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 6 // 10])
+    result = dehaze_video(source, tmp_path / "clear.mkv", ToyDehazer())
+    assert 20 < result.frames < 50
+    assert any(f"and gives {result.frames}: it is cut short" in note for note in result.notes)
+
+
 def test_damaged_packets_are_passed_over_and_counted(tmp_path: Path) -> None:
     film = make_film(tmp_path / "hazy.mkv", codec="ffv1", options={"slicecrc": "1", "level": "3"})
     with av.open(str(film)) as container:

@@ -155,7 +155,7 @@ def dehaze_video(
             raise VideoError(f"{source}: no frame of it is between --start and --end")
         _join(work, kept, progress)
         workshop.remove()
-    notes = (*_notes(film, target, progress), *kept.notes)
+    notes = (*_notes(film, target, progress, _part(work).whole), *kept.notes)
     return VideoResult(output, progress.frames, resumed, time.perf_counter() - begun, notes)
 
 
@@ -325,11 +325,16 @@ def _disk_error(output: Path, error: OSError) -> VideoError:
     return cannot_write(output, error)
 
 
-def _notes(film: Film, target: Target, progress: Progress) -> list[str]:
+def _notes(film: Film, target: Target, progress: Progress, whole: bool) -> list[str]:
     notes = []
     damaged = progress.segments[-1].damaged if progress.segments else 0
     if damaged:
         notes.append(f"{damaged} damaged packets of the film could not be decoded")
+    if whole and progress.frames < 0.98 * film.frames - 1:
+        notes.append(
+            f"the film states about {film.frames} frames and gives {progress.frames}: it is cut "
+            "short or damaged"
+        )
     if film.transparent:
         notes.append("transparency is not kept")
     if film.field_order and target.field_order is None:

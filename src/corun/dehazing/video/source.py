@@ -134,7 +134,8 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     stream = best if isinstance(best, VideoStream) and best in streams else streams[0]
     if stream.codec_context is None:
         raise VideoError(f"{name}: its video is in a format that this FFmpeg does not decode")
-    stream.thread_type = "AUTO"
+    if not stream.codec_context.is_open:
+        stream.thread_type = "AUTO"
     return stream
 
 

@@ -36,7 +36,7 @@ from corun.dehazing.video.motion import Motion, Small, moved_along, positions
 
 Payload = TypeVar("Payload")
 
-TOLERANCE = 0.04
+TOLERANCE = 0.08
 """τ, in units of P′."""
 _LEAST_WEIGHT = 1e-6
 """Of any map inside the picture, so that a frame without maps has some at every cell."""
