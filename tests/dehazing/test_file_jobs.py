@@ -9,9 +9,13 @@ from typing import Literal
 import pytest
 from torch import Tensor, nn
 
-from corun.dehazing.dehazer import Dehazer
+from corun.dehazing import memory
 from corun.dehazing.file_jobs import JobOptions, Outcome, run_jobs
-from corun.dehazing.file_plan import Naming, make_plan
+from corun.dehazing.file_naming import Naming
+from corun.dehazing.file_plan import make_plan
+from corun.dehazing.loading import from_network
+from corun.dehazing.memory import memory_advice
+from corun.errors import DeviceError
 from sample_pictures import pil_picture
 
 
@@ -37,7 +41,7 @@ def outcomes(folder: Path, error: BaseException) -> list[Outcome]:
     for name in ("a.png", "b.png"):
         pil_picture("RGB").save(folder / name)
     plan = make_plan([str(folder)], Naming())
-    return list(run_jobs(plan.jobs, Dehazer(Raising(error), device="cpu"), JobOptions()))
+    return list(run_jobs(plan.jobs, from_network(Raising(error), device="cpu"), JobOptions()))
 
 
 @pytest.mark.parametrize("error", [KeyError("a\nb"), RuntimeError("odd"), AttributeError("x")])
@@ -53,6 +57,34 @@ def test_an_unforeseen_exception_fails_one_picture(
     assert "CORUN_TRACEBACK=1" in first.error
     assert "\n" not in first.error
     assert (tmp_path / "b.dehazed.png").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
+)
+def test_too_little_memory_is_no_bug_of_ours(tmp_path: Path, error: Exception) -> None:
+    first, second = outcomes(tmp_path, error)
+    assert (first.status, second.status) == ("failed", "ok")
+    assert first.error is not None
+    assert "not enough memory" in first.error
+    assert "bug" not in first.error
+
+
+def test_advice_on_memory_fits_the_model() -> None:
+    assert memory_advice("corun-lite", "cpu") == "scale the picture down, or close other programs"
+    assert "--model corun-lite" in memory_advice("corun-base", "cpu")
+    assert memory_advice("corun-lite", "cuda:0").endswith("or use --device cpu")
+
+
+def test_what_the_memory_is_too_little_for_is_refused_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    memory.require_memory(1000, 2, 3, "dcp", "cpu")
+    memory.require_memory(2000, 2, 3, "dcp", "cuda")
+    with pytest.raises(DeviceError, match="not enough memory on cpu for 3x2 pixels with dcp"):
+        memory.require_memory(1001, 2, 3, "dcp", "cpu")
 
 
 def test_its_traceback_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +112,7 @@ def test_one_picture_to_a_reader_who_left_ends_quietly(
     plan = make_plan([str(tmp_path / "a.png")], Naming(output="-"))
     monkeypatch.setattr(sys, "stdout", Gone())
     with pytest.raises(BrokenPipeError):
-        list(run_jobs(plan.jobs, Dehazer(Identity(), device="cpu"), JobOptions()))
+        list(run_jobs(plan.jobs, from_network(Identity(), device="cpu"), JobOptions()))
 
 
 class Meddling(nn.Module):
@@ -104,7 +136,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten_unasked(
     pil_picture("RGB").save(tmp_path / "a.png")
     target = tmp_path / "a.dehazed.png"
     plan = make_plan([str(tmp_path)], Naming())
-    dehazer = Dehazer(Meddling(target), device="cpu")
+    dehazer = from_network(Meddling(target), device="cpu")
     [outcome] = run_jobs(plan.jobs, dehazer, JobOptions(existing=existing))
     assert outcome.status == status
     if status == "failed":

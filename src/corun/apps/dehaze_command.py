@@ -41,7 +41,7 @@ def dehaze(
         typer.Option("-o", "--output", metavar="OUT", help="Folder, file (for one input), or '-'."),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A name of `corun models`, or a weights file.")
+        str, typer.Option(help="A name of `corun models`, a weights file, or an exported network.")
     ] = "corun-lite",
     strength: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="How much of the haze goes.")
@@ -71,7 +71,16 @@ def dehaze(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave existing files, go on with the rest.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    engine: Annotated[
+        Literal["auto", "onnx", "openvino", "torch"], typer.Option(help="What runs the network.")
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the CPU.", show_default="as many as the process may use"),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu, coreml or dml.")
+    ] = "auto",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
     ] = "auto",
@@ -85,7 +94,8 @@ def dehaze(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Take the haze out of pictures."""
-    from corun.dehazing.file_plan import Naming, PlanError, make_plan
+    from corun.dehazing.file_naming import Naming, PlanError
+    from corun.dehazing.file_plan import make_plan
 
     if overwrite and skip_existing:
         _wrong_usage("--overwrite and --skip-existing exclude each other; give one")
@@ -128,6 +138,8 @@ def dehaze(
 
     if as_json:
         from corun.apps.job_display import print_json
+    if plan.left_out and not quiet:
+        complain(_left_out(plan.left_out))
     for name, message in plan.failures:
         complain(message)
         if as_json:
@@ -145,7 +157,7 @@ def dehaze(
             max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         )
-        dehazer = load(model, device=device, dtype=dtype)
+        dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads)
         done = 0
         try:
             with (
@@ -164,6 +176,12 @@ def dehaze(
             raise typer.Exit(INTERRUPTED) from None
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _left_out(results: list[Path]) -> str:
+    named = ", ".join(path.name for path in results[:3]) + (", …" if len(results) > 3 else "")
+    what = "an earlier result" if len(results) == 1 else f"{len(results)} earlier results"
+    return f"left out: {what} ({named}); to dehaze one again, give its name alone"
 
 
 def _wrong_usage(message: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
 import weakref
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from corun.colabator.pool_records import cannot_write
 from corun.errors import DataError
+from corun.files import lock, take_lock
 
 
 @contextmanager
@@ -19,8 +19,7 @@ def locked(folder: Path) -> Iterator[None]:
     """One process at a time; released by the system if its holder dies."""
     path = folder / "lock"
     try:
-        stream = path.open("w")
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        stream = lock(path)
     except OSError as error:
         raise cannot_write(path, error) from error
     with stream:
@@ -48,14 +47,14 @@ def hold(folder: Path, owner: str) -> RunLock:
         DataError: another run is using it, or it cannot be written.
     """
     gc.collect()  # a run of this process that has ended may not have been freed yet
-    lock = _HELD.get((folder.resolve(), owner))
-    if lock is not None:
-        return lock
+    known = _HELD.get((folder.resolve(), owner))
+    if known is not None:
+        return known
     path = folder / "run.lock"
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        lock = RunLock(descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held = RunLock(descriptor)
+        take_lock(descriptor, wait=False)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"the run in {owner} (process {os.getpid()})".encode(), 0)
     except BlockingIOError as error:
@@ -65,8 +64,8 @@ def hold(folder: Path, owner: str) -> RunLock:
         ) from error
     except OSError as error:
         raise cannot_write(path, error) from error
-    _HELD[folder.resolve(), owner] = lock
-    return lock
+    _HELD[folder.resolve(), owner] = held
+    return held
 
 
 def leads() -> bool:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from corun.dehazing.dehazer import Dehazer
-from corun.dehazing.file_plan import Job
+from corun.dehazing.file_naming import Job
+from corun.dehazing.memory import memory_advice
 from corun.dehazing.standard_streams import read_standard_input, write_standard_output
-from corun.errors import CorunError, ImageFileError
+from corun.errors import CorunError, ImageFileError, is_out_of_memory, one_line
+from corun.files import is_stream
 from corun.pictures.formats import FORMAT_OF_READ, MODES
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
@@ -54,7 +56,7 @@ class Outcome:
         output: the file written (or found, if skipped), None for standard output or a failure.
         status: "ok", "skipped" or "failed".
         transmission: the transmission's file.
-        model, device, dtype: what computed it.
+        model, engine, device, dtype: what computed it.
         width, height: pixels of the upright picture.
         seconds: reading, dehazing and writing.
         notes: what was not kept, one line each.
@@ -66,6 +68,7 @@ class Outcome:
     output: str | None = None
     transmission: str | None = None
     model: str | None = None
+    engine: str | None = None
     device: str | None = None
     dtype: str | None = None
     width: int | None = None
@@ -96,6 +99,10 @@ def run_jobs(jobs: Iterable[Job], dehazer: Dehazer, options: JobOptions) -> Iter
         except BrokenPipeError:
             raise
         except Exception as error:  # the boundary between pictures
+            if is_out_of_memory(error):
+                advice = memory_advice(dehazer.name, str(dehazer.device))
+                yield Outcome(job.name, "failed", error=f"{job.name}: not enough memory; {advice}")
+                continue
             if os.environ.get(TRACEBACK_VARIABLE):
                 raise
             outcome = Outcome(job.name, "failed", error=_unexpected(job.name, error))
@@ -103,7 +110,7 @@ def run_jobs(jobs: Iterable[Job], dehazer: Dehazer, options: JobOptions) -> Iter
 
 
 def _unexpected(name: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return (
         f"{name}: unexpected error ({what}); this is a bug of corun, "
@@ -141,19 +148,20 @@ def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
         output=None if job.target is None else str(job.target),
         transmission=None if job.transmission is None else str(job.transmission),
         model=dehazer.name,
-        device=str(dehazer.device),
-        dtype=str(dehazer.dtype).removeprefix("torch."),
+        engine=dehazer.engine.facts.name,
+        device=dehazer.device,
+        dtype=dehazer.dtype,
         width=width,
         height=height,
         seconds=round(time.perf_counter() - start, 3),
-        notes=tuple(dict.fromkeys((*picture.metadata.notes, *notes))),
+        notes=tuple(dict.fromkeys((*result.metadata.notes, *notes))),
     )
 
 
 def _outputs_to_write(job: Job, options: JobOptions) -> list[Path]:
     if options.existing == "overwrite":
         return job.outputs
-    missing = [path for path in job.outputs if not _exists(path)]
+    missing = [path for path in job.outputs if is_stream(path) or not _exists(path)]
     if options.existing == "refuse" and len(missing) < len(job.outputs):
         existing = next(path for path in job.outputs if path not in missing)
         raise _exists_already(existing)

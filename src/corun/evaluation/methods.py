@@ -16,9 +16,10 @@ A method is written as text, ``LABEL=SOURCE`` or ``SOURCE``, where the source is
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,17 +33,24 @@ from torch import Tensor, nn
 
 from corun.data.images import read_rgb
 from corun.dehazing.dehazer import Dehazer
-from corun.errors import ConfigurationError, ImageFileError, MissingExtraError, WeightsError
-from corun.files import checksum, written_atomically
-from corun.networks.checkpoints import load_network
+from corun.dehazing.loading import from_network, load
+from corun.dehazing.tensor_pictures import dehaze_batch
+from corun.errors import (
+    ConfigurationError,
+    ImageFileError,
+    MissingExtraError,
+    WeightsError,
+    escaped,
+)
+from corun.files import checksum, same_name, user_path, written_atomically
 from corun.networks.registry import MODELS, weights_path
 
 MethodKind = Literal["input", "network", "onnx", "spandrel", "command", "folder"]
 RESULT_VERSIONS: dict[str, int] = {
     "input": 1,
-    "dcp": 2,
-    "network": 8,
-    "onnx": 2,
+    "dcp": 3,
+    "network": 9,
+    "onnx": 3,
     "spandrel": 2,
     "command": 1,
 }
@@ -79,6 +87,11 @@ def parse_method(text: str) -> Method:
         ConfigurationError: no such source, or a command without {input} or {output}.
         WeightsError: a registered model whose weights are not installed.
     """
+    method = _parsed(text)
+    return replace(method, label=escaped(same_name(method.label)))
+
+
+def _parsed(text: str) -> Method:
     head, separator, rest = text.partition("=")
     plain = head.startswith(("command:", "spandrel:")) or existing(text) is not None
     labelled = bool(separator) and not plain
@@ -104,22 +117,31 @@ def parse_method(text: str) -> Method:
         kind, source = "spandrel", source.removeprefix("spandrel:")
     path = existing(source)
     if path is not None and path.is_dir():
-        return Method(label or path.name, "folder", source, "")
+        return Method(label or folder_name(path), "folder", str(path), "")
     if path is not None and path.suffix == ".onnx":
         kind = "onnx"
     if path is not None and (kind != "network" or path.suffix in (".safetensors", ".pth", ".pt")):
-        digits = checksum(path)
+        try:
+            digits = checksum(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise WeightsError(f"{path}: cannot be read ({reason}); check it") from error
         fingerprint = _fingerprint(kind, digits)
-        return Method(label or path.stem, kind, source, fingerprint, digits)
+        return Method(label or path.stem, kind, str(path), fingerprint, digits)
     raise ConfigurationError(
         f"{source}: no method; give {', '.join(MODELS)}, input, a weights or ONNX file, "
         "spandrel:FILE, command:TEXT or a folder of results"
     )
 
 
+def folder_name(folder: Path) -> str:
+    """The last part of a folder's path, also of ``..`` and ``.``; links keep their names."""
+    return Path(os.path.abspath(folder)).name  # noqa: PTH100 (resolve would follow them)
+
+
 def existing(text: str) -> Path | None:
     """The file or folder of that name; None where there is none, or it cannot be a name at all."""
-    path = Path(text)
+    path = user_path(text)
     try:
         return path if path.exists() else None
     except OSError:  # longer than the system allows, or in a folder that may not be read
@@ -133,9 +155,7 @@ def load_method(method: Method) -> None:
         WeightsError: the file is damaged, or no dehazing network.
         MissingExtraError: the package that reads it is not installed.
     """
-    if method.kind == "onnx":
-        _onnx_session(method.source)
-    elif method.kind in ("network", "spandrel"):
+    if method.kind in ("network", "onnx", "spandrel"):
         _dehazer(method)
 
 
@@ -168,17 +188,14 @@ def save_png(image: Float[Tensor, "3 h w"], path: Path) -> None:
 def _dehaze(method: Method, hazy: Tensor) -> Tensor:
     if method.kind == "input":
         return hazy
-    if method.kind == "onnx":
-        return _run_onnx(method, hazy)
-    return _dehazer(method).dehaze_tensor(hazy).scene
+    return dehaze_batch(_dehazer(method), hazy).scene
 
 
 @lru_cache(maxsize=2)
 def _dehazer(method: Method) -> Dehazer:
     if method.kind == "spandrel":
-        return Dehazer(_spandrel_network(method.source), name=method.label)
-    loaded = load_network(method.source)
-    return Dehazer(loaded.network, name=method.label, card=loaded.card)
+        return from_network(_spandrel_network(method.source), name=method.label)
+    return load(method.source)
 
 
 def _spandrel_network(source: str) -> nn.Module:
@@ -206,32 +223,6 @@ class _SpandrelNetwork(nn.Module):
     def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """The clear scene."""
         return cast(Tensor, self.descriptor(hazy))
-
-
-@lru_cache(maxsize=2)
-def _onnx_session(source: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "metrics") from error
-    try:
-        return onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base of their own
-        raise WeightsError(f"{source}: cannot be loaded as ONNX ({error})") from error
-
-
-def _run_onnx(method: Method, hazy: Tensor) -> Tensor:
-    session = _onnx_session(method.source)
-    try:
-        answer = session.run(None, {session.get_inputs()[0].name: hazy.numpy()})[0]
-    except Exception as error:
-        raise WeightsError(f"{method.source}: fails on {tuple(hazy.shape)} ({error})") from error
-    if answer.shape != tuple(hazy.shape):
-        raise WeightsError(
-            f"{method.source}: answers {answer.shape} to {tuple(hazy.shape)}; a dehazing network "
-            "keeps the size"
-        )
-    return torch.from_numpy(np.asarray(answer, dtype=np.float32))
 
 
 def _run_command(template: str, hazy: Path, result: Path) -> None:
