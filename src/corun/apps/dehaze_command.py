@@ -96,6 +96,7 @@ def dehaze(
     """Take the haze out of pictures."""
     from corun.dehazing.file_naming import Naming, PlanError
     from corun.dehazing.file_plan import make_plan
+    from corun.dehazing.loading import load
 
     if overwrite and skip_existing:
         _wrong_usage("--overwrite and --skip-existing exclude each other; give one")
@@ -110,10 +111,8 @@ def dehaze(
             output=output,
             infix=naming.infix,
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
-            model=model,
+            load=lambda: load(model, device=device, dtype=dtype, engine=engine, threads=threads),
             strength=strength,
-            device=device,
-            dtype=dtype,
             quiet=quiet,
             as_json=as_json,
         )
@@ -148,7 +147,6 @@ def dehaze(
     if plan.jobs:
         from corun.apps.job_display import JobDisplay
         from corun.dehazing.file_jobs import JobOptions, run_jobs
-        from corun.dehazing.loading import load
         from corun.pictures.limits import DEFAULT_MAX_PIXELS
 
         options = JobOptions(

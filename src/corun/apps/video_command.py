@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -85,7 +85,16 @@ def video(
         bool, typer.Option(help="Go on where the same command was interrupted.")
     ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    engine: Annotated[
+        Literal["auto", "onnx", "openvino", "torch"], typer.Option(help="What runs the network.")
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the CPU.", show_default="as many as the process may use"),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu, coreml or dml.")
+    ] = "auto",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
     ] = "auto",
@@ -120,7 +129,7 @@ def video(
         raise typer.Exit(WRONG_USAGE) from None
     from corun.dehazing.loading import load
 
-    dehazer = load(model, device=device, dtype=dtype)
+    dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads)
     if is_live(source):
         _record(source, output, dehazer, options, quiet=quiet, as_json=as_json)
     elif every is not None:
@@ -179,10 +188,8 @@ def dehaze_clips(
     output: str | None,
     infix: str,
     existing: Literal["refuse", "skip", "overwrite"],
-    model: str,
+    load: Callable[[], Dehazer],
     strength: float,
-    device: str,
-    dtype: str,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -193,12 +200,12 @@ def dehaze_clips(
         output: a folder, a film (for one clip), or None: beside each.
         infix: between name and extension.
         existing: what happens where an output exists.
+        load: gives the dehazer, once it is needed.
 
     Returns:
         How many failed; each is named.
     """
     from corun.apps.job_display import print_json
-    from corun.dehazing.loading import load
     from corun.dehazing.video.conversion import VideoOptions
 
     sources = [path for clip in clips for path in _matching(clip)]
@@ -206,7 +213,7 @@ def dehaze_clips(
     if to_file and len(sources) > 1:
         complain(f"-o {output}: several films need a folder; end it with a slash")
         raise typer.Exit(WRONG_USAGE)
-    dehazer = load(model, device=device, dtype=dtype)
+    dehazer = load()
     options = VideoOptions(strength=strength, overwrite=existing == "overwrite")
     failed = 0
     for source in sources:

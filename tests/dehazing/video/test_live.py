@@ -65,16 +65,20 @@ def http_stream(packets: list[tuple[float, bytes]]) -> Iterator[str]:
     """The address of a server that sends the film as fast as it was filmed."""
 
     class Server(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             self.send_response(200)
             self.send_header("Content-Type", "video/mp2t")
+            self.send_header("Transfer-Encoding", "chunked")
             self.send_header("Connection", "close")
             self.end_headers()
             begun = time.perf_counter()
             with contextlib.suppress(ConnectionError):
                 for due, data in packets:
                     time.sleep(max(0.0, due - (time.perf_counter() - begun)))
-                    self.wfile.write(data)
+                    self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+                self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, *arguments: object) -> None:
             pass

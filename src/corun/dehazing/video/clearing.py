@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Generator, Iterable
 
 import numpy as np
-from jaxtyping import Shaped
 
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.maps import FrameMaps
@@ -14,6 +13,7 @@ from corun.dehazing.video.background import in_background
 from corun.dehazing.video.motion import Small, motion_between, small_picture
 from corun.dehazing.video.source import Film, Moment
 from corun.dehazing.video.stability import Look, steadied
+from corun.shapes import Shaped
 
 REACH = 8
 """R, frames before and after that a frame's maps are made of."""

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from av import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
-from jaxtyping import Shaped
 
 from corun.errors import VideoError
 from corun.pictures.curves import HDR_TRANSFERS, to_display
+from corun.shapes import Shaped
 
 UNSPECIFIED = 2
 """Matrix, transfer and primaries of ITU-T H.273 that a stream does not state."""

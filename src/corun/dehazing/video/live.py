@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
-from jaxtyping import Shaped
 
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.video.background import newest
@@ -38,6 +37,7 @@ from corun.dehazing.video.source import (
 )
 from corun.errors import VideoError
 from corun.files import written_atomically
+from corun.shapes import Shaped
 
 PATIENCE = 10.0
 """Seconds without a frame after which a stream is given up."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped, UInt8
 
 from corun.pictures.pixels import LUMA
+from corun.shapes import Bool, Float32, Shaped, UInt8
 
 CUT_RESIDUAL = 0.5
 """Share of its own mean deviation by which a picture differs from the last one, moved along, where

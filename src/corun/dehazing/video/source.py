@@ -15,10 +15,10 @@ import numpy as np
 from av.container import InputContainer
 from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
-from jaxtyping import Shaped
 
 from corun.dehazing.video.colours import Colours, SdrTone, bits_of, hdr_name, rgb_of_frame
 from corun.errors import VideoError
+from corun.shapes import Shaped
 
 if TYPE_CHECKING:
     Packet = av.Packet[Any]

@@ -29,10 +29,10 @@ from typing import Generic, TypeVar
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
 
 from corun.dehazing.maps import FrameMaps
 from corun.dehazing.video.motion import Motion, Small, moved_along, positions
+from corun.shapes import Float32
 
 Payload = TypeVar("Payload")
 
