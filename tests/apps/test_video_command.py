@@ -53,6 +53,14 @@ def test_dehaze_hands_films_over(corun: Corun, film: Path, tmp_path: Path) -> No
     assert names(out) == {"clip.mp4", "clip.dehazed.mp4"}
 
 
+def test_films_of_old_kinds_become_matroska(corun: Corun, tmp_path: Path) -> None:
+    source = make_film(
+        tmp_path / "old.avi", codec="mpeg4", time_base=Fraction(1, 25), stamps=[0, 1, 2]
+    )
+    assert corun("dehaze", source, "--model", "dcp").exit_code == 0
+    assert len(times_of(tmp_path / "old.dehazed.mkv")) == 3
+
+
 def test_a_bad_film_fails_alone(corun: Corun, film: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"no film")

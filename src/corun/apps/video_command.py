@@ -28,6 +28,9 @@ VIDEO_SUFFIXES = frozenset(
 )
 """Names that `corun dehaze` takes for films; `corun video` opens any name."""
 
+_SAME_SUFFIX = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".ts", ".mts", ".m2ts"))
+"""Films that stay of their kind; of the others `corun dehaze` makes Matroska, which holds all."""
+
 HELP = (
     "Take the haze out of a film, a camera or a stream.\n\n"
     "Sound, subtitles, chapters, metadata and the times of the frames stay. A command that was "
@@ -195,6 +198,8 @@ def dehaze_clips(
 ) -> int:
     """The films among the inputs of `corun dehaze`, by the same naming rule.
 
+    A film stays of its kind where that holds H.264 with its times; else it becomes .mkv.
+
     Args:
         clips: names or patterns that end as films do.
         output: a folder, a film (for one clip), or None: beside each.
@@ -218,7 +223,8 @@ def dehaze_clips(
     failed = 0
     for source in sources:
         folder = source.parent if output is None else Path(output)
-        target = folder / f"{source.stem}{infix}{source.suffix}"
+        suffix = source.suffix if source.suffix.lower() in _SAME_SUFFIX else ".mkv"
+        target = folder / f"{source.stem}{infix}{suffix}"
         if to_file:
             target = Path(str(output))
         if existing == "skip" and target.exists():

@@ -392,6 +392,7 @@ def test_bad_films_are_named_and_nothing_is_left(tmp_path: Path) -> None:
     refused(sound, r"sound\.wav: has no moving pictures")
     refused(good, r"good\.mp4: is the film itself", good)
     refused(good, r"clear\.xyz: this name asks for a format", tmp_path / "clear.xyz")
+    refused(good, r"clear\.avi: .*no times of frames.*\.mkv", tmp_path / "clear.avi")
     refused(good, "is a folder; give the name of a file", tmp_path)
     refused(good, r"nowhere/clear\.mp4: cannot be written", bad / "nowhere" / "clear.mp4")
     output.write_text("somebody's")
@@ -469,3 +470,57 @@ def test_the_bitrate_is_followed(tmp_path: Path) -> None:
         cleared(source, output, VideoOptions(encoding=Encoding("h264", bitrate=bitrate)))
         sizes.append(output.stat().st_size)
     assert sizes[1] > 3 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pixel_format"),
+    [
+        (".avi", "mpeg4", "yuv420p"),
+        (".avi", "mjpeg", "yuvj420p"),
+        (".ts", "mpeg2video", "yuv420p"),
+        (".mpg", "mpeg2video", "yuv420p"),
+        (".flv", "libx264", "yuv420p"),
+        (".mov", "prores_ks", "yuv422p10le"),
+        (".wmv", "wmv2", "yuv420p"),
+        (".mkv", "ffv1", "gray"),
+        (".webm", "libsvtav1", "yuv420p"),
+        (".gif", "gif", "rgb8"),
+    ],
+)
+def test_films_of_many_kinds_keep_their_frames(
+    tmp_path: Path, suffix: str, codec: str, pixel_format: str
+) -> None:
+    grid = Fraction(1, 1000) if suffix in (".flv", ".wmv", ".mkv", ".webm") else Fraction(1, 25)
+    step = 40 if grid == Fraction(1, 1000) else 1
+    if suffix == ".gif":
+        grid, step = Fraction(1, 100), 4
+    full = pixel_format in ("yuvj420p", "rgb8")
+    source = make_film(
+        tmp_path / f"hazy{suffix}",
+        stamps=[step * n for n in range(14)],
+        size=(64, 64),
+        codec=codec,
+        pixel_format=pixel_format,
+        time_base=grid,
+        colours=(2 if full else 1, 0 if pixel_format == "rgb8" else 5, 2, 2),
+    )
+    output = cleared(source, tmp_path / "clear.mkv")
+    expected = times_of(source)
+    assert len(expected) == 14
+    found = times_of(output)
+    assert len(found) == 14
+    for one, other in zip(found, expected, strict=True):
+        assert abs(one - other) <= Fraction(1, 2000)  # Matroska counts in milliseconds
+    with av.open(str(source)) as film:
+        start = film.streams.video[0].start_time
+    assert start is None or expected[0] == start * frames_of(source)[0].time_base
+
+
+@pytest.mark.parametrize("suffix", [".ts", ".mov", ".flv"])
+def test_films_go_into_many_formats(tmp_path: Path, suffix: str) -> None:
+    source = make_film(tmp_path / "hazy.mp4", stamps=[3600 * n for n in range(14)])
+    output = cleared(source, tmp_path / f"clear{suffix}", VideoOptions(segment_frames=5))
+    found, expected = times_of(output), times_of(source)
+    assert len(found) == 14
+    for one, other in zip(found, expected, strict=True):
+        assert abs((one - found[0]) - (other - expected[0])) <= Fraction(1, 1000)

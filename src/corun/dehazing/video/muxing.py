@@ -93,6 +93,8 @@ def plan_container(source: Path, target: Target, output: Path, trial: Path) -> t
         main = video_stream(container, str(source))
         try:
             with av.open(str(trial), "w") as probe:
+                if probe.format.name == "avi":
+                    raise ValueError("AVI keeps no times of frames")
                 apart = headers_apart(probe)
                 video_stream_of(probe, target)
         except (av.FFmpegError, ValueError) as error:
