@@ -77,5 +77,6 @@ class MissingExtraError(CorunError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
         name = f"'corun-dehaze[{extra}]'" if extra else package
         super().__init__(f"{package} is not installed; install it with: pip install {name}")

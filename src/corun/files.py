@@ -18,6 +18,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -29,11 +30,14 @@ TEMPORARY_MARK = ".partial"
 DAY = 86400.0
 """Seconds after which a temporary file of another host is nobody's any more."""
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
+
 _NO_LINKS = (
     *(errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV),
-    errno.EACCES,
+    *(errno.EACCES, errno.EINVAL),
 )
-"""How file systems without hard links (FAT, some network disks) answer to one."""
+"""How file systems without hard links (FAT, some network disks) answer; the last on Windows."""
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -168,6 +172,24 @@ def checksum(source: Path | bytes | Iterable[bytes]) -> str:
     for part in (source,) if isinstance(source, bytes) else source:
         digest.update(part)
     return digest.hexdigest()
+
+
+def shipped(name: str) -> Path:
+    """A file of weights or statistics that comes with the package."""
+    return Path(str(files("corun") / "weights" / name))
+
+
+def stand_in(data: bytes) -> str | None:
+    """What lies where a file should be, and what to do: a Git-LFS pointer, a web page; else None.
+
+    Args:
+        data: the beginning of a file, a few hundred bytes at least.
+    """
+    if data.startswith(LFS_POINTER):
+        return "is a Git-LFS pointer and not the file itself; fetch it with: git lfs pull"
+    if data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(WEB_PAGES):
+        return "is a web page and not the file itself; download it again by its direct link"
+    return None
 
 
 def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:

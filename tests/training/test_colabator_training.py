@@ -109,7 +109,6 @@ TOY_RECIPE: dict[str, Any] = {
     "adaptation__density_real": 0.3,
     "adaptation__density_synthetic": 0.1,
     "teacher__decay": 0.95,
-    "teacher__initial_decay": 0.95,
 }
 TOY_GAIN = 0.95
 """0.924 when this was written."""

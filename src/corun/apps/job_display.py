@@ -43,7 +43,7 @@ class JobDisplay:
     def show(self, outcome: Outcome) -> None:
         """Reports one picture."""
         if outcome.error is not None:
-            self._line(f"corun: {outcome.error}")
+            self._line(f"corun: {one_line(outcome.error)}")
         elif not self._quiet:
             for note in outcome.notes:
                 self._line(f"corun: {outcome.input}: note: {note}")
@@ -55,7 +55,7 @@ class JobDisplay:
         self._bar.show("dehazing", self._done, self._total)
 
     def _line(self, text: str) -> None:
-        self._bar.console.print(one_line(text), markup=False, highlight=False, soft_wrap=True)
+        self._bar.console.print(escaped(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(fields: dict[str, object]) -> None:

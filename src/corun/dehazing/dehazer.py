@@ -20,6 +20,7 @@ from corun.dehazing.devices import usable_threads
 from corun.dehazing.engines.protocol import Batch, Engine, MapsAnswer, SceneAnswer
 from corun.dehazing.maps import FrameMaps, apply_maps, rows_of, transmission_at_full_size
 from corun.dehazing.memory import one_line_without_memory, require_memory
+from corun.dehazing.set_aside import within_frame
 from corun.errors import ConfigurationError, DeviceError
 from corun.physics.full_size_step import fit_airlight
 from corun.physics.working_picture import working_picture
@@ -197,7 +198,8 @@ class Dehazer:
             clear = self.apply(samples, maps, strength=strength)
             return clear, transmission_at_full_size(maps, *samples.shape[:2]), maps.airlight
         hazy = rgb_from_array(samples)
-        answer = self._scene(hazy)
+        learned = self.engine.facts.learned_frames
+        answer = self._scene(hazy) if learned else within_frame(self._scene, hazy)
         scene = answer.scene[0].transpose(1, 2, 0)
         scene = (hazy + np.float32(strength) * (scene - hazy)) if strength < 1 else scene
         clear = array_like(np.clip(scene, 0, 1), samples)

@@ -25,6 +25,8 @@ class EngineFacts:
         multiple: of which the sides of what it is given are multiples, pixels.
         working_pixels: pixels above which a picture is reduced for it; 0 for never.
         bytes_per_pixel: what it takes at least, for each pixel it is given.
+        learned_frames: whether it was trained on pictures with uniform frames; from the others
+            that give finished scenes they are kept away.
     """
 
     name: str
@@ -34,6 +36,7 @@ class EngineFacts:
     multiple: int = 1
     working_pixels: int = 0
     bytes_per_pixel: int = 24
+    learned_frames: bool = False
 
 
 class MapsAnswer(NamedTuple):

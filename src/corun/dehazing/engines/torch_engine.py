@@ -65,6 +65,7 @@ class TorchEngine:
             multiple=config.multiple if config and maps else size_multiple,
             working_pixels=config.working_pixels if config and maps else 0,
             bytes_per_pixel=config.bytes_per_pixel if config else 24,
+            learned_frames=config is not None and config.full_size_step,
         )
 
     def run(self, pictures: Batch) -> MapsAnswer | SceneAnswer:
