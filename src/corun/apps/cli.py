@@ -19,6 +19,7 @@ from corun.apps.command_group import CorunGroup
 
 COMMANDS = {
     "dehaze": "dehaze_command:dehaze",
+    "video": "video_command:video",
     "demo": "demo_command:demo",
     "doctor": "doctor_command:doctor",
     "models": "model_commands:models_app",
@@ -84,7 +85,7 @@ def _corun(
         ),
     ] = False,
 ) -> None:
-    """Takes the haze out of real photos, and trains the networks that do it."""
+    """Takes the haze out of real photos and videos, and trains the networks that do it."""
 
 
 def speak_any_encoding() -> None:
