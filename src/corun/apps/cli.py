@@ -20,6 +20,8 @@ from corun.apps.export_command import export
 from corun.apps.figure_commands import figure_app
 from corun.apps.model_commands import models_app
 from corun.apps.pool_commands import pool_app
+from corun.apps.serve_command import HELP as SERVE_HELP
+from corun.apps.serve_command import serve
 from corun.apps.study_commands import study, study_results
 from corun.apps.train_commands import train_app
 
@@ -66,6 +68,7 @@ app.add_typer(fit_app, name="fit")
 app.add_typer(data_app, name="data")
 app.command(help=EVALUATE_HELP)(evaluate)
 app.add_typer(figure_app, name="figure")
+app.command(help=SERVE_HELP)(serve)
 app.command()(study)
 app.command("study-results")(study_results)
 

@@ -13,7 +13,7 @@ from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.file_plan import Job
 from corun.dehazing.standard_streams import read_standard_input, write_standard_output
 from corun.errors import CorunError, ImageFileError
-from corun.pictures.formats import FORMAT_OF_READ, MODES
+from corun.pictures.formats import written_format
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.reading import read_picture
@@ -118,7 +118,7 @@ def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
     start = time.perf_counter()
     source = read_standard_input() if job.source is None else job.source
     picture = read_picture(source, name=job.name, max_pixels=options.max_pixels)
-    file_format = job.file_format or _own_format(picture.metadata.format)
+    file_format = job.file_format or written_format(picture.metadata.format)
     try:
         result = dehazer.dehaze_picture(picture, strength=options.strength)
         content, notes = encode_picture(
@@ -166,11 +166,6 @@ def _exists(path: Path) -> bool:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageFileError(f"{path}: cannot be written ({reason}); choose another -o") from error
-
-
-def _own_format(read: str | None) -> str:
-    file_format = FORMAT_OF_READ.get(read or "PNG", read or "PNG")
-    return file_format if file_format in MODES else "PNG"
 
 
 def _write(path: Path | None, content: bytes, options: JobOptions) -> bool:
