@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +28,10 @@ def study(
 ) -> None:
     """Serve a blind, randomised rating page over folders of results."""
     from corun.apps.command_group import complain
+    from corun.apps.extras import require_serve
     from corun.errors import ConfigurationError
+
+    require_serve()
     from corun.study.server import StudyServer
     from corun.study.trials import MODES, open_study
     from corun.study.votes import VoteStore
@@ -37,17 +39,13 @@ def study(
     chosen = next((known for known in MODES if known == mode), None)
     if chosen is None:
         raise ConfigurationError(f"--mode {mode}: give {' or '.join(MODES)}")
-    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
-        signal.signal(ending, signal.default_int_handler)
     opened = open_study(folders, chosen, originals=originals, limit=limit, seed=seed)
     for line in opened.left_out:
         complain(f"left out: {line}")
-    with StudyServer(opened, VoteStore(votes), host=host, port=port) as server:
-        print(f"{server.url} ({len(opened.trials(''))} questions each; Ctrl-C ends)", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print(f"votes are in {votes}; see them with: corun study-results {votes}", flush=True)
+    server = StudyServer(opened, VoteStore(votes), host=host, port=port)
+    print(f"{server.url} ({len(opened.trials(''))} questions each; Ctrl-C ends)", flush=True)
+    server.run()
+    print(f"votes are in {votes}; see them with: corun study-results {votes}", flush=True)
 
 
 def study_results(
