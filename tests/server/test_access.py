@@ -6,7 +6,7 @@ import json
 import logging
 
 import pytest
-from running_service import Running, encoded, photo, running
+from running_service import Running, encoded, photo, running, until
 
 from corun.dehazing.dehazer import Dehazer
 from corun.server.observation import JsonLines
@@ -57,8 +57,9 @@ def test_behind_a_proxy(dehazer: Dehazer, caplog: pytest.LogCaptureFixture) -> N
         headers = {"X-Forwarded-For": "203.0.113.9", "X-Request-ID": "abc-1"}
         reply = service.ask("GET", "/healthz", headers=headers)
         assert (reply.status, reply.headers["x-request-id"]) == (200, "abc-1")
-    (record,) = [r for r in caplog.records if getattr(r, "facts", {}).get("id") == "abc-1"]
-    line = json.loads(JsonLines().format(record))
+        until(lambda: len(caplog.records) >= 2)
+    lines = [json.loads(JsonLines().format(record)) for record in caplog.records]
+    (line,) = [line for line in lines if line.get("id") == "abc-1"]
     assert line["client"] == "203.0.113.9"
 
 
@@ -67,6 +68,7 @@ def test_the_log_has_timings_and_no_contents(
 ) -> None:
     with caplog.at_level(logging.INFO, "corun.server"):
         service.post(CONTENT, "/v1/dehaze?strength=0.123", X_Request_ID="forged\tid")
+        until(lambda: caplog.records)
     line = json.loads(JsonLines().format(caplog.records[-1]))
     assert (line["method"], line["path"], line["status"]) == ("POST", "/v1/dehaze", 200)
     assert set(line["timings"]) == {"wait", "decode", "dehaze", "encode"}
