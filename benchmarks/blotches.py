@@ -28,7 +28,6 @@ from corun.metrics.pictures import as_tensor, read_picture
 from corun.metrics.protocol import prepare
 from corun.networks.adapters import open_network
 from corun.networks.outputs import read_output
-from corun.physics.window_filters import box_mean
 
 CELL = 8
 CAST = 0.03
@@ -38,6 +37,12 @@ GRID = 12
 FLAT_RADIUS, FLAT_DEVIATION = 2, 4 / 255
 FIT_RADIUS = 20
 SMALLEST_SHARE = 0.05
+
+
+def _mean(cells: Tensor, radius: int) -> Tensor:
+    """The mean over the window around each cell, cut off at the border."""
+    side = 2 * radius + 1
+    return F.avg_pool2d(cells, side, stride=1, padding=radius, count_include_pad=False)
 
 
 def main() -> None:
@@ -99,12 +104,12 @@ def unexplained(hazy: Tensor, scene: Tensor) -> tuple[float, float]:
     # float64, so that a variance of 1e-5 can be told from the rounding of running sums
     P, J = (image[..., :height, :width].double().mean(1, keepdim=True) for image in (hazy, scene))
     p, j, pp = (F.avg_pool2d(x, CELL) for x in (P, J, P * P))
-    variance = box_mean(pp, radius=FLAT_RADIUS) - box_mean(p, radius=FLAT_RADIUS).square()
+    variance = _mean(pp, FLAT_RADIUS) - _mean(p, FLAT_RADIUS).square()
     flat = (variance < FLAT_DEVIATION**2).double()
-    weight = box_mean(flat, radius=FIT_RADIUS).clamp_min(1e-6)
+    weight = _mean(flat, FIT_RADIUS).clamp_min(1e-6)
 
     def mean(cells: Tensor) -> Tensor:
-        return box_mean(flat * cells, radius=FIT_RADIUS) / weight
+        return _mean(flat * cells, FIT_RADIUS) / weight
 
     covariance = mean(p * j) - mean(p) * mean(j)
     slope = covariance / (mean(p * p) - mean(p).square() + 1e-6)

@@ -2,8 +2,8 @@
 
     python examples/own_network.py hazy.jpg clear.png
 
-`Dehazer` takes any module that maps RGB in [0,1], (B,3,H,W), to the clear scene of that shape. It
-pads to the size the network needs, crops back, and keeps size, bit depth, alpha, EXIF and profile.
+`from_network` takes any module that maps RGB in [0,1], (B,3,H,W), to the clear scene of that shape.
+It pads to the size the network needs, crops back, and keeps size, depth, alpha, EXIF and profile.
 The network here is no learned one: it stretches each colour between its 1st and 99th percentile.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.loading import from_network
 
 
 class PercentileStretch(nn.Module):
@@ -31,7 +31,7 @@ class PercentileStretch(nn.Module):
 
 
 def main(source: Path, target: Path) -> None:
-    dehazer = Dehazer(PercentileStretch(), name="percentile-stretch", size_multiple=8)
+    dehazer = from_network(PercentileStretch(), name="percentile-stretch", size_multiple=8)
     print(dehazer(source).save(target, overwrite=True))
 
 

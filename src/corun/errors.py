@@ -31,6 +31,10 @@ class DeviceError(CorunError):
     """The requested device or precision is not available on this machine."""
 
 
+class NetworkOutputError(CorunError):
+    """A network returned something that is not a dehazed batch."""
+
+
 class ExportError(CorunError):
     """A network cannot be exported, or what was exported failed its check."""
 
@@ -39,6 +43,5 @@ class MissingExtraError(CorunError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"{package} is not installed; install it with: pip install 'corun-dehaze[{extra}]'"
-        )
+        name = f"'corun-dehaze[{extra}]'" if extra else package
+        super().__init__(f"{package} is not installed; install it with: pip install {name}")

@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import Result
 
 from corun.apps.cli import app
-from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.loading import from_network
 from corun.dehazing.rendered_demo import DemoResult, run_demo
 from corun.networks.registry import MODELS
 
@@ -77,7 +77,7 @@ def test_info_says_what_a_weights_file_is(corun: Corun, weights: Path) -> None:
     assert facts["config"]["stages"] == 2
     assert facts["config"]["dim"] == 4
     assert "stages=2" in corun("models", "info", str(weights)).stdout
-    assert "DarkChannelNetwork" in corun("models", "info", "dcp").stdout
+    assert "architecture: none" in corun("models", "info", "dcp").stdout
     base = json.loads(corun("models", "info", "corun-base", "--json").stdout)
     assert (base["parameters"], base["trained"]) == (18_674_262, False)
     missing = corun("models", "info", "nothing.pth")
@@ -121,7 +121,7 @@ def test_the_demo_needs_no_photo_and_measures_against_the_truth(
 
 def test_a_perfect_dehazer_reaches_the_truth(tmp_path: Path) -> None:
     """Without haze there is nothing to remove, and the identity is perfect."""
-    identity = Dehazer(torch.nn.Identity(), device="cpu")
+    identity = from_network(torch.nn.Identity(), device="cpu")
     result = run_demo(identity, tmp_path, seed=1, density=0.0, size=(32, 48))
     assert result.hazy_psnr > 100
     assert result.dehazed_psnr > 100

@@ -14,11 +14,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from corun.dehazing.dehazer import Dehazer
-from corun.dehazing.devices import choose_device, dtype_from_name
-from corun.errors import ConfigurationError, DeviceError, ImageFileError
-from corun.networks.corun import CORUN, CorunConfig
-from corun.networks.outputs import NetworkOutputError
-from corun.networks.registry import MODELS
+from corun.dehazing.engines.torch_devices import choose_device, dtype_from_name
+from corun.dehazing.engines.torch_engine import TorchEngine
+from corun.dehazing.loading import from_network, load
+from corun.dehazing.tensor_pictures import dehaze_batch
+from corun.errors import ConfigurationError, DeviceError, ImageFileError, NetworkOutputError
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.modes import pil_like, rgb_from_pil
 from corun.pictures.pixels import PixelError
@@ -66,7 +68,7 @@ class OnlyMultiplesOf8(nn.Module):
 def tiny() -> Dehazer:
     torch.manual_seed(0)
     config = CorunConfig(stages=2, dim=4, levels=1, ffn_expansion=1)
-    return Dehazer(CORUN(config), name="tiny", device="cpu")
+    return from_network(CORUN(config), name="tiny", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def cells() -> Dehazer:
         stages=1, dim=4, levels=1, ffn_expansion=1, cell=2, working_pixels=400,
         transmission_step="least_squares",
     )  # fmt: skip
-    return Dehazer(CORUN(config), name="cells", device="cpu")
+    return from_network(CORUN(config), name="cells", device="cpu")
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -93,7 +95,7 @@ def test_the_last_step_in_bands_is_that_on_tensors(
     assert (result.image.mode, result.image.size) == (mode, image.size)
     rgb = rgb_from_pil(image)
     hazy = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1))[None])
-    estimate = cells.dehaze_tensor(hazy, strength=strength)
+    estimate = dehaze_batch(cells, hazy, strength=strength)
     array = cells(rgb, strength=strength)
     scene = estimate.scene[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(array.image, scene, atol=1e-5)
@@ -132,7 +134,7 @@ def test_pillow_images_keep_size_mode_and_alpha(
 @pytest.mark.parametrize("mode", MODES)
 def test_an_identity_network_returns_the_image(mode: str) -> None:
     image = pil_picture(mode)
-    result = Dehazer(Identity(), device="cpu")(image).image
+    result = from_network(Identity(), device="cpu")(image).image
     assert isinstance(result, Image.Image)
     tolerance = {"YCbCr": 2, "HSV": 4, "F": 1e-6}.get(mode, 0)
     if mode == "P":
@@ -142,7 +144,7 @@ def test_an_identity_network_returns_the_image(mode: str) -> None:
 
 
 def test_transparency_of_palette_and_colour_key_stays_exact() -> None:
-    dehazer = Dehazer(Darken(), device="cpu")
+    dehazer = from_network(Darken(), device="cpu")
     indexed = pil_picture("P")
     indexed.info["transparency"] = indexed.getpixel((4, 5))
     result = dehazer(indexed).image
@@ -192,7 +194,7 @@ def test_arrays_keep_shape_dtype_and_alpha(
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_values_are_those_of_the_network(dtype: str) -> None:
     array = gradient(5, 7, 3, dtype)
-    result = Dehazer(Darken(), device="cpu")(array)
+    result = from_network(Darken(), device="cpu")(array)
     expected = array.astype(np.float64) / 2
     tolerance = 1e-7 if dtype == "float32" else 0.51
     np.testing.assert_allclose(result.image, expected, atol=tolerance)
@@ -240,7 +242,7 @@ def test_all_kinds_agree(tiny: Dehazer, tmp_path: Path) -> None:
 @given(strength=st.floats(0, 1))
 def test_strength_blends_input_and_scene(strength: float) -> None:
     array = gradient(3, 4, 3, "float32")
-    result = Dehazer(Darken(), device="cpu")(array, strength=strength).image
+    result = from_network(Darken(), device="cpu")(array, strength=strength).image
     np.testing.assert_allclose(result, array * (1 - strength / 2), atol=1e-6)
 
 
@@ -261,11 +263,11 @@ def test_strength_outside_its_range_is_refused(tiny: Dehazer, strength: float) -
 
 def test_networks_may_return_a_tensor_a_pair_or_names() -> None:
     image = torch.linspace(0, 1, 3 * 4 * 5).reshape(1, 3, 4, 5)
-    named = Dehazer(Named(), device="cpu")(image)
+    named = from_network(Named(), device="cpu")(image)
     torch.testing.assert_close(named.image, (image * 3 - 1).clamp(0, 1))
     torch.testing.assert_close(named.transmission, image[:, :1])
-    torch.testing.assert_close(Dehazer(Pair(), device="cpu")(image).transmission, image[:, :1])
-    assert Dehazer(Identity(), device="cpu")(image).transmission is None
+    torch.testing.assert_close(from_network(Pair(), device="cpu")(image).transmission, image[:, :1])
+    assert from_network(Identity(), device="cpu")(image).transmission is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 17), (9, 8)], ids=str)
@@ -273,13 +275,13 @@ def test_pictures_are_padded_to_the_networks_multiple_and_cropped_back(
     size: tuple[int, int],
 ) -> None:
     image = gradient(*size, 3, "uint8")
-    result = Dehazer(OnlyMultiplesOf8(), size_multiple=8, device="cpu")(image)
+    result = from_network(OnlyMultiplesOf8(), size_multiple=8, device="cpu")(image)
     np.testing.assert_array_equal(result.image, image)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (40, 60)], ids=str)
 def test_the_dark_channel_prior_goes_through_the_same_door(size: tuple[int, int]) -> None:
-    result = Dehazer(MODELS["dcp"].build(), name="dcp", device="cpu")(gradient(*size, 3, "uint8"))
+    result = load("dcp")(gradient(*size, 3, "uint8"))
     assert result.image.shape == (*size, 3)
     assert result.transmission is not None
     assert result.airlight is not None
@@ -369,7 +371,7 @@ def test_tensors_and_transmission_are_saved(tiny: Dehazer, tmp_path: Path) -> No
     with pytest.raises(PixelError, match="one by one"):
         tiny(torch.rand(2, 3, 9, 11)).save(tmp_path / "batch.png")
     with pytest.raises(ImageFileError, match="no transmission"):
-        Dehazer(Identity(), device="cpu")(image).save_transmission(tmp_path / "none.png")
+        from_network(Identity(), device="cpu")(image).save_transmission(tmp_path / "none.png")
 
 
 def test_a_missing_device_or_precision_is_named() -> None:
@@ -381,7 +383,7 @@ def test_a_missing_device_or_precision_is_named() -> None:
     with pytest.raises(DeviceError, match="--dtype bfloat16 or float32"):
         dtype_from_name("float16", cpu, None)
     with pytest.raises(DeviceError, match="dcp does not run in bfloat16"):
-        dtype_from_name("bfloat16", cpu, MODELS["dcp"])
+        load("dcp", dtype="bfloat16")
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match=r"cuda: no CUDA device.*--device cpu"):
             choose_device("cuda")
@@ -390,7 +392,8 @@ def test_a_missing_device_or_precision_is_named() -> None:
 
 
 def test_bfloat16_stays_close(tiny: Dehazer) -> None:
-    half = Dehazer(tiny.network, device="cpu", dtype="bfloat16")
+    assert isinstance(tiny.engine, TorchEngine)
+    half = from_network(tiny.engine.network, device="cpu", dtype="bfloat16")
     image = gradient(17, 23, 3, "float32")
     difference = np.abs(half(image).image - tiny(image).image)
     assert 0 < difference.max() < 0.05
@@ -402,7 +405,7 @@ def test_running_out_of_memory_names_the_size_and_the_remedy() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     with pytest.raises(DeviceError, match=r"not enough memory on cpu for 7x5 pixels.*--device"):
-        Dehazer(Greedy(), device="cpu")(gradient(5, 7, 3, "uint8"))
+        from_network(Greedy(), device="cpu")(gradient(5, 7, 3, "uint8"))
 
 
 def test_values_that_are_not_finite_are_not_written_as_a_picture() -> None:
@@ -411,7 +414,7 @@ def test_values_that_are_not_finite_are_not_written_as_a_picture() -> None:
             return hazy / 0
 
     with pytest.raises(DeviceError, match="not finite in float32"):
-        Dehazer(Overflow(), device="cpu")(gradient(5, 7, 3, "uint8"))
+        from_network(Overflow(), device="cpu")(gradient(5, 7, 3, "uint8"))
 
 
 def test_networks_may_answer_in_a_list_or_by_name() -> None:
@@ -438,7 +441,7 @@ def test_networks_may_answer_in_a_list_or_by_name() -> None:
 
     hazy = torch.rand(2, 3, 6, 8)
     for kind in ("list", "mapping", "features"):
-        estimate = Dehazer(Answering(kind), device="cpu").dehaze_tensor(hazy)
+        estimate = dehaze_batch(from_network(Answering(kind), device="cpu"), hazy)
         torch.testing.assert_close(estimate.scene, hazy / 2)
         assert (estimate.transmission is None) == (kind == "features")
         if kind == "mapping":
@@ -446,4 +449,4 @@ def test_networks_may_answer_in_a_list_or_by_name() -> None:
             assert float(estimate.airlight.mean()) == pytest.approx(0.9)
     for kind in ("nothing", "small"):
         with pytest.raises(NetworkOutputError, match="must return a clear batch"):
-            Dehazer(Answering(kind), device="cpu").dehaze_tensor(hazy)
+            dehaze_batch(from_network(Answering(kind), device="cpu"), hazy)

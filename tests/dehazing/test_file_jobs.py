@@ -9,9 +9,9 @@ from typing import Literal
 import pytest
 from torch import Tensor, nn
 
-from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.file_jobs import JobOptions, Outcome, run_jobs
 from corun.dehazing.file_plan import Naming, make_plan
+from corun.dehazing.loading import from_network
 from sample_pictures import pil_picture
 
 
@@ -37,7 +37,7 @@ def outcomes(folder: Path, error: BaseException) -> list[Outcome]:
     for name in ("a.png", "b.png"):
         pil_picture("RGB").save(folder / name)
     plan = make_plan([str(folder)], Naming())
-    return list(run_jobs(plan.jobs, Dehazer(Raising(error), device="cpu"), JobOptions()))
+    return list(run_jobs(plan.jobs, from_network(Raising(error), device="cpu"), JobOptions()))
 
 
 @pytest.mark.parametrize("error", [KeyError("a\nb"), RuntimeError("odd"), AttributeError("x")])
@@ -80,7 +80,7 @@ def test_one_picture_to_a_reader_who_left_ends_quietly(
     plan = make_plan([str(tmp_path / "a.png")], Naming(output="-"))
     monkeypatch.setattr(sys, "stdout", Gone())
     with pytest.raises(BrokenPipeError):
-        list(run_jobs(plan.jobs, Dehazer(Identity(), device="cpu"), JobOptions()))
+        list(run_jobs(plan.jobs, from_network(Identity(), device="cpu"), JobOptions()))
 
 
 class Meddling(nn.Module):
@@ -104,7 +104,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten_unasked(
     pil_picture("RGB").save(tmp_path / "a.png")
     target = tmp_path / "a.dehazed.png"
     plan = make_plan([str(tmp_path)], Naming())
-    dehazer = Dehazer(Meddling(target), device="cpu")
+    dehazer = from_network(Meddling(target), device="cpu")
     [outcome] = run_jobs(plan.jobs, dehazer, JobOptions(existing=existing))
     assert outcome.status == status
     if status == "failed":

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.loading import from_network
 from corun.pictures.pixels import PixelError
 from corun.pictures.reading import read_picture
 from sample_pictures import gradient
@@ -26,7 +27,7 @@ class Darken(nn.Module):
 
 @pytest.fixture(scope="module")
 def darken() -> Dehazer:
-    return Dehazer(Darken(), device="cpu")
+    return from_network(Darken(), device="cpu")
 
 
 @pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
@@ -73,7 +74,7 @@ def test_other_shapes_are_refused(darken: Dehazer, shape: tuple[int, ...]) -> No
         darken(torch.zeros(3, 9, 11, dtype=torch.int64))
 
 
-@pytest.mark.parametrize(("value", "kind"), [("None", "NoneType"), ("b'photo'", "bytes")])
+@pytest.mark.parametrize(("value", "kind"), [("None", "NoneType"), ("5", "int")])
 def test_what_is_no_picture_is_refused_with_what_is_accepted(value: str, kind: str) -> None:
     """In a process of its own: here every argument's type is checked before our code sees it."""
     code = (
@@ -83,5 +84,6 @@ def test_what_is_no_picture_is_refused_with_what_is_accepted(value: str, kind: s
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == (
-        f"{kind} is no picture; give a path, a Pillow image, a numpy array or a torch tensor"
+        f"{kind} is no picture; give a path, bytes, an open file, a Pillow image, a numpy array "
+        "or a torch tensor"
     ), result.stderr

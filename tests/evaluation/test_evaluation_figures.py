@@ -26,7 +26,8 @@ from corun.evaluation.figures.picture_figures import (
 from corun.evaluation.figures.score_scatter import score_scatter
 from corun.evaluation.report import MetricFacts, Report, Score
 from corun.metrics.detection import Detections
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 
 pytest.importorskip("matplotlib", reason="needs matplotlib")
 RNG = np.random.default_rng(8)

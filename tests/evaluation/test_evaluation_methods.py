@@ -15,7 +15,8 @@ from corun.errors import ConfigurationError, ImageFileError, WeightsError
 from corun.evaluation import methods
 from corun.evaluation.methods import parse_method, run_method
 from corun.networks.checkpoints import save_network
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 
 
 @pytest.fixture

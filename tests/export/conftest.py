@@ -14,7 +14,8 @@ from PIL import Image
 
 from corun.export import ExportReport, export_model
 from corun.networks.checkpoints import save_network
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from corun.errors import ConfigurationError, WeightsError
 from corun.networks.adapters import SceneOnly, open_network, read_state, save_adapted
 from corun.networks.averaging import WeightAverage
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 from corun.networks.dgun import Dgun
 from corun.networks.outputs import NetworkOutputError, read_output
 

@@ -18,7 +18,8 @@ from corun.networks.checkpoints import (
     save_network,
     write_safetensors,
 )
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 from corun.networks.published_layout import our_name, published_name
 from corun.training.checkpoint import load_checkpoint
 

@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from corun.errors import ConfigurationError
 from corun.networks import prior_unet
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 from corun.networks.published_layout import load_published
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
 from corun.networks.registry import BASE_CONFIG, LITE_CONFIG

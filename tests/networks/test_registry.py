@@ -12,7 +12,7 @@ from corun.dehazing.loading import load
 from corun.errors import WeightsError
 from corun.networks.checkpoints import load_network
 from corun.networks.corun import CORUN
-from corun.networks.registry import DEFAULT_MODEL, LITE_CONFIG, MODELS, build_model, weights_path
+from corun.networks.registry import DEFAULT_MODEL, LITE_CONFIG, MODELS, weights_path
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import depth_to_transmission
 
@@ -80,9 +80,9 @@ def test_lite_leaves_flat_pictures_flat(value: float) -> None:
 
 def test_unknown_and_untrained_models_say_what_to_do() -> None:
     with pytest.raises(WeightsError, match="corun-lite"):
-        build_model("corun-gigantic")
+        load_network("corun-gigantic")
     with pytest.raises(WeightsError, match="convert"):
-        build_model("corun-base")
+        load_network("corun-base")
 
 
 def test_an_installation_without_weights_is_named(

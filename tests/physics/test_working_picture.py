@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
 from corun.physics import row_bands, working_picture
 from corun.physics.row_bands import apply_full_size_step, enlarged

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.loading import load
 from corun.errors import ImageFileError
-from corun.networks.dark_channel_network import DarkChannelNetwork
 from corun.pictures.curves import exponent_of_profile, to_display
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.png_chunks import chunks_of, with_chunks
@@ -24,7 +24,7 @@ from sample_pictures import gradient
 
 @pytest.fixture(scope="module")
 def dcp() -> Dehazer:
-    return Dehazer(DarkChannelNetwork(), name="dcp", device="cpu")
+    return load("dcp")
 
 
 def png(image: Image.Image, *chunks: tuple[bytes, bytes]) -> bytes:

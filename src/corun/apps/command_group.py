@@ -12,8 +12,20 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from corun.errors import CorunError
+from corun.errors import CorunError, MissingExtraError
 
+EXTRA_OF_PACKAGE = {
+    "torch": "torch",
+    "yaml": "torch",
+    "pydantic": "torch",
+    "lightning": "train",
+    "kornia": "train",
+    "scipy": "train",
+    "filelock": "train",
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), "serve"),
+    "gradio": "web",
+}
+"""What commands beyond a photo's import first, and the extra that brings it."""
 FAILED = 1
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -28,6 +40,12 @@ class CorunGroup(TyperGroup):
             return super().invoke(ctx)
         except CorunError as error:
             complain(str(error))
+            raise typer.Exit(FAILED) from error
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRA_OF_PACKAGE:
+                raise
+            complain(str(MissingExtraError(package, EXTRA_OF_PACKAGE[package])))
             raise typer.Exit(FAILED) from error
 
 

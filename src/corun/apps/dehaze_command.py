@@ -39,7 +39,7 @@ def dehaze(
         typer.Option("-o", "--output", metavar="OUT", help="Folder, file (for one input), or '-'."),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A name of `corun models`, or a weights file.")
+        str, typer.Option(help="A name of `corun models`, a weights file, or an exported network.")
     ] = "corun-lite",
     strength: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="How much of the haze goes.")
@@ -69,7 +69,16 @@ def dehaze(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave existing files, go on with the rest.")
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    engine: Annotated[
+        Literal["auto", "onnx", "openvino", "torch"], typer.Option(help="What runs the network.")
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of the CPU.", show_default="as many as the process may use"),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu, coreml or dml.")
+    ] = "auto",
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
     ] = "auto",
@@ -123,7 +132,7 @@ def dehaze(
             max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         )
-        dehazer = load(model, device=device, dtype=dtype)
+        dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads)
         done = 0
         try:
             with (

@@ -55,29 +55,36 @@ def info(
     """Show what a model or a weights file says about itself."""
     from dataclasses import asdict
 
-    import torch
-
-    from corun.networks.checkpoints import LoadedNetwork, load_network
-    from corun.networks.corun import CORUN
     from corun.networks.registry import MODELS
 
-    if model in MODELS and not MODELS[model].trained:
-        with torch.device("meta"):  # its size needs no memory
-            loaded = LoadedNetwork(MODELS[model].build(), model, card=MODELS[model])
+    card = MODELS.get(model)
+    if card is not None and card.config is None:
+        facts: dict[str, object] = {"name": card.name, "architecture": "none", "parameters": 0}
+        metadata: dict[str, object] = {}
     else:
-        loaded = load_network(model)
-    facts: dict[str, object] = {
-        "name": loaded.name,
-        "architecture": type(loaded.network).__name__,
-        "parameters": sum(parameter.numel() for parameter in loaded.network.parameters()),
-    }
-    if isinstance(loaded.network, CORUN):
-        facts["config"] = loaded.network.config.to_dict()
-    if loaded.card is not None:
-        card = asdict(loaded.card)
-        facts |= {key: card[key] for key in card if key not in ("name", "build")}
+        import torch
+
+        from corun.networks.checkpoints import LoadedNetwork, load_network
+        from corun.networks.corun import CORUN
+
+        if card is not None and not card.trained:
+            with torch.device("meta"):  # its size needs no memory
+                loaded = LoadedNetwork(CORUN(card.config), model, card=card)
+        else:
+            loaded = load_network(model)
+        network, card, metadata = loaded.network, loaded.card, loaded.metadata
+        facts = {
+            "name": loaded.name,
+            "architecture": type(network).__name__,
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        }
+        if isinstance(network, CORUN):
+            facts["config"] = network.config.to_dict()
+    if card is not None:
+        said = asdict(card)
+        facts |= {key: said[key] for key in said if key not in ("name", "config")}
     known = ("architecture", "config")
-    facts |= {key: value for key, value in loaded.metadata.items() if key not in known}
+    facts |= {key: value for key, value in metadata.items() if key not in known}
     if as_json:
         print(json.dumps(facts, ensure_ascii=False, default=str))
         return

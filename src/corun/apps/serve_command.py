@@ -65,9 +65,6 @@ def serve(
     ] = "127.0.0.1",
 ) -> None:
     """Serve pictures over HTTP."""
-    from corun.apps.extras import require_serve
-
-    require_serve()
     from corun.server.limits import Limits
     from corun.server.observation import log_as_json
     from corun.server.running import AppServer

@@ -28,10 +28,7 @@ def study(
 ) -> None:
     """Serve a blind, randomised rating page over folders of results."""
     from corun.apps.command_group import complain
-    from corun.apps.extras import require_serve
     from corun.errors import ConfigurationError
-
-    require_serve()
     from corun.study.server import StudyServer
     from corun.study.trials import MODES, open_study
     from corun.study.votes import VoteStore

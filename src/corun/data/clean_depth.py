@@ -227,7 +227,12 @@ def align_depth(
     low, high = OUTLINE_RANGE
     outline = ((greatest - least - low) / (high - low)).clamp(0, 1)
     d = torch.lerp(d, toggled, outline)
-    return guided_filter(photo, d, radius=radius, epsilon=ALIGN_EPSILON).clamp(0, 1)
+    guides = photo.permute(0, 2, 3, 1).numpy()
+    aligned = [
+        guided_filter(guide, one.numpy(), radius=radius, epsilon=ALIGN_EPSILON)
+        for guide, one in zip(guides, d[:, 0], strict=True)
+    ]
+    return torch.from_numpy(np.stack(aligned))[:, None].clamp(0, 1)
 
 
 def change_colours(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
 from PIL import Image
-from torch import Tensor
 
 from corun.errors import ConfigurationError, ImageFileError
 from corun.pictures.formats import FORMAT_OF_SUFFIX
@@ -19,8 +18,10 @@ from corun.pictures.writing import (
     encode_picture,
     write_encoded,
 )
+from corun.shapes import Shaped
 
-Pixels = Image.Image | Shaped[np.ndarray, "..."] | Shaped[Tensor, "..."]
+Pixels = Any
+"""A Pillow image, an array or a torch tensor; nothing here imports torch."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Dehazed:
     """
 
     image: Pixels
-    transmission: Shaped[np.ndarray, "h w"] | Shaped[Tensor, "*b 1 h w"] | None
-    airlight: Shaped[np.ndarray, "3"] | Shaped[Tensor, "*b 3 1 1"] | None
+    transmission: Any
+    airlight: Any
     metadata: PictureMetadata = field(default_factory=PictureMetadata, repr=False)
 
     def save(
@@ -87,14 +88,17 @@ class Dehazed:
         Raises:
             PixelError: it is a batch of several pictures.
         """
-        return _array_of(self.image) if isinstance(self.image, Tensor) else self.image
+        stored: Image.Image | Shaped[np.ndarray, "..."] = (
+            _array_of(self.image) if _is_tensor(self.image) else self.image
+        )
+        return stored
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         if isinstance(self.image, Image.Image):
             return self.image.height, self.image.width
-        first = self.image.ndim - 2 if isinstance(self.image, Tensor) else 0
+        first = self.image.ndim - 2 if _is_tensor(self.image) else 0
         return int(self.image.shape[first]), int(self.image.shape[first + 1])
 
     def transmission_image(self) -> Image.Image:
@@ -106,7 +110,7 @@ class Dehazed:
         if self.transmission is None:
             raise ImageFileError("this model estimates no transmission; choose another --model")
         t = self.transmission
-        unit = _array_of(t)[:, :, 0] if isinstance(t, Tensor) else t
+        unit = _array_of(t)[:, :, 0] if _is_tensor(t) else t
         unit16 = np.rint(np.clip(unit.astype(np.float32), 0, 1) * np.float32(65535))
         return Image.fromarray(unit16.astype(np.uint16))
 
@@ -124,7 +128,11 @@ def format_of_path(path: Path) -> str:
     return file_format
 
 
-def _array_of(image: Shaped[Tensor, "..."]) -> Shaped[np.ndarray, "..."]:
+def _is_tensor(image: Pixels) -> bool:
+    return hasattr(image, "detach")
+
+
+def _array_of(image: Any) -> Shaped[np.ndarray, "..."]:
     """A tensor (H,W), (C,H,W) or (1,C,H,W) as an array (H,W) or (H,W,C)."""
     if image.ndim == 4 and image.shape[0] != 1:
         raise PixelError(f"this is a batch of {image.shape[0]} images; save them one by one")

@@ -1,102 +1,59 @@
-"""Where and in which precision a network runs."""
+"""How many processors this process may use, and whether a GPU is there; without importing torch."""
 
 from __future__ import annotations
 
-import warnings
+import ctypes
+import math
+import os
+import platform
+from importlib.util import find_spec
+from pathlib import Path
 
-import torch
-
-from corun.errors import DeviceError
-from corun.networks.registry import ModelCard
-
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-"""The precisions a person can ask for, by name."""
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container's share of the processors is written: microseconds allowed, and in how many."""
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """The device of that name; "auto" is the first of cuda, mps and cpu that is there.
-
-    Raises:
-        DeviceError: no such device here; the message says what to use instead.
-    """
-    if name == "auto":
-        return torch.device("cuda" if _cuda_count() else "mps" if _has_mps() else "cpu")
+def usable_threads() -> int:
+    """Processors that this process may use: its affinity, and the container's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:  # macOS and Windows have no affinity that Python knows
+        count = os.cpu_count() or 1
     try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(f"{name!r} is no device; use auto, cpu, cuda, cuda:1 or mps") from error
-    if device.type == "cuda":
-        count = _cuda_count()
-        if count == 0:
-            built = "this PyTorch is built without CUDA; " if torch.version.cuda is None else ""
-            raise DeviceError(
-                f"device {name}: no CUDA device is available; {built}use --device cpu or auto"
-            )
-        if (device.index or 0) >= count:
-            raise DeviceError(f"device {name}: only cuda:0 to cuda:{count - 1} are there")
-    elif device.type == "mps":
-        if not _has_mps():
-            raise DeviceError("device mps: no Apple GPU is available; use --device cpu")
-    elif device.type != "cpu":
-        raise DeviceError(f"device {name} is not supported; use auto, cpu, cuda or mps")
-    return device
+        allowed, period = CGROUP_QUOTA.read_text().split()
+        quota = math.ceil(int(allowed) / int(period))
+    except (OSError, ValueError):  # no such file, or "max": no quota
+        return count
+    return max(1, min(count, quota))
 
 
-def choose_dtype(device: torch.device, card: ModelCard | None) -> torch.dtype:
-    """The precision for "auto".
+def torch_installed() -> bool:
+    """Whether torch could be imported."""
+    try:
+        return find_spec("torch") is not None
+    except (ImportError, ValueError):  # somebody forbids it in this process
+        return False
 
-    bfloat16 on a CPU that computes in it, for a network whose result was measured to stay above
-    50 dB of the float32 one (``benchmarks/inference.py``); float32 everywhere else.
 
-    Args:
-        device: where the network runs.
-        card: facts about the network, None for a network of the user's.
+def gpu_for_torch() -> bool:
+    """Whether torch is installed and there is a GPU that it may know how to use.
+
+    Asked of the drivers, because importing torch takes longer than clearing a photo.
     """
-    fast = card is not None and card.bfloat16_on_cpu and device.type == "cpu"
-    return torch.bfloat16 if fast and cpu_computes_bfloat16() else torch.float32
+    if not torch_installed():
+        return False
+    if platform.system() == "Darwin":
+        return platform.machine() == "arm64"
+    return _cuda_devices() > 0
 
 
-def cpu_computes_bfloat16() -> bool:
-    """Whether this CPU has instructions for bfloat16 (AVX-512 BF16 or AMX)."""
-    if hasattr(torch.cpu, "get_capabilities"):
-        abilities = torch.cpu.get_capabilities()
-        return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def dtype_from_name(name: str, device: torch.device, card: ModelCard | None) -> torch.dtype:
-    """The precision of that name; "auto" asks `choose_dtype`.
-
-    Raises:
-        DeviceError: an unknown precision, or one the network or the device does not work in.
-    """
-    if name == "auto":
-        return choose_dtype(device, card)
-    if name not in DTYPES:
-        raise DeviceError(f"{name!r} is no precision; use auto, {', '.join(DTYPES)}")
-    if (
-        card is not None
-        and not {
-            "float32": True,
-            "bfloat16": card.supports_bfloat16,
-            "float16": card.supports_half,
-        }[name]
-    ):
-        raise DeviceError(f"{card.name} does not run in {name}; use --dtype float32")
-    if name == "float16" and device.type == "cpu":
-        raise DeviceError("float16 is not supported on the CPU; use --dtype bfloat16 or float32")
-    return DTYPES[name]
-
-
-def _cuda_count() -> int:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an unusable driver warns; the DeviceError says it once
-        return torch.cuda.device_count() if torch.cuda.is_available() else 0
-
-
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()
+def _cuda_devices() -> int:
+    name = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(name)
+    except OSError:  # no such driver
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value

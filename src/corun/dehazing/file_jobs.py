@@ -54,7 +54,7 @@ class Outcome:
         output: the file written (or found, if skipped), None for standard output or a failure.
         status: "ok", "skipped" or "failed".
         transmission: the transmission's file.
-        model, device, dtype: what computed it.
+        model, engine, device, dtype: what computed it.
         width, height: pixels of the upright picture.
         seconds: reading, dehazing and writing.
         notes: what was not kept, one line each.
@@ -66,6 +66,7 @@ class Outcome:
     output: str | None = None
     transmission: str | None = None
     model: str | None = None
+    engine: str | None = None
     device: str | None = None
     dtype: str | None = None
     width: int | None = None
@@ -141,12 +142,13 @@ def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
         output=None if job.target is None else str(job.target),
         transmission=None if job.transmission is None else str(job.transmission),
         model=dehazer.name,
-        device=str(dehazer.device),
-        dtype=str(dehazer.dtype).removeprefix("torch."),
+        engine=dehazer.engine.facts.name,
+        device=dehazer.device,
+        dtype=dehazer.dtype,
         width=width,
         height=height,
         seconds=round(time.perf_counter() - start, 3),
-        notes=tuple(dict.fromkeys((*picture.metadata.notes, *notes))),
+        notes=tuple(dict.fromkeys((*result.metadata.notes, *notes))),
     )
 
 

@@ -1,38 +1,108 @@
-"""The public calls: `corun.dehaze`, `corun.load` and `corun.list_models`."""
+"""The public calls: `corun.dehaze`, `corun.load` and `corun.list_models`.
+
+Nothing here imports torch before it is needed.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.dehazer import Dehazer
-from corun.dehazing.devices import choose_device
-from corun.networks.checkpoints import load_network
-from corun.networks.registry import DEFAULT_MODEL, MODELS
+from corun.dehazing.devices import gpu_for_torch, torch_installed, usable_threads
+from corun.dehazing.engines.protocol import Engine
+from corun.errors import DeviceError, MissingExtraError, WeightsError
+from corun.networks.files import network_file
+from corun.networks.registry import (
+    DEFAULT_MODEL,
+    MODELS,
+    ModelCard,
+    graph_path,
+    require_trained,
+)
+
+EngineName = Literal["auto", "onnx", "openvino", "torch"]
+GRAPHS = (".onnx", ".xml")
+"""Suffixes of exported networks."""
 
 
 def load(
-    name_or_path: str | Path = DEFAULT_MODEL, *, device: str = "auto", dtype: str = "auto"
+    name_or_path: str | Path = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    engine: EngineName = "auto",
+    threads: int | None = None,
 ) -> Dehazer:
     """Loads a network once, to be called on many pictures.
 
     Args:
-        name_or_path: a name of `list_models`, a weights file (.safetensors or a published .pth),
-            or hf://owner/repository/file.
-        device: "auto" (the first of CUDA, Apple GPU and CPU that is there), "cpu", "cuda",
-            "cuda:1", "mps".
+        name_or_path: a name of `list_models`; an exported network (.onnx or .xml); with torch also
+            a weights file (.safetensors or a published .pth); or hf://owner/repository/file.
+        device: "auto" (a GPU if torch or ONNX Runtime has one, else the CPU), "cpu", "cuda",
+            "cuda:1", "mps", "xpu"; with ONNX Runtime also "coreml" and "dml".
         dtype: "auto", "float32", "bfloat16" or "float16".
+        engine: "auto" (ONNX Runtime on CPUs for models that bring a graph, else torch), "onnx",
+            "openvino" or "torch".
+        threads: of the CPU; by default as many as the process may use.
 
     Raises:
         WeightsError: no such model, or the file is unreadable or of another layout.
+        DeviceError: the device, precision or engine is not available.
+        MissingExtraError: the engine is not installed.
+    """
+    if engine not in get_args(EngineName):
+        raise DeviceError(f"{engine!r} is no engine; use {', '.join(get_args(EngineName))}")
+    if threads is not None and threads < 1:
+        raise DeviceError(f"threads must be at least 1, not {threads}")
+    count = threads or usable_threads()
+    text = str(name_or_path)
+    if text in MODELS:
+        found = _registered(MODELS[text], device, dtype, engine, count)
+        return Dehazer(found, name=text, threads=count)
+    path = network_file(text)
+    if path.suffix.lower() in GRAPHS:
+        found = _graph(path, device, dtype, engine, count)
+        return Dehazer(found, name=path.name, threads=count)
+    if engine in ("onnx", "openvino"):
+        raise WeightsError(
+            f"{path}: is no graph for --engine {engine}; make one with corun export {path}"
+        )
+    return Dehazer(_of_torch(str(path), device, dtype, count), name=path.name, threads=count)
+
+
+def from_network(
+    network: Any,
+    *,
+    name: str = "custom",
+    size_multiple: int = 1,
+    device: str = "auto",
+    dtype: str = "auto",
+    threads: int | None = None,
+) -> Dehazer:
+    """A dehazer of any torch network.
+
+    Args:
+        network: a module that maps RGB in [0,1], (B,3,H,W), to a clear batch of that shape, or to
+            (scene, transmission), or a mapping of them.
+        name: what to call it in messages.
+        size_multiple: height and width that it accepts are multiples of this; pictures are padded
+            by reflection and cropped back.
+        device: see `load`.
+        dtype: see `load`.
+        threads: of the CPU for what surrounds the network; torch has a setting of its own.
+
+    Raises:
         DeviceError: the device or precision is not available.
     """
-    chosen = choose_device(device)
-    loaded = load_network(name_or_path, device=chosen)
-    return Dehazer(
-        loaded.network, name=loaded.name, card=loaded.card, device=str(chosen), dtype=dtype
+    from corun.dehazing.engines.torch_engine import TorchEngine
+
+    engine = TorchEngine(
+        network, name=name, size_multiple=size_multiple, device=device, dtype=dtype
     )
+    return Dehazer(engine, name=name, threads=threads)
 
 
 def dehaze(
@@ -42,6 +112,7 @@ def dehaze(
     strength: float = 1.0,
     device: str = "auto",
     dtype: str = "auto",
+    engine: EngineName = "auto",
 ) -> Dehazed:
     """Removes the haze from one picture.
 
@@ -49,20 +120,21 @@ def dehaze(
     A registered model stays loaded between calls; for a weights file use `load` once.
 
     Args:
-        image: a path, a Pillow image, an array (H,W) or (H,W,C), or a tensor (H,W), (C,H,W) or
-            (B,C,H,W), C from 1 to 4.
-        model: a name of `list_models`, or a weights file.
+        image: a path, the bytes of a file, an open binary file, a Pillow image, an array (H,W) or
+            (H,W,C), or a tensor (H,W), (C,H,W) or (B,C,H,W), C from 1 to 4.
+        model: a name of `list_models`, or a file.
         strength: how much of the haze goes, 0 (none) to 1.
-        device: where to compute; "auto", "cpu", "cuda", "mps".
-        dtype: in which precision; "auto", "float32", "bfloat16", "float16".
+        device: where to compute; see `load`.
+        dtype: in which precision; see `load`.
+        engine: what computes; see `load`.
 
     Raises:
         CorunError: the picture, the model or the device cannot be used; the message says why.
     """
     dehazer = (
-        _registered(str(model), device, dtype)
+        _kept(str(model), device, dtype, engine)
         if str(model) in MODELS
-        else load(model, device=device, dtype=dtype)
+        else load(model, device=device, dtype=dtype, engine=engine)
     )
     return dehazer(image, strength=strength)
 
@@ -73,5 +145,74 @@ def list_models() -> dict[str, str]:
 
 
 @lru_cache(maxsize=2)
-def _registered(name: str, device: str, dtype: str) -> Dehazer:
-    return load(name, device=device, dtype=dtype)
+def _kept(name: str, device: str, dtype: str, engine: EngineName) -> Dehazer:
+    return load(name, device=device, dtype=dtype, engine=engine)
+
+
+def _registered(
+    card: ModelCard, device: str, dtype: str, engine: EngineName, threads: int
+) -> Engine:
+    require_trained(card)
+    if card.config is None:
+        from corun.dehazing.engines.dark_channel import DarkChannelEngine
+
+        _require_plain(card.name, device, dtype)
+        return DarkChannelEngine()
+    graph = graph_path(card)
+    if graph is None:
+        return _of_torch(card.name, device, dtype, threads)
+    if engine == "auto":
+        light = device in ("auto", "cpu") and dtype in ("auto", "float32")
+        gpu = device == "auto" and gpu_for_torch()
+        other = device in ("coreml", "dml") or not torch_installed()
+        engine = "onnx" if other or (light and not gpu) else "torch"
+    if engine == "torch":
+        return _of_torch(card.name, device, dtype, threads)
+    return _graph(graph, device, dtype, engine, threads)
+
+
+def _graph(path: Path, device: str, dtype: str, engine: EngineName, threads: int) -> Engine:
+    """An exported network by the engine of its kind."""
+    if engine == "torch":
+        raise WeightsError(f"{path}: is a graph, which torch does not run; use --engine onnx")
+    if engine == "openvino" or (engine == "auto" and path.suffix.lower() == ".xml"):
+        from corun.dehazing.engines.openvino import OpenVinoEngine
+
+        if device not in ("auto", "cpu"):
+            raise DeviceError(f"device {device}: OpenVINO is used on the CPU; use --device cpu")
+        kind = "float32" if dtype == "auto" else dtype
+        return OpenVinoEngine(path, dtype=kind, threads=threads)
+    if path.suffix.lower() == ".xml":
+        raise WeightsError(f"{path}: is a file of OpenVINO; use --engine openvino")
+    from corun.dehazing.engines.onnx import OnnxEngine
+
+    if dtype not in ("auto", "float32"):
+        raise DeviceError(
+            f"ONNX Runtime computes in float32, not {dtype}; use --engine openvino or torch"
+        )
+    return OnnxEngine(path, device="cpu" if device == "auto" else device, threads=threads)
+
+
+def _of_torch(name_or_path: str, device: str, dtype: str, threads: int) -> Engine:
+    if not torch_installed():
+        raise MissingExtraError(f"{name_or_path}: needs torch, which", "torch")
+    import torch
+
+    from corun.dehazing.engines.torch_devices import choose_device
+    from corun.dehazing.engines.torch_engine import TorchEngine
+    from corun.networks.checkpoints import load_network
+
+    chosen = choose_device(device)
+    if torch.get_num_threads() != threads and chosen.type == "cpu":
+        torch.set_num_threads(threads)
+    loaded = load_network(name_or_path, device=chosen)
+    return TorchEngine(
+        loaded.network, name=loaded.name, card=loaded.card, device=str(chosen), dtype=dtype
+    )
+
+
+def _require_plain(name: str, device: str, dtype: str) -> None:
+    if device not in ("auto", "cpu"):
+        raise DeviceError(f"device {device}: {name} runs on the CPU; use --device cpu")
+    if dtype not in ("auto", "float32"):
+        raise DeviceError(f"{name} does not run in {dtype}; use --dtype float32")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from corun.physics.row_bands import apply_full_size_step, enlarged
 from corun.physics.working_picture import Rows
 from corun.pictures.pixels import array_like, rgb_from_array
+from corun.shapes import Float32, Shaped
 
 
 class FrameMaps(NamedTuple):

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
-from corun.data.scenes import render_scene
+from corun.data.scenes import render
 from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
 from corun.errors import ImageFileError
-from corun.metrics.full_reference import psnr
 from corun.physics.scattering import add_haze
-from corun.physics.transmission import depth_to_transmission
+from corun.shapes import Float
 
 AIRLIGHT = (0.92, 0.94, 0.96)
 """A of the demonstration's haze, RGB in [0,1]: a bright, slightly bluish sky."""
@@ -58,14 +55,12 @@ def run_demo(
     Raises:
         ImageFileError: the folder or a picture cannot be written.
     """
-    scene = render_scene(*size, seed)
-    truth = scene.image[None]
-    t_true = depth_to_transmission(scene.depth[None], density)
-    airlight = torch.tensor(AIRLIGHT)[None, :, None, None]
-    hazy = add_haze(truth, t_true, airlight)
+    scene = render(seed, *size)
+    truth = scene.clean
+    t_true = np.exp(-2 * np.float32(density) * scene.depth)
+    hazy = add_haze(truth, t_true[:, :, None], np.array(AIRLIGHT, np.float32))
     result = dehazer(hazy)
     clear, t = result.image, result.transmission
-    assert isinstance(clear, Tensor)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -76,16 +71,21 @@ def run_demo(
     for name, picture in pictures.items():
         Dehazed(picture, None, None).save(folder / f"{name}.png", overwrite=True)
     transmission_error = None
-    if isinstance(t, Tensor):
+    if t is not None:
         result.save_transmission(folder / "transmission.png", overwrite=True)
-        transmission_error = float((t - t_true).abs().mean())
-    before, after = (float(psnr(picture, truth)[0]) for picture in (hazy, clear))
+        transmission_error = float(np.abs(t - t_true).mean())
+    before, after = (_psnr(picture, truth) for picture in (hazy, clear))
     return DemoResult(dehazer.name, before, after, transmission_error)
 
 
-def _image(picture: Float[Tensor, "1 3 h w"]) -> Image.Image:
-    samples = (picture[0].clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(np.ascontiguousarray(samples.permute(1, 2, 0).cpu().numpy()))
+def _psnr(picture: Float[np.ndarray, "h w 3"], truth: Float[np.ndarray, "h w 3"]) -> float:
+    """Peak signal-to-noise ratio, peak 1, dB; ∞ for equal pictures."""
+    error = float(np.mean((picture.astype(np.float64) - truth) ** 2))
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def _image(picture: Float[np.ndarray, "h w 3"]) -> Image.Image:
+    return Image.fromarray(np.rint(picture.clip(0, 1) * 255).astype(np.uint8))
 
 
 def _side_by_side(pictures: list[Image.Image]) -> Image.Image:

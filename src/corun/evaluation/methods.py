@@ -32,17 +32,18 @@ from torch import Tensor, nn
 
 from corun.data.images import read_rgb
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.loading import from_network, load
+from corun.dehazing.tensor_pictures import dehaze_batch
 from corun.errors import ConfigurationError, ImageFileError, MissingExtraError, WeightsError
 from corun.files import checksum, written_atomically
-from corun.networks.checkpoints import load_network
 from corun.networks.registry import MODELS, weights_path
 
 MethodKind = Literal["input", "network", "onnx", "spandrel", "command", "folder"]
 RESULT_VERSIONS: dict[str, int] = {
     "input": 1,
-    "dcp": 2,
-    "network": 8,
-    "onnx": 2,
+    "dcp": 3,
+    "network": 9,
+    "onnx": 3,
     "spandrel": 2,
     "command": 1,
 }
@@ -133,9 +134,7 @@ def load_method(method: Method) -> None:
         WeightsError: the file is damaged, or no dehazing network.
         MissingExtraError: the package that reads it is not installed.
     """
-    if method.kind == "onnx":
-        _onnx_session(method.source)
-    elif method.kind in ("network", "spandrel"):
+    if method.kind in ("network", "onnx", "spandrel"):
         _dehazer(method)
 
 
@@ -168,17 +167,14 @@ def save_png(image: Float[Tensor, "3 h w"], path: Path) -> None:
 def _dehaze(method: Method, hazy: Tensor) -> Tensor:
     if method.kind == "input":
         return hazy
-    if method.kind == "onnx":
-        return _run_onnx(method, hazy)
-    return _dehazer(method).dehaze_tensor(hazy).scene
+    return dehaze_batch(_dehazer(method), hazy).scene
 
 
 @lru_cache(maxsize=2)
 def _dehazer(method: Method) -> Dehazer:
     if method.kind == "spandrel":
-        return Dehazer(_spandrel_network(method.source), name=method.label)
-    loaded = load_network(method.source)
-    return Dehazer(loaded.network, name=method.label, card=loaded.card)
+        return from_network(_spandrel_network(method.source), name=method.label)
+    return load(method.source)
 
 
 def _spandrel_network(source: str) -> nn.Module:
@@ -206,32 +202,6 @@ class _SpandrelNetwork(nn.Module):
     def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """The clear scene."""
         return cast(Tensor, self.descriptor(hazy))
-
-
-@lru_cache(maxsize=2)
-def _onnx_session(source: str) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "metrics") from error
-    try:
-        return onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common base of their own
-        raise WeightsError(f"{source}: cannot be loaded as ONNX ({error})") from error
-
-
-def _run_onnx(method: Method, hazy: Tensor) -> Tensor:
-    session = _onnx_session(method.source)
-    try:
-        answer = session.run(None, {session.get_inputs()[0].name: hazy.numpy()})[0]
-    except Exception as error:
-        raise WeightsError(f"{method.source}: fails on {tuple(hazy.shape)} ({error})") from error
-    if answer.shape != tuple(hazy.shape):
-        raise WeightsError(
-            f"{method.source}: answers {answer.shape} to {tuple(hazy.shape)}; a dehazing network "
-            "keeps the size"
-        )
-    return torch.from_numpy(np.asarray(answer, dtype=np.float32))
 
 
 def _run_command(template: str, hazy: Path, result: Path) -> None:

@@ -13,14 +13,14 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from corun.dehazing.engines.graph_facts import FACTS_KEY
 from corun.errors import ExportError
 from corun.files import write_atomically
 from corun.networks.checkpoints import LoadedNetwork
 from corun.networks.corun import CORUN
 from corun.networks.fingerprint import weights_sha256
 
-FACTS_KEY = "corun"
-"""Under which the facts about a model lie in an exported file, as one JSON text."""
+__all__ = ["FACTS_KEY", "Exported", "Facts", "facts_about", "require_place", "write_files"]
 
 Facts = dict[str, Any]
 Run = Callable[[Float[Tensor, "b 3 h w"]], tuple[Tensor, ...]]

@@ -17,7 +17,7 @@ from corun.data.images import list_images, read_rgb
 from corun.errors import ExportError
 from corun.export.onnx_graphs import Model
 from corun.export.parts import Part
-from corun.networks.corun import CorunConfig
+from corun.networks.corun_config import CorunConfig
 from corun.networks.prior_unet import PriorUNet
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
 from corun.physics.working_picture import working_size

@@ -22,13 +22,14 @@ from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, WeightsError
 from corun.files import write_atomically
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
+from corun.networks.files import network_file
 from corun.networks.published_layout import build_filled, is_published, load_published
-from corun.networks.registry import MODELS, ModelCard, build_model, names, weights_path
+from corun.networks.registry import MODELS, ModelCard, require_trained, weights_path
 
 HEADER_KEY = "corun"
 ARCHITECTURE = "CORUN"
-HUB_PREFIX = "hf://"
 BFLOAT16_PSNR = 50.0
 """From this many dB of the float32 result, bfloat16 is what a CPU should use."""
 
@@ -133,12 +134,13 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
     text = str(name_or_path)
     if text in MODELS:
         card = MODELS[text]
+        require_trained(card)
         shipped = weights_path(card)
         if shipped is None:
-            return LoadedNetwork(_ready(build_model(text), device), text, card=card)
+            raise WeightsError(f"{text}: is no network; its result is computed without one")
         network, metadata = load_file_of_ours(shipped)
         return LoadedNetwork(_ready(network, device), text, metadata, card, shipped)
-    path = _from_hub(text) if text.startswith(HUB_PREFIX) else _existing(text)
+    path = network_file(text)
     if path.suffix == ".safetensors":
         network, metadata = load_file_of_ours(path)
     else:
@@ -147,7 +149,7 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
         MODELS["corun-base"],
         name=path.name,
         summary="a CORUN weights file",
-        multiple=network.config.multiple,
+        config=network.config,
         bfloat16_on_cpu=_keeps_bfloat16(metadata),
         trained=True,
         licence="unknown",
@@ -298,19 +300,6 @@ def _keeps_bfloat16(metadata: dict[str, Any]) -> bool:
     return isinstance(measured, int | float) and measured >= BFLOAT16_PSNR
 
 
-def _existing(text: str) -> Path:
-    try:
-        path = Path(text).expanduser()
-        found = path.exists()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise WeightsError(
-            f"{text}: cannot be read ({_one_line(error)}); check the name"
-        ) from error
-    if not found:
-        raise WeightsError(f"{text}: neither a model's name nor a file; the models are {names()}")
-    return path
-
-
 def _one_line(error: BaseException) -> str:
     reason = error.strerror if isinstance(error, OSError) else None
     return reason or next(iter(str(error).splitlines()), type(error).__name__)
@@ -325,20 +314,3 @@ def in_channels_last(network: nn.Module) -> nn.Module:
     """The same network with its weights in channels-last memory order, in place."""
     ordered: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return ordered
-
-
-def _from_hub(text: str) -> Path:
-    """Download ``hf://owner/repo/file`` into the Hub's cache."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    parts = text.removeprefix(HUB_PREFIX).split("/", 2)
-    if len(parts) != 3 or not all(parts):
-        raise WeightsError(f"{text}: expected hf://owner/repository/file")
-    try:
-        return Path(hf_hub_download("/".join(parts[:2]), parts[2]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise WeightsError(
-            f"{text}: cannot be fetched ({reason}); download it yourself and give the file"
-        ) from error

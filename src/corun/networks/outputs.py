@@ -7,11 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.errors import CorunError
-
-
-class NetworkOutputError(CorunError):
-    """A network returned something that is not a dehazed batch."""
+from corun.errors import NetworkOutputError
 
 
 class NetworkOutput(NamedTuple):

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from corun.errors import ConfigurationError, WeightsError
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 
 # One row per renamed part, published and ours, # a number; applied in order, either way. A name
 # that no row touches keeps its text.

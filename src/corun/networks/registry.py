@@ -1,16 +1,16 @@
-"""What can be loaded by name: an explicit table of models and their facts."""
+"""What can be loaded by name: an explicit table of models and their facts.
+
+Nothing here imports torch before a network is built.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from torch import nn
-
 from corun.errors import WeightsError
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun_config import CorunConfig
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class ModelCard:
     Attributes:
         name: what it is called.
         summary: one line for people.
-        build: makes the network with random weights (or none, if it has none).
-        multiple: the size multiple the network works at; it pads by itself.
+        config: hyper-parameters of the CORUN behind it; None where there is no network.
         weights: file name inside the package, or None where nothing is shipped.
+        graph: file name, inside the package, of its stages as an ONNX graph, or None.
         trained: whether it is useful without a weights file of the user's.
         supports_half: whether float16 keeps the result.
         supports_bfloat16: whether bfloat16 keeps the result.
@@ -34,9 +34,9 @@ class ModelCard:
 
     name: str
     summary: str
-    build: Callable[[], nn.Module]
-    multiple: int
+    config: CorunConfig | None
     weights: str | None = None
+    graph: str | None = None
     trained: bool = True
     supports_half: bool = False
     supports_bfloat16: bool = True
@@ -57,34 +57,26 @@ LITE_CONFIG = CorunConfig(
 )
 
 
-def _dark_channel() -> nn.Module:
-    from corun.networks.dark_channel_network import DarkChannelNetwork
-
-    return DarkChannelNetwork()
-
-
 MODELS: dict[str, ModelCard] = {
     card.name: card
     for card in (
         ModelCard(
             name="corun-lite",
             summary="CORUN for CPUs and video: unfolds at a quarter of the size, finishes at full",
-            build=lambda: CORUN(LITE_CONFIG),
-            multiple=16,
+            config=LITE_CONFIG,
             weights="corun-lite.safetensors",
+            graph="corun-lite.onnx",
         ),
         ModelCard(
             name="corun-base",
             summary="CORUN at the published size: 4 stages, 18.67 M parameters",
-            build=lambda: CORUN(BASE_CONFIG),
-            multiple=8,
+            config=BASE_CONFIG,
             trained=False,
         ),
         ModelCard(
             name="dcp",
             summary="dark-channel prior with guided filter, the classical baseline",
-            build=_dark_channel,
-            multiple=1,
+            config=None,
             supports_bfloat16=False,
         ),
     )
@@ -97,21 +89,17 @@ def names() -> str:
     return ", ".join(MODELS)
 
 
-def build_model(name: str) -> nn.Module:
-    """Make a registered network without loading weights.
+def require_trained(card: ModelCard) -> None:
+    """Refuse a model that is only useful with a file of weights.
 
     Raises:
-        WeightsError: there is no such model, or it is only useful with a file of weights.
+        WeightsError: no trained weights are shipped for it.
     """
-    if name not in MODELS:
-        raise WeightsError(f"{name}: no such model; the models are {names()}")
-    card = MODELS[name]
     if not card.trained:
         raise WeightsError(
-            f"{name}: no trained weights are shipped for it; give a weights file instead of the "
-            "name (corun models convert makes one of a published checkpoint)"
+            f"{card.name}: no trained weights are shipped for it; give a weights file instead of "
+            "the name (corun models convert makes one of a published checkpoint)"
         )
-    return card.build()
 
 
 def weights_path(card: ModelCard) -> Path | None:
@@ -120,12 +108,23 @@ def weights_path(card: ModelCard) -> Path | None:
     Raises:
         WeightsError: the package was installed without the file it names.
     """
-    if card.weights is None:
-        return None
-    path = Path(str(files("corun") / "weights" / card.weights))
+    return None if card.weights is None else _shipped(card, card.weights)
+
+
+def graph_path(card: ModelCard) -> Path | None:
+    """The shipped graph of a model, or None for a model without one.
+
+    Raises:
+        WeightsError: the package was installed without the file it names.
+    """
+    return None if card.graph is None else _shipped(card, card.graph)
+
+
+def _shipped(card: ModelCard, name: str) -> Path:
+    path = Path(str(files("corun") / "weights" / name))
     if not path.is_file():
         raise WeightsError(
-            f"{path}: the weights of {card.name} are missing from this installation; "
+            f"{path}: a file of {card.name} is missing from this installation; "
             "reinstall corun-dehaze"
         )
     return path

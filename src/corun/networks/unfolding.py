@@ -18,13 +18,9 @@ and before the prior. All functions are pure, batched and differentiable.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-TransmissionStep = Literal["paper", "least_squares"]
 
 TRANSMISSION_MIN = 0.05
 TRANSMISSION_MAX = 0.999

@@ -4,8 +4,9 @@ Legend: P ``hazy``, J ``scene`` (both RGB, sRGB-encoded, [0,1]), t ``transmissio
 fraction of the scene's light that reaches the camera, in (0,1]), A ``airlight`` (RGB, the colour
 of infinitely thick haze). Shapes: b images, c channels (3 for RGB), h rows, w columns.
 
-Every function works on any device and floating dtype, broadcasts a one-channel transmission over
-the colour channels, and is differentiable in all its tensors.
+Every function takes NumPy arrays and torch tensors, of any device and floating dtype, broadcasts a
+one-channel transmission over the colour channels, and is differentiable in all its tensors.
+Nothing here imports torch.
 
 Source: Koschmieder 1924; the form used here is Eq. 1 of He, Sun and Tang, "Single Image Haze
 Removal Using Dark Channel Prior" (CVPR 2009), and Eq. 1 of Fang et al. (NeurIPS 2024).
@@ -13,22 +14,24 @@ Removal Using Dark Channel Prior" (CVPR 2009), and Eq. 1 of Fang et al. (NeurIPS
 
 from __future__ import annotations
 
-from jaxtyping import Float
-from torch import Tensor
+from typing import Any
+
+Array = Any
+"""A floating-point numpy.ndarray or torch.Tensor; only what both share is used."""
 
 TRANSMISSION_FLOOR = 0.05
 """The least transmission that is divided by; CORUN clamps its own estimate at the same value."""
 
 
 def add_haze(
-    scene: Float[Tensor, "b c h w"],
-    transmission: Float[Tensor, "#b #c #h #w"],
-    airlight: Tensor | float,
-) -> Float[Tensor, "b c h w"]:
+    scene: Array,
+    transmission: Array,
+    airlight: Array | float,
+) -> Array:
     """P = J·t + A·(1−t).
 
     Args:
-        scene: J, clear picture, [0,1].
+        scene: J, clear picture, [0,1], (…,c,h,w).
         transmission: t, unitless, [0,1]; one channel, or one per colour (spectral haze).
         airlight: A, [0,1]; (B,3,1,1), or anything that broadcasts to the scene, or one number.
 
@@ -39,12 +42,12 @@ def add_haze(
 
 
 def remove_haze(
-    hazy: Float[Tensor, "b c h w"],
-    transmission: Float[Tensor, "#b #c #h #w"],
-    airlight: Tensor | float,
+    hazy: Array,
+    transmission: Array,
+    airlight: Array | float,
     *,
     t_min: float = TRANSMISSION_FLOOR,
-) -> Float[Tensor, "b c h w"]:
+) -> Array:
     """J = (P − A·(1−t'))/t' with t' = max(t, t_min): the exact inverse of :func:`add_haze`.
 
     The inverse amplifies whatever error P, t and A carry by 1/t'; the floor bounds that factor, so
@@ -64,16 +67,16 @@ def remove_haze(
     """
     if not 0 < t_min <= 1:
         raise ValueError(f"t_min must be in (0, 1], got {t_min}")
-    floored = transmission.clamp(min=t_min)
+    floored = transmission.clip(t_min, None)
     return (hazy - airlight * (1 - floored)) / floored
 
 
 def scattering_residual(
-    hazy: Float[Tensor, "b c h w"],
-    scene: Float[Tensor, "b c h w"],
-    transmission: Float[Tensor, "#b #c #h #w"],
-    airlight: Tensor | float,
-) -> Float[Tensor, "b c h w"]:
+    hazy: Array,
+    scene: Array,
+    transmission: Array,
+    airlight: Array | float,
+) -> Array:
     """r = J·t + A·(1−t) − P: how far (J, t, A) is from explaining the hazy picture, signed.
 
     Its L1 norm with A = 1 is the scattering-consistency loss of Fang et al. (2024), Eq. 17.

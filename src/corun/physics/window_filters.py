@@ -1,25 +1,25 @@
 """Filters over a square window: minimum, mean, and the guided filter built of means.
 
-All of them cut the window off at the image's border instead of padding with invented pixels, so
-that they are exact for every size from 1×1 up, and cost the same per pixel or nearly so whatever
-the window. Half-precision inputs are computed in float32.
+NumPy and OpenCV, channels last; nothing here imports torch. All of them cut the window off at the
+image's border instead of padding with invented pixels, so that they are exact for every size from
+1×1 up, and cost the same per pixel or nearly so whatever the window.
 """
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
+import cv2
+import numpy as np
+
+from corun.shapes import Float
 
 
-def dark_channel(image: Float[Tensor, "b c h w"], *, patch: int = 15) -> Float[Tensor, "b 1 h w"]:
+def dark_channel(image: Float[np.ndarray, "h w c"], *, patch: int = 15) -> Float[np.ndarray, "h w"]:
     """dark(x) = min over y in Ω(x) of min over channels c of image_c(y).
 
     Ω(x) is the patch × patch window around x, cut off at the border (He et al. 2009, Eq. 5).
 
     Args:
-        image: RGB, [0,1], or any number of channels.
+        image: RGB, [0,1], or any number of channels; float32 or float64.
         patch: side of the window in pixels, odd, at least 1.
 
     Returns:
@@ -30,41 +30,41 @@ def dark_channel(image: Float[Tensor, "b c h w"], *, patch: int = 15) -> Float[T
     """
     if patch < 1 or patch % 2 == 0:
         raise ValueError(f"patch must be odd and at least 1, got {patch}")
-    bright = -image.amin(dim=1, keepdim=True)
-    radius = patch // 2
-    bright = F.max_pool2d(bright, (1, patch), stride=1, padding=(0, radius))
-    return -F.max_pool2d(bright, (patch, 1), stride=1, padding=(radius, 0))
+    darkest = np.ascontiguousarray(image.min(axis=2))
+    # Beyond the border erosion sees values larger than any, so the window is cut off there.
+    return np.asarray(cv2.erode(darkest, np.ones((patch, patch), np.uint8)))
 
 
-def box_mean(image: Float[Tensor, "b c h w"], *, radius: int) -> Float[Tensor, "b c h w"]:
+def box_mean(image: Float[np.ndarray, "h w *c"], *, radius: int) -> Float[np.ndarray, "h w *c"]:
     """The mean over the (2·radius+1)² window around each pixel, cut off at the border.
 
-    Running sums along one axis, then the other: the cost does not depend on the radius. Sums are
-    taken per axis, not over the plane, so rounding grows with the side and not with the area.
+    Running sums in float64: the cost does not depend on the radius.
 
     Args:
-        image: any values.
+        image: any values, float32 or float64.
         radius: of the window in pixels, at least 0.
-
-    Returns:
-        The local means, same dtype.
 
     Raises:
         ValueError: radius is negative.
     """
     if radius < 0:
         raise ValueError(f"radius must be at least 0, got {radius}")
-    working = image.to(_working_dtype(image))
-    return _axis_mean(_axis_mean(working, 3, radius), 2, radius).to(image.dtype)
+    window = (2 * radius + 1, 2 * radius + 1)
+    whole = np.ascontiguousarray(image)
+    sums = cv2.boxFilter(whole, -1, window, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    counts = _counts(image.shape[0], radius)[:, None] * _counts(image.shape[1], radius)
+    per_pixel = counts.astype(image.dtype).reshape(*counts.shape, *[1] * (image.ndim - 2))
+    means: Float[np.ndarray, "h w *c"] = np.asarray(sums).reshape(image.shape) / per_pixel
+    return means
 
 
 def guided_filter(
-    guide: Float[Tensor, "b g h w"],
-    source: Float[Tensor, "b c h w"],
+    guide: Float[np.ndarray, "h w g"],
+    source: Float[np.ndarray, "h w"],
     *,
     radius: int,
     epsilon: float,
-) -> Float[Tensor, "b c h w"]:
+) -> Float[np.ndarray, "h w"]:
     """Smooth the source while keeping the guide's edges: q = ā·I + b̄.
 
     In each window ω the source p is fitted by a linear function of the guide I, minimising
@@ -74,8 +74,8 @@ def guided_filter(
     for a grey guide and 14–16 for a colour guide).
 
     Args:
-        guide: I, grey (1 channel) or RGB (3 channels), [0,1].
-        source: p, any number of channels, each filtered by itself.
+        guide: I, grey (1 channel) or RGB (3 channels), [0,1], float32 or float64.
+        source: p.
         radius: of the windows in pixels, at least 0.
         epsilon: ε > 0, in units of the guide's variance: edges weaker than √ε are smoothed.
 
@@ -85,91 +85,68 @@ def guided_filter(
     Raises:
         ValueError: the guide has neither 1 nor 3 channels, or epsilon is not above 0.
     """
-    if guide.shape[1] not in (1, 3):
-        raise ValueError(f"the guide must have 1 or 3 channels, got {guide.shape[1]}")
+    if guide.shape[2] not in (1, 3):
+        raise ValueError(f"the guide must have 1 or 3 channels, got {guide.shape[2]}")
     if not epsilon > 0:
         raise ValueError(f"epsilon must be above 0, got {epsilon}")
-    p = source.to(_working_dtype(source))
     # Variance as E[I²] − E[I]² loses digits where the mean is large against the deviation.
-    centred = guide.to(p.dtype)
-    centred = centred - centred.mean(dim=(2, 3), keepdim=True)
-    slope, offset = _linear_fit(centred, p, radius, epsilon)
-    slope = box_mean(slope.flatten(1, 2), radius=radius).view_as(slope)
-    smooth = box_mean(offset, radius=radius) + (slope * centred.unsqueeze(1)).sum(dim=2)
-    return smooth.to(source.dtype)
+    centre = guide.mean(axis=(0, 1), dtype=np.float64).astype(guide.dtype)
+    channels = [guide[:, :, c] - centre[c] for c in range(guide.shape[2])]
+    slopes, offset = _linear_fit(channels, source, radius, epsilon)
+    smooth = box_mean(offset, radius=radius)
+    for slope, channel in zip(slopes, channels, strict=True):
+        smooth += box_mean(slope, radius=radius) * channel
+    return smooth
+
+
+Plane = Float[np.ndarray, "h w"]
 
 
 def _linear_fit(
-    guide: Float[Tensor, "b g h w"],
-    source: Float[Tensor, "b c h w"],
-    radius: int,
-    epsilon: float,
-) -> tuple[Float[Tensor, "b c g h w"], Float[Tensor, "b c h w"]]:
-    """Per window: the slope a and offset b of the source as a linear function of the guide."""
-    g = guide.shape[1]
-    guide_mean = box_mean(guide, radius=radius)
-    source_mean = box_mean(source, radius=radius)
-    pairs = [(i, j) for i in range(g) for j in range(i, g)]
-    products = torch.stack([guide[:, i] * guide[:, j] for i, j in pairs], dim=1)
-    second = box_mean(products, radius=radius)
+    guide: list[Plane], source: Plane, radius: int, epsilon: float
+) -> tuple[list[Plane], Plane]:
+    """Per window: the slopes a and the offset b of the source as a linear function of the guide."""
+
+    def mean(plane: Plane) -> Plane:
+        return box_mean(plane, radius=radius)
+
+    means = [mean(channel) for channel in guide]
+    source_mean = mean(source)
+    cross = [mean(g * source) - m * source_mean for g, m in zip(guide, means, strict=True)]
     sigma = {
-        (i, j): second[:, n] - guide_mean[:, i] * guide_mean[:, j] + (epsilon if i == j else 0.0)
-        for n, (i, j) in enumerate(pairs)
+        (i, j): mean(guide[i] * guide[j]) - means[i] * means[j] + (epsilon if i == j else 0)
+        for i in range(len(guide))
+        for j in range(i, len(guide))
     }
-    cross = torch.stack(
-        [
-            box_mean(guide * source[:, c : c + 1], radius=radius)
-            - guide_mean * source_mean[:, c : c + 1]
-            for c in range(source.shape[1])
-        ],
-        dim=1,
-    )
-    if g == 1:
-        slope = cross / sigma[0, 0].unsqueeze(1).unsqueeze(1)
-    else:
-        slope = _solve_symmetric(sigma, cross, epsilon)
-    offset = source_mean - (slope * guide_mean.unsqueeze(1)).sum(dim=2)
-    return slope, offset
+    slopes = [cross[0] / sigma[0, 0]] if len(guide) == 1 else _solved(sigma, cross, epsilon)
+    offset = source_mean
+    for slope, m in zip(slopes, means, strict=True):
+        offset = offset - slope * m
+    return slopes, offset
 
 
-def _solve_symmetric(
-    sigma: dict[tuple[int, int], Tensor], right: Float[Tensor, "b c 3 h w"], epsilon: float
-) -> Float[Tensor, "b c 3 h w"]:
+def _solved(sigma: dict[tuple[int, int], Plane], right: list[Plane], epsilon: float) -> list[Plane]:
     """x with S·x = right for S = Σ + ε·1, symmetric 3×3 at each pixel, by S = L·D·Lᵀ.
 
     A grey picture makes Σ singular; elimination then keeps the digits that cofactors lose. No pivot
     of S is below ε but by rounding.
     """
-    d0 = sigma[0, 0].clamp(min=epsilon)
+    least = sigma[0, 0].dtype.type(epsilon)
+    d0 = np.maximum(sigma[0, 0], least)
     l10, l20 = sigma[0, 1] / d0, sigma[0, 2] / d0
-    d1 = (sigma[1, 1] - l10 * sigma[0, 1]).clamp(min=epsilon)
+    d1 = np.maximum(sigma[1, 1] - l10 * sigma[0, 1], least)
     l21 = (sigma[1, 2] - l10 * sigma[0, 2]) / d1
-    d2 = (sigma[2, 2] - l20 * sigma[0, 2] - l21 * l21 * d1).clamp(min=epsilon)
-    d0, d1, d2, l10, l20, l21 = (part.unsqueeze(1) for part in (d0, d1, d2, l10, l20, l21))
-    y0 = right[:, :, 0]
-    y1 = right[:, :, 1] - l10 * y0
-    y2 = right[:, :, 2] - l20 * y0 - l21 * y1
+    d2 = np.maximum(sigma[2, 2] - l20 * sigma[0, 2] - l21 * l21 * d1, least)
+    y0 = right[0]
+    y1 = right[1] - l10 * y0
+    y2 = right[2] - l20 * y0 - l21 * y1
     x2 = y2 / d2
     x1 = y1 / d1 - l21 * x2
-    x0 = y0 / d0 - l10 * x1 - l20 * x2
-    return torch.stack([x0, x1, x2], dim=2)
+    return [y0 / d0 - l10 * x1 - l20 * x2, x1, x2]
 
 
-def _axis_mean(image: Tensor, axis: int, radius: int) -> Tensor:
-    """Mean over [i − radius, i + radius] along one axis, cut off at its ends."""
-    size = image.shape[axis]
-    if radius == 0 or size == 1:
-        return image
-    sums = F.pad(image.cumsum(axis), (1, 0) if axis == 3 else (0, 0, 1, 0))
-    index = torch.arange(size, device=image.device)
-    first = (index - radius).clamp(min=0)
-    end = (index + radius + 1).clamp(max=size)
-    count = (end - first).to(image.dtype)
-    if axis == 2:
-        count = count.unsqueeze(1)
-    return (sums.index_select(axis, end) - sums.index_select(axis, first)) / count
-
-
-def _working_dtype(tensor: Tensor) -> torch.dtype:
-    """float64 stays, everything smaller is computed in float32."""
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+def _counts(length: int, radius: int) -> Float[np.ndarray, " n"]:
+    """How many of [i − radius, i + radius] lie inside, for each i."""
+    index = np.arange(length)
+    within = np.minimum(index + radius, length - 1) - np.maximum(index - radius, 0) + 1
+    return within.astype(np.float64)

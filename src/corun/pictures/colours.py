@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
 from PIL import Image
 
 from corun.errors import ImageFileError
@@ -14,6 +13,7 @@ from corun.pictures.modes import SIXTEEN_BIT_MODES
 from corun.pictures.pixels import PixelError
 from corun.pictures.reading import Picture, read_picture
 from corun.pictures.working import working_colours
+from corun.shapes import Float32, Shaped, UInt8
 
 DEPTH_LOST = "rounded from 16 bits to 8"
 """The note on a picture that had more than 8 bits per sample."""

@@ -10,9 +10,9 @@ import math
 import struct
 
 import numpy as np
-from jaxtyping import Float32
 
 from corun.pictures.pixels import PixelError
+from corun.shapes import Float32
 
 DISPLAY_EXPONENTS = (1.6, 2.8)
 """γ of files that are shown as they are: Macintosh's 1.8, Adobe RGB's 2.2, sRGB's about 2.2."""

@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Shaped, UInt16
 from PIL import Image, TiffImagePlugin
 
 from corun.pictures.metadata import INTEROP_IFD, SUB_DIRECTORIES, PictureMetadata
 from corun.pictures.pixels import PixelError
 from corun.pictures.png_chunks import PNG_SIGNATURE, chunk_bytes
+from corun.shapes import Shaped, UInt16
 
 if TYPE_CHECKING:
     from tifffile import TiffPage

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped
 from PIL import Image
+
+from corun.shapes import Bool, Float32, Shaped
 
 
 def hidden_pixels(image: Image.Image | Shaped[np.ndarray, "..."]) -> Bool[np.ndarray, "h w"] | None:

@@ -10,10 +10,10 @@ returning "RGBA" or "LA".
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Shaped, UInt8
 from PIL import Image
 
 from corun.pictures.pixels import LUMA, PixelError, array_like, rgb_from_array
+from corun.shapes import Float32, Shaped, UInt8
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 KEPT_INFO = ("icc_profile", "exif", "dpi")

@@ -9,9 +9,9 @@ the identity on grey.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 
 from corun.errors import CorunError
+from corun.shapes import Float32, Shaped
 
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 """Rec. 601 weights of R, G, B: the grey value Pillow's mode "L" has."""

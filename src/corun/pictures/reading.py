@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped, UInt16
 from PIL import Image, UnidentifiedImageError
 
 from corun.errors import CorunError, ImageFileError, MissingExtraError
@@ -46,6 +45,7 @@ from corun.pictures.modes import SIXTEEN_BIT_MODES
 from corun.pictures.pixels import PixelError
 from corun.pictures.png_chunks import COLOUR_CHUNKS, kept_chunks
 from corun.pictures.tiff_header import TIFF_SIGNATURES, read_tiff_header
+from corun.shapes import Shaped, UInt16
 
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 

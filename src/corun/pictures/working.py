@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Shaped
 from PIL import Image
 
 from corun.pictures.curves import from_display, to_display
@@ -11,6 +10,7 @@ from corun.pictures.hidden import fill_hidden, hidden_pixels
 from corun.pictures.modes import pil_like, rgb_from_pil
 from corun.pictures.pixels import array_like, rgb_from_array
 from corun.pictures.reading import Picture
+from corun.shapes import Float32, Shaped
 
 AnyImage = Image.Image | Shaped[np.ndarray, "..."]
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Shaped
 from PIL import Image
 
 from corun.errors import ImageFileError, MissingExtraError
@@ -21,6 +20,7 @@ from corun.pictures.pixels import convert_depth
 from corun.pictures.png_chunks import Chunk, keywords_of, with_chunks
 from corun.pictures.reading import Picture
 from corun.pictures.working import AnyImage, stored_like, working_colours
+from corun.shapes import Shaped
 
 DEFAULT_QUALITY = 95
 

@@ -8,13 +8,13 @@ from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Shaped
 
 from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.maps import FrameMaps
 from corun.errors import CorunError
 from corun.pictures.reading import Picture
+from corun.shapes import Shaped
 
 
 @dataclass(eq=False)

@@ -34,7 +34,8 @@ from corun.losses import (
     structure_loss,
 )
 from corun.networks.checkpoints import load_network, save_network
-from corun.networks.corun import CORUN, CorunConfig
+from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 from corun.networks.published_layout import load_strictly
 from corun.training.configuration import (
     OptimizerConfig,

@@ -1,0 +1,109 @@
+"""What an exported graph says about itself, and what its results mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from corun.dehazing.engines.protocol import Batch, MapsAnswer, SceneAnswer
+from corun.errors import NetworkOutputError, WeightsError
+from corun.shapes import Float32
+
+FACTS_KEY = "corun"
+"""Under which `corun export` keeps the facts about a model, as one JSON text."""
+
+MAPS_NAMES = ("gain", "offset", "transmission", "airlight")
+SCENE_NAMES = ("scene", "transmission", "airlight")
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """How a graph is called and read.
+
+    Attributes:
+        name: of the model inside.
+        input_name: of the one input, RGB (B,3,H,W).
+        output_names: of the results that are asked for.
+        gives_maps: whether they are the maps of the full-size step.
+        multiple: of which the sides of the input are multiples, pixels.
+        working_pixels: pixels above which a picture is reduced for it; 0 for never.
+    """
+
+    name: str
+    input_name: str
+    output_names: tuple[str, ...]
+    gives_maps: bool
+    multiple: int
+    working_pixels: int
+
+    @classmethod
+    def read(
+        cls, path: str, text: str | None, inputs: Sequence[str], outputs: Sequence[str]
+    ) -> GraphFacts:
+        """The facts of a graph of ours, or of any with one picture in and one out.
+
+        Args:
+            path: of the file, for messages.
+            text: what it says under :data:`FACTS_KEY`, or None.
+            inputs: the names of its inputs.
+            outputs: the names of its outputs.
+
+        Raises:
+            WeightsError: it is damaged, or has more than a picture as input.
+        """
+        if len(inputs) != 1 or not outputs:
+            raise WeightsError(
+                f"{path}: a graph with {len(inputs)} inputs and {len(outputs)} outputs is no "
+                "dehazing network of one picture; make one with corun export"
+            )
+        if text is None:  # of another program: what comes first is the scene
+            return cls(path, inputs[0], (outputs[0],), False, 1, 0)
+        try:
+            said = json.loads(text)
+            part, multiple = said["part"], int(said["multiple"])
+            working_pixels, name = int(said["working_pixels"]), str(said["name"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise WeightsError(
+                f"{path}: what it says about itself is damaged; export the model again"
+            ) from error
+        for names in (MAPS_NAMES, SCENE_NAMES):
+            if tuple(outputs) == names:
+                stages = part == "stages"
+                maps = names == MAPS_NAMES
+                return cls(
+                    name,
+                    inputs[0],
+                    names,
+                    maps,
+                    multiple if stages else 1,
+                    working_pixels if maps else 0,
+                )
+        raise WeightsError(
+            f"{path}: its results are {', '.join(outputs)}, not {', '.join(MAPS_NAMES)} or "
+            f"{', '.join(SCENE_NAMES)}; export the model again"
+        )
+
+    def answer(
+        self, results: Sequence[Any] | Mapping[str, Any], pictures: Batch
+    ) -> MapsAnswer | SceneAnswer:
+        """The results in their order, as the protocol has them.
+
+        Raises:
+            NetworkOutputError: the first is no scene of the batch's shape.
+        """
+        arrays = [np.asarray(result, np.float32) for result in results]
+        if self.gives_maps:
+            return MapsAnswer(*arrays)
+        scene: Float32[np.ndarray, "..."] = arrays[0]
+        if scene.shape != pictures.shape:
+            raise NetworkOutputError(
+                f"{self.name}: must return a clear batch of shape {pictures.shape}; "
+                f"it returned {scene.shape}"
+            )
+        return (
+            SceneAnswer(scene, *arrays[1:]) if len(arrays) == 3 else SceneAnswer(scene, None, None)
+        )

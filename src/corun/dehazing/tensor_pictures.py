@@ -1,0 +1,162 @@
+"""Tensors through a `Dehazer`: out as in, on their own device."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from corun.dehazing.dehazed import Dehazed, Pixels
+from corun.dehazing.engines.protocol import Engine
+from corun.dehazing.engines.torch_engine import TorchEngine
+from corun.errors import DeviceError
+from corun.physics.full_size_step import fit_airlight
+from corun.pictures.pixels import LARGEST_FLOAT, LUMA, PixelError
+
+TENSOR_WHITE = {torch.uint8: 255, torch.uint16: 65535}
+"""White of the integer tensors that are images; that of floats is 1."""
+
+
+@runtime_checkable
+class ArrayDehazer(Protocol):
+    """A `Dehazer`, as far as it is needed here."""
+
+    engine: Engine
+    name: str
+
+    def __call__(self, image: Pixels, *, strength: float = 1.0) -> Dehazed:
+        """Removes the haze from an array."""
+
+
+class Estimate(NamedTuple):
+    """What a network makes of a hazy batch.
+
+    Attributes:
+        scene: J, RGB, sRGB-encoded, clamped to [0,1], float32.
+        transmission: t, unitless, (0,1], float32, or None.
+        airlight: A, RGB, [0,1], float32, or None.
+    """
+
+    scene: Float[Tensor, "b 3 h w"]
+    transmission: Float[Tensor, "b 1 h w"] | None
+    airlight: Float[Tensor, "b 3 1 1"] | None
+
+
+def dehaze_batch(
+    dehazer: ArrayDehazer, hazy: Float[Tensor, "b 3 h w"], *, strength: float = 1.0
+) -> Estimate:
+    """Removes the haze from a batch of equally large pictures.
+
+    With torch as engine the batch goes to its device and stays there until the result is done.
+
+    Args:
+        dehazer: of any engine.
+        hazy: P, RGB, sRGB-encoded, in [0,1], on any device.
+        strength: s, in [0,1].
+
+    Raises:
+        NetworkOutputError: the network returned no scene of the batch's shape.
+        DeviceError: not enough memory, or the precision is too low for this network.
+    """
+    engine = dehazer.engine
+    if not isinstance(engine, TorchEngine):
+        return _through_arrays(dehazer, hazy, strength)
+    working = hazy.to(engine.device, torch.float32)
+    (scene, transmission), airlight = engine.estimate(working)
+    if not torch.isfinite(scene).all():
+        raise DeviceError(
+            f"{dehazer.name} returned values that are not finite in {engine.facts.dtype}; "
+            "use --dtype float32"
+        )
+    scene = scene.clamp(0, 1)
+    if transmission is not None:
+        transmission = transmission.clamp(0, 1)
+        if airlight is None:
+            airlight = fit_airlight(working, scene, transmission)
+    return Estimate(torch.lerp(working, scene, strength).clamp(0, 1), transmission, airlight)
+
+
+def _through_arrays(
+    dehazer: ArrayDehazer, hazy: Float[Tensor, "b 3 h w"], strength: float
+) -> Estimate:
+    pictures = hazy.detach().to("cpu", torch.float32).permute(0, 2, 3, 1).contiguous().numpy()
+    found = [dehazer(picture, strength=strength) for picture in pictures]
+
+    def stacked(values: list[np.ndarray | None]) -> Tensor | None:
+        there = [value for value in values if value is not None]
+        if len(there) < len(values):
+            return None
+        return torch.from_numpy(np.stack(there)).to(hazy.device)
+
+    scene = stacked([np.asarray(one.image).transpose(2, 0, 1) for one in found])
+    assert scene is not None
+    T = stacked(
+        [None if one.transmission is None else np.asarray(one.transmission)[None] for one in found]
+    )
+    A = stacked(
+        [None if one.airlight is None else np.asarray(one.airlight)[:, None, None] for one in found]
+    )
+    return Estimate(scene, T, A)
+
+
+def dehaze_tensor_picture(
+    dehazer: ArrayDehazer, image: Shaped[Tensor, "..."], strength: float
+) -> Dehazed:
+    """A tensor (H,W), (C,H,W) or (B,C,H,W): out as in, on its own device, without gradient.
+
+    Raises:
+        PixelError: no picture: its type, shape or range.
+        DeviceError: not enough memory, or the precision is too low for this network.
+    """
+    image = image.detach()
+    samples = _batch_of(image)
+    estimate = dehaze_batch(dehazer, _rgb_from_samples(samples), strength=strength)
+    scene = estimate.scene.to(image.device)
+    if samples.shape[1] < 3:
+        scene = torch.einsum("c,bchw->bhw", torch.from_numpy(LUMA).to(scene), scene)[:, None]
+    white = TENSOR_WHITE.get(image.dtype)
+    stored = (scene if white is None else (scene * white).round()).to(image.dtype)
+    if samples.shape[1] in (2, 4):
+        stored = torch.cat([stored, samples[:, -1:]], dim=1)
+
+    def back(value: Tensor | None) -> Tensor | None:
+        if value is None:
+            return None
+        value = value.to(image.device)
+        return value if image.ndim == 4 else value[0]
+
+    return Dehazed(
+        stored.reshape(image.shape), back(estimate.transmission), back(estimate.airlight)
+    )
+
+
+def _batch_of(image: Shaped[Tensor, "..."]) -> Shaped[Tensor, "b c h w"]:
+    """A tensor (H,W), (C,H,W) or (B,C,H,W) as (B,C,H,W)."""
+    channels = 1 if image.ndim == 2 else image.shape[-3] if image.ndim in (3, 4) else 0
+    if channels not in (1, 2, 3, 4) or 0 in image.shape:
+        raise PixelError(
+            f"a tensor of shape {tuple(image.shape)} is no image; give (H,W), (C,H,W) or "
+            "(B,C,H,W) with 1 to 4 channels"
+        )
+    return image.reshape(-1, channels, *image.shape[-2:])
+
+
+def _rgb_from_samples(samples: Shaped[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
+    """RGB in [0,1] of grey, grey + alpha, RGB or RGB + alpha; alpha is left out."""
+    if samples.dtype not in TENSOR_WHITE and not samples.is_floating_point():
+        raise PixelError(
+            f"a tensor of {samples.dtype} is no image; give uint8, uint16 or floats in [0,1]"
+        )
+    unit = samples.to(torch.float32) / TENSOR_WHITE.get(samples.dtype, 1)
+    if not torch.isfinite(unit).all():
+        raise PixelError("the image holds values that are not finite; replace them first")
+    if float(unit.max()) > LARGEST_FLOAT:
+        raise PixelError(
+            f"float images are in [0,1], this one reaches {float(unit.max()):.4g}; "
+            "divide by its white level first"
+        )
+    colour = unit[:, :3] if unit.shape[1] >= 3 else unit[:, :1].expand(-1, 3, -1, -1)
+    return colour.clamp(0, 1)
