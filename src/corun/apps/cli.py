@@ -24,6 +24,8 @@ from corun.apps.serve_command import HELP as SERVE_HELP
 from corun.apps.serve_command import serve
 from corun.apps.study_commands import study, study_results
 from corun.apps.train_commands import train_app
+from corun.apps.web_command import HELP as WEB_HELP
+from corun.apps.web_command import web
 
 app = typer.Typer(
     name="corun",
@@ -69,6 +71,7 @@ app.add_typer(data_app, name="data")
 app.command(help=EVALUATE_HELP)(evaluate)
 app.add_typer(figure_app, name="figure")
 app.command(help=SERVE_HELP)(serve)
+app.command(help=WEB_HELP)(web)
 app.command()(study)
 app.command("study-results")(study_results)
 

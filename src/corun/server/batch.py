@@ -187,7 +187,7 @@ def entries_of(content: bytes, limits: Limits) -> list[Entry]:
     ]
     if len(wanted) > limits.batch_pictures:
         raise RefusedError(413, f"more than {limits.batch_pictures} pictures; send several batches")
-    names = _unique(info.filename for info in wanted)
+    names = unique_names(info.filename for info in wanted)
     return [
         Entry(name, (archive, info), limits.body_bytes)
         for name, info in zip(names, wanted, strict=True)
@@ -200,11 +200,11 @@ def _is_added(part: str) -> bool:
 
 
 def _named_once(files: list[Upload]) -> list[Entry]:
-    names = _unique(file.name for file in files)
+    names = unique_names(file.name for file in files)
     return [Entry(name, file.content, 0) for name, file in zip(names, files, strict=True)]
 
 
-def _unique(names: Iterable[str]) -> list[str]:
+def unique_names(names: Iterable[str]) -> list[str]:
     """Names that may be unpacked anywhere: no root, no way up, none twice."""
     safe: list[str] = []
     for index, name in enumerate(names):

@@ -48,6 +48,10 @@ class SameSite:
                 answer = refusal(403, "another site may not write here; see --allow-origin")
                 await answer(scope, receive, send)
                 return
+            if not self._is_named(headers.get("origin", "")):
+                # What is below answers nobody's origin: Gradio would echo any.
+                kept = [pair for pair in scope["headers"] if pair[0] != b"origin"]
+                scope = {**scope, "headers": kept}
         await self.app(scope, receive, send)
 
     def _is_ours(self, host: str) -> bool:
@@ -60,15 +64,17 @@ class SameSite:
             return self.hosts is not None and ("*" in self.hosts or name in self.hosts)
         return True
 
+    def _is_named(self, origin: str) -> bool:
+        return "*" in self.origins or origin.rstrip("/").lower() in self.origins
+
     def _may_write(self, headers: Headers, host: str) -> bool:
         origin = headers.get("origin")
         if origin is None:
             return headers.get("sec-fetch-site") != "cross-site"
-        origin = origin.rstrip("/").lower()
-        if "*" in self.origins or origin in self.origins:
+        if self._is_named(origin):
             return True
         try:
-            place = urlsplit(origin).netloc
+            place = urlsplit(origin.lower()).netloc
         except ValueError:
             return False
         return bool(place) and place == host
