@@ -26,7 +26,7 @@ class Reply(NamedTuple):
 
 class Running(NamedTuple):
     app: Any
-    server: AppServer
+    server: AppServer | Any
 
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None

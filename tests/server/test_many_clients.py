@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,17 +82,20 @@ def test_sixty_requests_of_four_clients_are_not_mixed_up(
 
 @pytest.mark.slow
 def test_two_thousand_requests_of_sixteen_clients_take_no_memory(
-    service: Running, dehazer: Dehazer
+    command: tuple[subprocess.Popen[str], int], dehazer: Dehazer
 ) -> None:
-    crowd(service, dehazer, 200, 16)
-    before = resident()
+    process, port = command
+    service = Running(None, SimpleNamespace(port=port))
+    crowd(service, dehazer, 500, 16)
+    before = resident(process.pid)
     crowd(service, dehazer, 2000, 16)
-    assert resident() < 1.05 * before
+    assert resident(process.pid) < 1.05 * before
 
 
-def resident() -> int:
-    with open("/proc/self/status", encoding="ascii") as status:  # noqa: PTH123
-        return int(next(line for line in status if line.startswith("VmRSS")).split()[1])
+def resident(process: int) -> int:
+    """Kilobytes of memory that a process has."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
 
 
 def test_equal_sizes_go_through_the_network_together(

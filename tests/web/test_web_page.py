@@ -280,9 +280,6 @@ def test_on_a_phone_nothing_is_cut_off(
         visit.wait(lambda b: b.find_elements(By.CSS_SELECTOR, "#slider img"))
         time.sleep(1)
         visit.picture(name)
-        visit.browser.execute_script("document.querySelector('#status').scrollIntoView()")
-        time.sleep(1)
-        visit.picture(f"{name}-result")
     finally:
         visit.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -22,6 +22,7 @@ from corun.pictures.formats import FORMAT_OF_SUFFIX, SUFFIX_OF_FORMAT
 from corun.pictures.writing import DEFAULT_QUALITY
 from corun.server.bodies import (
     FORM,
+    UNLABELLED,
     ZIP_TYPES,
     HeldBytes,
     RefusedError,
@@ -98,12 +99,12 @@ async def dehaze_batch(
     The zip file that comes back has each clear picture under its own name, as soon as it is
     done, and at last report.json: what became of each, why one could not be used, what was lost.
 
-        curl --data-binary @photos.zip -H 'Content-Type: application/zip' -o clear.zip \\
+        curl --data-binary @photos.zip -o clear.zip \\
             http://127.0.0.1:8000/v1/dehaze/batch
     """
     engine = engine_of(request)
     kind = media_type(request)
-    if kind not in (*ZIP_TYPES, FORM):
+    if kind not in (*ZIP_TYPES, *UNLABELLED, FORM):
         raise RefusedError(415, "send a zip file (application/zip), or a form with files")
     accept = request.headers.get("accept", "")
     images = ",".join(part for part in accept.split(",") if "image/" in part)

@@ -15,6 +15,9 @@ from corun.pictures.formats import SUFFIX_OF_FORMAT
 
 FORM = "multipart/form-data"
 RAW = "application/octet-stream"
+UNLABELLED = ("", RAW, "application/x-www-form-urlencoded")
+"""Labels that say nothing: none, that of any bytes, and what curl puts on --data-binary."""
+
 ZIP_TYPES = ("application/zip", "application/x-zip-compressed")
 
 MEDIA_TYPES = {

@@ -17,6 +17,7 @@ from corun.server.bodies import (
     FORM,
     MEDIA_TYPES,
     RAW,
+    UNLABELLED,
     HeldBytes,
     RefusedError,
     accepted_formats,
@@ -99,12 +100,12 @@ async def dehaze(
     It comes back in its own format, with its EXIF, colour profile, transparency and bit depth, or
     in the format that `Accept` asks for.
 
-        curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' -o clear.jpg \\
+        curl --data-binary @photo.jpg -o clear.jpg \\
             http://127.0.0.1:8000/v1/dehaze
     """
     engine = engine_of(request)
     kind = media_type(request)
-    if kind not in ("", RAW, FORM) and not kind.startswith("image/"):
+    if kind not in (*UNLABELLED, FORM) and not kind.startswith("image/"):
         raise RefusedError(415, "send a picture, or a form (multipart/form-data) with one")
     formats = accepted_formats(request.headers.get("accept"))
     chosen = chosen_model(engine, model)

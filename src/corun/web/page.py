@@ -45,6 +45,8 @@ POLICY = (
 class NamedFiles(gr.File):
     """Files with the names that their owner gave them, which Gradio's own simplifies."""
 
+    is_template = True  # in the browser it is Gradio's own
+
     def preprocess(  # type: ignore[override]
         self, payload: ListFiles | FileData | None
     ) -> list[Photo]:
@@ -80,7 +82,7 @@ class Page:
             with gr.Row(equal_height=False):
                 with gr.Column(scale=1, min_width=280):
                     files = NamedFiles(
-                        label="Hazy photos: drop them here, or click",
+                        label="Hazy photos",
                         file_count="multiple",
                         elem_id="files",
                         height=170,
@@ -88,9 +90,7 @@ class Page:
                     choice = gr.Dropdown(
                         [], label="Photo", visible=False, interactive=True, elem_id="choice"
                     )
-                    strength = gr.Slider(
-                        0, 1, 1, step=0.05, label="How much of the haze goes", elem_id="strength"
-                    )
+                    strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", elem_id="strength")
                     model = gr.Dropdown(
                         models, value=models[0], label="Model", interactive=True, elem_id="model",
                         visible=len(models) > 1,
@@ -98,7 +98,7 @@ class Page:
                     full = gr.Button("Make the full-size photo", variant="primary", elem_id="full")
                     every = gr.Button("Make a zip of all photos", visible=False, elem_id="every")
                     saved = gr.DownloadButton("Download", visible=False, elem_id="saved")
-                    cancel = gr.Button("Cancel", variant="stop", elem_id="cancel")
+                    cancel = gr.Button("Cancel", elem_id="cancel")
                 with gr.Column(scale=3, min_width=320):
                     status = gr.Markdown("Drop a hazy photo to begin.", elem_id="status")
                     with gr.Tab("Before and after"):

@@ -44,6 +44,8 @@ POLICY = (
 class NamedFiles(gr.File):
     """Files with the names that their owner gave them, which Gradio's own simplifies."""
 
+    is_template = True  # in the browser it is Gradio's own
+
     def preprocess(  # type: ignore[override]
         self, payload: ListFiles | FileData | None
     ) -> list[Photo]:
@@ -54,8 +56,11 @@ class NamedFiles(gr.File):
             for file in files
             if isinstance(file, FileData)
         ]
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
