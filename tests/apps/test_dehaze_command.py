@@ -241,7 +241,36 @@ def test_the_same_picture_twice_is_done_once(corun: Corun, photos: Path) -> None
     result = corun("dehaze", photos / "a.jpg", photos, "--model", "dcp", "--json")
     assert result.exit_code == 0
     inputs = [json.loads(line)["input"] for line in result.stdout.splitlines()]
-    assert len(inputs) == 3
+    assert sorted(Path(name).name for name in inputs) == ["a.jpg", "b.png", "c.tif", "link.jpg"]
+
+
+def test_earlier_results_are_left_out_with_a_word(
+    corun: Corun, photos: Path, tmp_path: Path
+) -> None:
+    assert corun("dehaze", photos, "--model", "dcp").exit_code == 0
+    out = tmp_path / "out"
+    result = corun("dehaze", photos, "-o", out, "--model", "dcp")
+    assert result.exit_code == 0
+    assert "corun: left out: 3 earlier results (a.dehazed.jpg, b.dehazed.png" in result.stderr
+    assert names(out) == {"a.jpg", "b.png", "c.tif"}
+
+
+def test_a_device_takes_a_picture(corun: Corun, photos: Path) -> None:
+    result = corun("dehaze", photos / "a.jpg", "-o", "/dev/null", "--model", "dcp")
+    assert (result.exit_code, names(photos) & {"null"}) == (0, set())
+
+
+def test_what_would_steer_the_terminal_is_escaped(corun: Corun, photos: Path) -> None:
+    evil = photos / "\x1b[2J\u202egpj.exe\n.jpg"
+    evil.write_bytes((photos / "a.jpg").read_bytes())
+    (photos / "\x9b31m.jpg").write_bytes(b"no picture")
+    result = corun("dehaze", photos, "--model", "dcp", "--json")
+    for text in (result.stdout, result.stderr):
+        assert not {"\x1b", "\u202e", "\x9b"} & set(text)
+    assert r"\u001b[2J\u202egpj.exe" in result.stdout
+    assert r"\u009b31m.jpg: not a picture" in result.stderr
+    inputs = {json.loads(line)["input"] for line in result.stdout.splitlines()}
+    assert str(evil) in inputs
 
 
 def test_what_could_not_be_kept_is_noted(corun: Corun, photos: Path) -> None:

@@ -28,10 +28,10 @@ def test_jobs_come_back_in_order_and_failures_stand_where_they_belong() -> None:
     results = list(overlapped(range(8), read, work, write))
     shown = [(one.job, str(one.error)) if isinstance(one, Failed) else one for one in results]
     assert shown == [
-        "0:1", "1:11", (2, "unreadable"), "3:31", (4, "too large"), (5, "disk full"), "6:61", "7:71",
-    ]  # fmt: skip
         "0:1", "1:11", (2, "unreadable"), "3:31", (4, "too large"), (5, "disk full"),
         "6:61", "7:71",
+    ]  # fmt: skip
+
 
 def test_reading_and_writing_go_on_during_the_work() -> None:
     """Job 1 can only be worked on if its reading did not wait for the work on job 0 to end."""

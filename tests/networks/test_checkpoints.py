@@ -383,3 +383,18 @@ def test_files_of_version_0_1_load_or_are_refused_by_name(tmp_path: Path) -> Non
         load_network(written(affine_cell=16))
     with pytest.raises(WeightsError, match=r"prior_downscale no longer.*lite-1-pretrain"):
         load_network(written(prior_downscale=2))
+
+
+@pytest.mark.parametrize("value", [10**9, 10**30, True, -1])
+@pytest.mark.parametrize("key", ["stages", "dim", "levels", "ffn_expansion", "cell",
+                                 "working_pixels"])  # fmt: skip
+def test_hyper_parameters_that_no_machine_runs_are_refused(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    """working_pixels stands in no tensor: of 1e9, the file loaded and no photo ran."""
+    config = CorunConfig(stages=2, dim=4, levels=1, ffn_expansion=1, cell=2, working_pixels=4096)
+    header = {"architecture": "CORUN", "config": {**config.to_dict(), key: value}}
+    path = tmp_path / "odd.safetensors"
+    write_safetensors(path, CORUN(config).state_dict(), {"corun": json.dumps(header)})
+    with pytest.raises(WeightsError, match=rf"odd\.safetensors: {key} must be a whole number from"):
+        load_network(path)

@@ -156,7 +156,9 @@ class LabelFiles:
         self._remove(path for path, name in found if name and name[1] not in needed)
 
     def settle(self) -> None:
-        """Return when the names of all files are on the disk."""
+        """Return when the names of all files are on the disk; Windows flushes no folders."""
+        if os.name == "nt":
+            return
         try:
             descriptor = os.open(self.folder, os.O_RDONLY)
             try:

@@ -9,6 +9,7 @@ authors do (``lpips/weights/v0.1/alex.pth``).
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import WeightsError
+from corun.files import stand_in
 
 
 class _Layer(NamedTuple):
@@ -43,7 +45,7 @@ _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
 _UNREADABLE = (
     OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError,
-    pickle.UnpicklingError,
+    pickle.UnpicklingError, struct.error,
 )  # fmt: skip
 """What PyTorch's reader answers to a file that is no state dict, depending on its first bytes."""
 MIN_SIDE = 31
@@ -144,6 +146,9 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             f"{path}: no such file; LPIPS needs torchvision's alexnet-owt-7be5be79.pth and "
             "lpips/weights/v0.1/alex.pth of the package lpips"
         )
+    with path.open("rb") as stream:
+        if found := stand_in(stream.read(1024)):
+            raise WeightsError(f"{path}: {found}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:

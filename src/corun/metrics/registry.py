@@ -49,6 +49,8 @@ class Metric:
     """From local files to the function and the name of the implementation that was chosen."""
     needs: Needs = "nothing"
     """What the score compares with: the hazy input, or the true clear scene."""
+    least: int = 1
+    """Pixels that height and width must have at least."""
     infinite_is_best: bool = False
     """Whether +∞ is a score (PSNR of equal pictures) and no failure."""
     downloads: bool = False

@@ -25,6 +25,7 @@ from corun.errors import ConfigurationError, MissingExtraError, WeightsError
 from corun.networks.checkpoints import (
     load_network,
     read_pth,
+    refuse_stand_in,
     save_network,
     write_safetensors,
 )
@@ -170,6 +171,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        refuse_stand_in(path)
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:

@@ -25,6 +25,15 @@ FORMAT_OF_SUFFIX = {
 READABLE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX)
 """What is taken for a picture when a folder is searched."""
 
+RAW_SUFFIXES = frozenset(
+    {
+        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq"),
+        *(".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".raf"),
+        *(".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+    }
+)
+"""What cameras call the data of their sensors, in lower case; read with the extra "raw"."""
+
 READABLE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "HEIF")
 """Pillow's names of the formats that are read."""
 
