@@ -14,7 +14,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-LATER = ("howto/video.md", "howto/web.md", "howto/service.md")
+LATER = ("howto/video.md",)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
