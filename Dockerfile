@@ -4,12 +4,12 @@ WORKDIR /build
 RUN python -m venv /opt/corun
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY src src
-RUN /opt/corun/bin/pip install --no-cache-dir --no-compile -c constraints.txt ".[serve]"
+RUN /opt/corun/bin/pip install --no-cache-dir -c constraints.txt ".[serve]"
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home corun
 COPY --from=build /opt/corun /opt/corun
-ENV PATH=/opt/corun/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/corun/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM

@@ -32,6 +32,18 @@ def test_files_go_when_they_are_too_old_and_all_at_the_end() -> None:
     assert not folder.path.exists()
 
 
+def test_the_oldest_go_where_there_is_too_much() -> None:
+    folder = TemporaryFolder(most_bytes=25)
+    paths = [folder.place(f"{number}.jpg") for number in range(4)]
+    now = paths[0].parent.stat().st_mtime
+    for number, path in enumerate(paths):
+        path.write_bytes(b"0123456789")
+        os.utime(path, (now + number, now + number))
+    folder.remove_old()
+    assert [path.exists() for path in paths] == [False, False, True, True]
+    folder.close()
+
+
 def test_it_sweeps_by_itself() -> None:
     folder = TemporaryFolder(most_seconds=0.0, every=0.02)
     path = folder.place("a.jpg")

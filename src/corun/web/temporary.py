@@ -12,6 +12,7 @@ from pathlib import Path
 
 PREFIX = "corun-web-"
 HOUR = 3600.0
+MOST_BYTES = 8 * 1024**3
 
 
 class TemporaryFolder:
@@ -19,13 +20,21 @@ class TemporaryFolder:
 
     Args:
         most_seconds: after which a file goes; visitors reload the page and drop it again.
+        most_bytes: of all files; above it the oldest go before their time.
         every: seconds between two looks.
     """
 
-    def __init__(self, *, most_seconds: float = HOUR, every: float = 60.0) -> None:
+    def __init__(
+        self,
+        *,
+        most_seconds: float = HOUR,
+        most_bytes: int = MOST_BYTES,
+        every: float = 20.0,
+    ) -> None:
         _remove_those_of_dead_processes()
         self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
         self._most = most_seconds
+        self._most_bytes = most_bytes
         self._every = every
         self._closed = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="corun-web-sweeper", daemon=True)
@@ -36,14 +45,20 @@ class TemporaryFolder:
         return Path(tempfile.mkdtemp(dir=self.path)) / name
 
     def remove_old(self) -> None:
-        """Removes what is too old."""
+        """Removes what is too old, and the oldest of what is too much."""
         oldest = time.time() - self._most
-        for folder, _, files in os.walk(self.path, topdown=False):
-            for name in files:
-                file = Path(folder, name)
+        files: list[tuple[float, int, Path]] = []
+        for path in self.path.rglob("*"):
+            with suppress(OSError):
+                if path.is_file():
+                    files.append((path.stat().st_mtime, path.stat().st_size, path))
+        held = sum(size for _, size, _ in files)
+        for modified, size, path in sorted(files):
+            if modified < oldest or held > self._most_bytes:
                 with suppress(OSError):
-                    if file.stat().st_mtime < oldest:
-                        file.unlink()
+                    path.unlink()
+                held -= size
+        for folder, _, _ in os.walk(self.path, topdown=False):
             with suppress(OSError):
                 if Path(folder) != self.path and Path(folder).stat().st_mtime < oldest:
                     Path(folder).rmdir()  # only where it is empty
