@@ -190,7 +190,7 @@ def data_sets() -> str:
 
 def file_formats() -> str:
     """Picture formats from the code's table; the other files in words."""
-    from corun.pictures.formats import FORMAT_OF_SUFFIX, MODES, SUFFIX_OF_FORMAT
+    from corun.pictures.formats import FORMAT_OF_SUFFIX, MODES, RAW_SUFFIXES, SUFFIX_OF_FORMAT
 
     rows = [
         (
@@ -203,7 +203,8 @@ def file_formats() -> str:
     ]
     table = "\n".join(_table(("format", "suffixes", "Pillow modes written", "needs"), rows))
     text = (CHECKOUT / "docs" / "reference" / "file-formats.in").read_text(encoding="utf-8")
-    return text.replace("{pictures}", table)
+    raw = ", ".join(f"`{suffix}`" for suffix in sorted(RAW_SUFFIXES))
+    return text.replace("{pictures}", table).replace("{raw}", raw)
 
 
 def changelog() -> str:

@@ -18,6 +18,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from itertools import count
 from pathlib import Path
 from typing import IO
@@ -171,6 +172,11 @@ def checksum(source: Path | bytes | Iterable[bytes]) -> str:
     for part in (source,) if isinstance(source, bytes) else source:
         digest.update(part)
     return digest.hexdigest()
+
+
+def shipped(name: str) -> Path:
+    """A file of weights or statistics that comes with the package."""
+    return Path(str(files("corun") / "weights" / name))
 
 
 def stand_in(data: bytes) -> str | None:

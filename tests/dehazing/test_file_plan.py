@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from corun.dehazing.file_naming import Naming, PlanError
 from corun.dehazing.file_plan import Plan, make_plan
@@ -73,12 +74,17 @@ def test_every_name_of_one_file_has_its_result(tmp_path: Path) -> None:
 
 
 def test_what_is_no_picture_by_its_name_does_not_stop_one_that_is(tmp_path: Path) -> None:
-    touched(tmp_path, "p.txt", "p.mp4", "p.png", "q.jpg", "alone.txt")
+    touched(tmp_path, "p.png", "q.jpg", "alone.txt")
+    (tmp_path / "p.txt").write_text("a text")
+    (tmp_path / "p.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(12))
+    Image.new("RGB", (4, 3)).save(tmp_path / "p.picture", format="PNG")
     plan = make_plan([str(path) for path in sorted(tmp_path.iterdir())], Naming())
     assert sources(plan) == ["alone.txt", "p.png", "q.jpg"]
-    assert sorted(Path(name).name for name, _ in plan.failures) == ["p.mp4", "p.txt"]
-    assert "p.mp4: no picture by its name, and" in plan.failures[0][1]
-    assert f"is the result of {tmp_path / 'p.png'}" in plan.failures[0][1]
+    told = {Path(name).name: message for name, message in plan.failures}
+    assert set(told) == {"p.mp4", "p.picture", "p.txt"}
+    assert "p.mp4: is a video, not a picture" in told["p.mp4"]
+    assert "p.txt: not a picture corun can read" in told["p.txt"]
+    assert f"p.dehazed.png, as {tmp_path / 'p.png'} is; dehaze it" in told["p.picture"]
 
 
 def test_a_tilde_is_the_home_folder_unless_there_is_such_a_name(

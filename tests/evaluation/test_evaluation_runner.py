@@ -22,7 +22,8 @@ from corun.evaluation.report import Report
 from corun.evaluation.report_files import write_report
 from corun.evaluation.runner import evaluate
 from corun.evaluation.work_pool import WorkPool
-from corun.metrics.detection import Detections, mean_average_precision
+from corun.metrics.detection import Detections
+from plain_average_precision import mean_average_precision
 
 
 def plan_of(pairs: Path, output: Path, *methods: str, **options: object) -> Plan:

@@ -84,6 +84,9 @@ def test_what_is_compared_is_not_written_over(photos: Path, tmp_path: Path) -> N
     with pytest.raises(ConfigurationError, match=r"p0\.png: is compared"):
         evaluate(plan(f"photos={photos}", tmp_path / "linked"))
     assert contents(own) == before
+    again = evaluate(plan(f"photos={photos}", output, f"prepared={own}"))
+    assert again.problems == ()
+    assert contents(own) == before
 
 
 @pytest.mark.parametrize("name", ["table.csv", "results/input/photos/p1.png"])

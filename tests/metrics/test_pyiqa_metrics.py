@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from corun.errors import ConfigurationError, WeightsError
-from corun.metrics.pyiqa_metrics import pyiqa_installed
+from corun.judges.pyiqa_metric import pyiqa_installed
 from corun.metrics.registry import load_metric
 from corun.metrics.scoring import score_picture
 
@@ -76,12 +76,12 @@ def picture(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("interface")
 def test_scores_come_through(picture: Path) -> None:
     assert pyiqa_installed()
-    loaded = [load_metric(name) for name in ("musiq", "brightness", "brisque")]
-    scores = score_picture(picture, loaded).scores
-    assert scores["musiq"] == pytest.approx(100 * scores["brightness"], rel=1e-5)
-    assert loaded[0].implementation == "pyiqa unknown musiq"
-    # without files, BRISQUE is pyiqa's, and the table says so
-    assert loaded[2].implementation == "pyiqa unknown brisque"
+    musiq, brightness = load_metric("musiq"), load_metric("brightness")
+    row = score_picture(picture, [musiq, brightness])
+    assert row.scores["musiq"] == pytest.approx(100 * row.scores["brightness"], rel=1e-5)
+    assert musiq.implementation == "pyiqa unknown musiq"
+    # without files, BRISQUE is pyiqa's, and says so
+    assert load_metric("brisque").implementation == "pyiqa unknown brisque"
 
 
 @pytest.mark.usefixtures("interface")
@@ -89,7 +89,7 @@ def test_any_metric_by_name(picture: Path) -> None:
     loaded = load_metric("pyiqa:dists")
     assert (loaded.metric.better, loaded.metric.needs) == ("lower", "target")
     assert loaded.metric.kind == "full-reference"
-    assert score_picture(picture, [loaded], picture).scores["pyiqa:dists"] == 0
+    assert score_picture(picture, [loaded], picture).scores == {"pyiqa:dists": 0}
     assert load_metric("pyiqa:musiq").metric.better == "higher"
 
 

@@ -82,11 +82,9 @@ def test_too_little_memory_is_said(tmp_path: Path) -> None:
 
 def test_failures_are_named_and_no_scores(tmp_path: Path) -> None:
     good = _save(tmp_path / "good.png")
-    grey = tmp_path / "flat.png"
+    grey, small, cut = tmp_path / "flat.png", tmp_path / "small.png", tmp_path / "cut.png"
     Image.new("RGB", (200, 100), (90, 90, 90)).save(grey)
-    small = tmp_path / "small.png"
     Image.new("RGB", (40, 30)).save(small)
-    cut = tmp_path / "cut.png"
     cut.write_bytes(good.read_bytes()[:200])
     rows = {
         path.name: scored(path, "niqe-embedded", "fade", "brightness")
@@ -155,12 +153,15 @@ def test_unknown_metrics_and_absent_files_are_explained(tmp_path: Path) -> None:
 
 
 def test_a_version_changes_with_its_file(tmp_path: Path) -> None:
-    from corun.metrics.niqe import PristineStatistics, embedded_statistics, save_pristine_statistics
+    from corun.judges.niqe import embedded_statistics
 
     ours = embedded_statistics()
-    save_pristine_statistics(tmp_path / "a.npz", ours)
-    other = PristineStatistics(ours.mean + 1, ours.covariance)
-    save_pristine_statistics(tmp_path / "b.npz", other)
+    for name, shift in (("a.npz", 0), ("b.npz", 1)):
+        np.savez(
+            tmp_path / name,
+            mu_pris_param=ours.mean.numpy()[None] + shift,
+            cov_pris_param=ours.covariance.numpy(),
+        )
     loaded: list[LoadedMetric] = [
         load_metric("niqe", {"niqe": tmp_path / name}) for name in ("a.npz", "b.npz")
     ]

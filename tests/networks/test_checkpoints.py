@@ -134,6 +134,24 @@ def test_hyper_parameters_travel_inside_the_file(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded.network(image).scene, network(image).scene)
 
 
+def test_the_network_is_built_once_and_without_memory_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_network(tmp_path / "w.safetensors", CORUN(CorunConfig(stages=2, dim=4, levels=1)))
+    built: list[bool] = []
+    make = CORUN.__init__
+
+    def counted(self: CORUN, config: CorunConfig | None = None) -> None:
+        built.append(torch.empty(0).is_meta)
+        make(self, config)
+
+    monkeypatch.setattr(CORUN, "__init__", counted)
+    network = load_network(tmp_path / "w.safetensors").network
+    assert built == [True]
+    places = [p.data_ptr() for p in network.parameters()]
+    assert len(set(places)) == len(places)
+
+
 def test_half_precision_storage_halves_the_file_and_loads_as_float32(tmp_path: Path) -> None:
     network = CORUN(CorunConfig(stages=2, dim=16, levels=1))
     save_network(tmp_path / "full.safetensors", network)
@@ -308,6 +326,18 @@ def test_published_tensors_corun_cannot_have_are_refused(
     with pytest.raises(WeightsError, match=re.escape(str(path))) as caught:
         load_network(path)
     assert "\n" not in str(caught.value)
+
+
+def test_junk_named_pth_is_refused_whatever_it_begins_with(tmp_path: Path) -> None:
+    from corun.losses import VggFeatures
+    from corun.networks.brought import read_state
+
+    path = tmp_path / "w.pth"
+    for start in b"jMJXGr}":  # opcodes of pickle that want more bytes than there are
+        path.write_bytes(bytes([start, 1]))
+        for read in (load_network, read_state, VggFeatures):
+            with pytest.raises(WeightsError, match=r"w\.pth"):
+                read(path)
 
 
 def test_text_named_pth_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import resource
 import struct
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from PIL import Image, ImageCms
 from corun.errors import CorunError, ImageFileError
 from corun.pictures.formats import FORMAT_OF_READ
 from corun.pictures.metadata import PictureMetadata
+from corun.pictures.png_chunks import PNG_SIGNATURE
 from corun.pictures.reading import read_picture
 from corun.pictures.working import stored_like, working_colours
 from corun.pictures.writing import encode_picture
@@ -109,7 +111,21 @@ def mutant(original: bytes, seed: int) -> bytes:
                 data[at:at] = data[at : at + int(draw.integers(1, 64))]
             case _:
                 del data[max(1, at) :]
-    return bytes(data) or b"\0"
+    # A PNG whose checksums are wrong is refused at once; half of them are made right again.
+    return _with_checksums(bytes(data)) if draw.random() < 0.5 else bytes(data) or b"\0"
+
+
+def _with_checksums(data: bytes) -> bytes:
+    if not data.startswith(PNG_SIGNATURE):
+        return data or b"\0"
+    at, mended = len(PNG_SIGNATURE), bytearray(data)
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4], "big")
+        if end + 4 > len(data):
+            break
+        mended[end : end + 4] = struct.pack(">I", zlib.crc32(data[at + 4 : end]))
+        at = end + 4
+    return bytes(mended)
 
 
 def work_on(data: bytes) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import tifffile
 from PIL import Image, IptcImagePlugin
 
 from corun.pictures.metadata import PictureMetadata
-from corun.pictures.png_chunks import chunks_of
+from corun.pictures.png_chunks import chunks_of, with_chunks
 from corun.pictures.reading import Picture, read_picture
 from corun.pictures.writing import encode_picture
 from sample_pictures import gradient, pil_picture
@@ -178,11 +179,11 @@ def test_the_case_of_long_exif(shared: Path) -> None:
     assert "maker note was not kept" in note
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint16 big"])
 def test_a_place_on_earth_is_kept(shared: Path, dtype: str) -> None:
     path = shared / "cases" / "geotiff_u8.tif"
     content = path.read_bytes()
-    if dtype == "uint16":
+    if dtype != "uint8":
         with tifffile.TiffFile(path) as tiff:
             tags = [
                 (tag.code, tag.dtype, tag.count, tag.value, True)
@@ -191,7 +192,8 @@ def test_a_place_on_earth_is_kept(shared: Path, dtype: str) -> None:
             ]
             samples = tiff.pages.first.asarray().astype(np.uint16) * 257
         with io.BytesIO() as file:
-            tifffile.imwrite(file, samples, photometric="rgb", extratags=tags)
+            big = {"byteorder": ">", "bigtiff": True} if "big" in dtype else {}
+            tifffile.imwrite(file, samples, photometric="rgb", extratags=tags, **big)
             content = file.getvalue()
     picture = read_picture(content)
     rewritten, notes = rewrite(picture, "TIFF")
@@ -290,3 +292,26 @@ def test_the_depth_of_an_avif_is_told() -> None:
         deep = cv2.imencode(".avif", samples >> (16 - bits), [cv2.IMWRITE_AVIF_DEPTH, bits])[1]
         picture = read_picture(deep.tobytes())
         assert picture.metadata.notes == (f"its {bits} bits per colour were read as 8",)
+
+
+@pytest.mark.parametrize("name", [b"zTXt", b"iTXt", b"tEXt"])
+def test_long_texts_of_a_png_are_no_damage(name: bytes) -> None:
+    text = np.random.default_rng(0).bytes(600_000).hex().encode()
+    heads = {b"zTXt": b"Workflow\0\0", b"iTXt": b"Workflow\0\1\0\0\0", b"tEXt": b"Workflow\0"}
+    body = heads[name] + (text if name == b"tEXt" else zlib.compress(text))
+    content, _ = encode_picture(pil_picture("RGB"), PictureMetadata(), "PNG")
+    picture = read_picture(with_chunks(content, [(name, body)]))
+    rewritten, notes = rewrite(picture, "PNG")
+    assert notes == ()
+    assert (name, body) in list(chunks_of(rewritten))
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+def test_a_long_profile_is_kept(file_format: str, srgb_profile: bytes) -> None:
+    icc = srgb_profile + np.random.default_rng(0).bytes(1_500_000)
+    picture = read_picture(
+        encode_picture(pil_picture("RGB"), PictureMetadata(icc=icc), file_format)[0]
+    )
+    rewritten, notes = rewrite(picture, file_format)
+    assert notes == ()
+    assert read_picture(rewritten).metadata.icc == icc

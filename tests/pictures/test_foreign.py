@@ -140,8 +140,20 @@ def test_a_raw_file_is_developed_at_its_full_size(shared: Path) -> None:
     assert picture.metadata.exif is not None
     exif.load(picture.metadata.exif)
     assert exif[0x010F] == "TestCam"
-    with pytest.raises(ImageFileError, match=r"photo\.dng: .*LibRaw does not read"):
-        read_picture(path.read_bytes()[:9000], name="photo.dng")
+
+
+def test_a_damaged_raw_file_is_refused_and_nothing_is_printed(
+    shared: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("rawpy")
+    content = (shared / "cases" / "camera.dng").read_bytes()
+    with pytest.raises(
+        ImageFileError, match=r"photo\.dng: (.*LibRaw does not read|the file is cut)"
+    ):
+        read_picture(content[:9000], name="photo.dng")
+    with pytest.raises(ImageFileError, match=r"photo\.dng: the file is cut short or damaged"):
+        read_picture(content[: len(content) // 2], name="photo.dng")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "lfs.pth"])

@@ -78,6 +78,12 @@ def test_a_decoder_that_crashes_takes_nobody_along(monkeypatch: pytest.MonkeyPat
         in_a_process_of_its_own(content, monkeypatch)
 
 
+def test_a_program_without_an_interpreter_decodes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    content, _ = encode_picture(pil_picture("RGB"), PictureMetadata(), "PNG")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    assert in_a_process_of_its_own(content, monkeypatch).image.size == (23, 17)
+
+
 def test_ordinary_photos_are_decoded_at_once() -> None:
     assert not is_suspect(6000, 4000, 3_000_000)
     assert not is_suspect(6000, 4000, 6_000_000, scans=10)

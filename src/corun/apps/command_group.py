@@ -41,7 +41,9 @@ class CorunGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command in whose paths ``~/`` is the home folder, however the shell passed them."""
         command = super().get_command(ctx, cmd_name)
-        if command is not None and command.callback is not None:
+        if command is None or command.callback is None:
+            return command
+        if not hasattr(command.callback, "knows_home"):
             command.callback = _with_user_paths(command.callback)
         return command
 
@@ -81,4 +83,5 @@ def _with_user_paths(callback: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any, **options: Any) -> Any:
         return callback(*arguments, **{name: read(value) for name, value in options.items()})
 
+    call.knows_home = True  # type: ignore[attr-defined]
     return call

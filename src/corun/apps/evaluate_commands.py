@@ -12,6 +12,7 @@ import typer
 
 from corun.apps.command_group import FAILED, INTERRUPTED, complain
 from corun.errors import ConfigurationError, escaped
+from corun.files import same_name
 
 if TYPE_CHECKING:
     from corun.evaluation.plan import DatasetChoice
@@ -88,6 +89,7 @@ def evaluate(
 
     from corun.apps.progress_bar import ProgressBar
     from corun.evaluation.methods import parse_method
+    from corun.evaluation.output_folder import held
     from corun.evaluation.plan import Plan
     from corun.evaluation.prepared_pictures import SizeRule
     from corun.evaluation.report_files import write_report
@@ -119,12 +121,13 @@ def evaluate(
         files=files,
     )
     try:
-        with ProgressBar() as bar:
-            report = run(plan, command="corun " + shlex.join(sys.argv[1:]), progress=bar.show)
+        with held(output):
+            with ProgressBar() as bar:
+                report = run(plan, command="corun " + shlex.join(sys.argv[1:]), progress=bar.show)
+            written = write_report(report, output, published=published, pictures=pictures)
     except KeyboardInterrupt:
         complain("interrupted; what is done is kept, and the same command goes on")
         raise typer.Exit(INTERRUPTED) from None
-    written = write_report(report, output, published=published, pictures=pictures)
     _print_tables(report)
     for problem in report.problems:
         complain(problem)
@@ -150,7 +153,7 @@ def _datasets(data: list[str], truth: list[str]) -> tuple[DatasetChoice, ...]:
 
     from corun.evaluation.plan import parse_dataset
 
-    boxes = dict(map(_pair, truth))
+    boxes = {escaped(same_name(label)): file for label, file in map(_pair, truth)}
     sets = [parse_dataset(text) for text in data]
     sets = [replace(entry, truth=boxes.pop(entry.label, None)) for entry in sets]
     if boxes:

@@ -18,6 +18,7 @@ from corun.dehazing.file_naming import (
     reason_of,
 )
 from corun.dehazing.file_search import search
+from corun.errors import CorunError
 from corun.files import is_stream, user_path
 from corun.pictures.formats import READABLE_SUFFIXES, format_from_name
 
@@ -31,6 +32,7 @@ class Plan:
     jobs: list[Job] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)
 
 
 def make_plan(
@@ -72,7 +74,7 @@ def make_plan(
         return Plan([_stream_job(inputs, naming, file_format)])
     searched = search(inputs, naming, recursive)
     found = searched.found
-    plan = Plan(failures=searched.failures, left_out=searched.left_out)
+    plan = Plan(failures=searched.failures, left_out=searched.left_out, videos=searched.videos)
     single = len(inputs) == 1 and len(found) == 1 and not user_path(inputs[0]).is_dir()
     for picture in found:
         plan.jobs.append(job_of(picture, naming, file_format, single=single))
@@ -142,6 +144,18 @@ def _is_odd(job: Job) -> bool:
     return job.source is not None and job.source.suffix.lower() not in READABLE_SUFFIXES
 
 
+def _why_no_picture(job: Job) -> str | None:
+    """What a file is instead; None where it is a picture after all."""
+    from corun.pictures.reading import read_size
+
+    assert job.source is not None
+    try:
+        read_size(job.source)
+    except CorunError as error:
+        return str(error)
+    return None
+
+
 def _taken(job: Job, sources: set[Path], writers: dict[Path, Job], overwrite: bool) -> str | None:
     """Notes what a job writes; why the job alone fails, or None."""
     try:
@@ -152,9 +166,8 @@ def _taken(job: Job, sources: set[Path], writers: dict[Path, Job], overwrite: bo
     for output, resolved in outputs.items():
         other = writers.get(resolved)
         if other is not None and _is_odd(job):
-            return (
-                f"{job.name}: no picture by its name, and {output} is the result of {other.name}; "
-                "if it is one, dehaze it alone"
+            return _why_no_picture(job) or (
+                f"{job.name}: would be written to {output}, as {other.name} is; dehaze it alone"
             )
         if other is not None:
             raise PlanError(

@@ -8,7 +8,7 @@ A method is written as text, ``LABEL=SOURCE`` or ``SOURCE``, where the source is
 ``FILE.safetensors``      weights of ours
 ``FILE.pth``              a published CORUN checkpoint
 ``FILE.onnx``             any network of (1,3,h,w) RGB in [0,1] to the same
-``spandrel:FILE``         any model spandrel knows
+``spandrel:FILE``         a model spandrel knows, of three channels and the same size
 ``command:TEXT``          a shell command with {input} and {output}, files
 ``DIR``                   a folder of results that bear the photos' names
 ========================  =====================================================================
@@ -23,13 +23,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from corun.data.images import read_rgb
 from corun.dehazing.dehazer import Dehazer
@@ -38,11 +38,11 @@ from corun.dehazing.tensor_pictures import dehaze_batch
 from corun.errors import (
     ConfigurationError,
     ImageFileError,
-    MissingExtraError,
     WeightsError,
     escaped,
 )
 from corun.files import checksum, same_name, user_path, written_atomically
+from corun.networks.brought import open_spandrel
 from corun.networks.registry import MODELS, weights_path
 
 MethodKind = Literal["input", "network", "onnx", "spandrel", "command", "folder"]
@@ -51,7 +51,7 @@ RESULT_VERSIONS: dict[str, int] = {
     "dcp": 3,
     "network": 9,
     "onnx": 3,
-    "spandrel": 2,
+    "spandrel": 3,
     "command": 1,
 }
 """Raised when the same weights make other pictures: kept results of the old code are not used."""
@@ -194,35 +194,8 @@ def _dehaze(method: Method, hazy: Tensor) -> Tensor:
 @lru_cache(maxsize=2)
 def _dehazer(method: Method) -> Dehazer:
     if method.kind == "spandrel":
-        return from_network(_spandrel_network(method.source), name=method.label)
+        return from_network(open_spandrel(Path(method.source)), name=method.label)
     return load(method.source)
-
-
-def _spandrel_network(source: str) -> nn.Module:
-    try:
-        import spandrel
-    except ImportError as error:
-        raise MissingExtraError("spandrel", "spandrel") from error
-    try:
-        descriptor = spandrel.ModelLoader(device="cpu").load_from_file(source)
-    except Exception as error:  # any of its architectures may fail in its own way
-        raise WeightsError(f"{source}: spandrel cannot load it ({error})") from error
-    if descriptor.scale != 1 or descriptor.input_channels != 3:
-        raise WeightsError(f"{source}: not a colour model of scale 1")
-    return _SpandrelNetwork(descriptor)
-
-
-class _SpandrelNetwork(nn.Module):
-    """spandrel's descriptor as a module; it pads and crops by itself."""
-
-    def __init__(self, descriptor: Any) -> None:
-        super().__init__()
-        self.descriptor = descriptor
-        self.inner = descriptor.model
-
-    def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """The clear scene."""
-        return cast(Tensor, self.descriptor(hazy))
 
 
 def _run_command(template: str, hazy: Path, result: Path) -> None:

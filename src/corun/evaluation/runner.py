@@ -19,7 +19,7 @@ from corun.evaluation.detection_scores import (
     set_scores,
 )
 from corun.evaluation.methods import load_method
-from corun.evaluation.output_folder import CACHE_NAME, held, refuse_overwriting
+from corun.evaluation.output_folder import CACHE_NAME, refuse_overwriting
 from corun.evaluation.picture_tasks import (
     DetectionTask,
     InputTask,
@@ -74,7 +74,8 @@ def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> 
     """Makes what is missing, scores what is not scored yet, and reports everything.
 
     Results lie in `plan.output` as PNGs, scores in its `scores.sqlite`: a run that was
-    interrupted goes on where it stopped, and one more method costs only its own work.
+    interrupted goes on where it stopped, and one more method costs only its own work. Who may have
+    company in that folder holds it meanwhile (`output_folder.held`).
 
     Args:
         plan: what to compare.
@@ -98,20 +99,7 @@ def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> 
     for choice in plan.datasets:
         photos[choice.label], unusable = _photos(plan, choice)
         problems += unusable
-    with held(plan.output):
-        _refuse_overwriting(plan, photos)
-        return _evaluate(plan, photos, problems, facts, ap_metrics, command, progress)
-
-
-def _evaluate(
-    plan: Plan,
-    photos: dict[str, dict[str, Photo]],
-    problems: list[str],
-    facts: dict[str, MetricFacts],
-    ap_metrics: list[str],
-    command: str,
-    progress: Progress,
-) -> Report:
+    _refuse_overwriting(plan, photos)
     with ScoreCache(plan.output / CACHE_NAME) as cache, WorkPool(plan.jobs) as pool:
         run = _Run(plan, cache, pool, progress, photos, problems=problems)
         _make_inputs(run)
@@ -146,6 +134,8 @@ def _photos(plan: Plan, choice: DatasetChoice) -> tuple[dict[str, Photo], list[s
 def _refuse_overwriting(plan: Plan, photos: dict[str, dict[str, Photo]]) -> None:
     inputs = [*plan.files.values(), *(d.truth for d in plan.datasets if d.truth is not None)]
     targets = []
+    # what we prepared may be compared, too, as a row of its own: it is made again as it was
+    prepared = [(plan.output / kind).resolve() for kind in ("inputs", "references")]
     for label, own in photos.items():
         for name, photo in own.items():
             of_photo = (photo.image, photo.reference, photo.annotation, photo.depth)
@@ -161,7 +151,12 @@ def _refuse_overwriting(plan: Plan, photos: dict[str, dict[str, Photo]]) -> None
         for method in plan.methods:
             if method.kind == "folder":
                 offered = index_results(Path(method.source), label)
-                inputs += [path for paths in offered.values() for path in paths]
+                inputs += [
+                    path
+                    for paths in offered.values()
+                    for path in paths
+                    if not any(own in path.resolve().parents for own in prepared)
+                ]
     inputs += [Path(method.source) for method in plan.methods if method.checksum]
     refuse_overwriting(plan.output, inputs, targets)
 

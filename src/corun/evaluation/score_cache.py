@@ -86,7 +86,7 @@ class ScoreCache:
         try:
             yield
         except (OSError, sqlite3.Error, ValueError) as error:
-            remedy = "move it away, and the same command scores anew"
+            remedy = "move it away to score anew, or give another --output folder"
             raise database_error(self.path, error, "scores", remedy) from error
 
 

@@ -1,4 +1,4 @@
-"""Scoring of saved files: pictures × metrics, with every failure named."""
+"""Scoring of a saved file by several metrics, with every failure named."""
 
 from __future__ import annotations
 

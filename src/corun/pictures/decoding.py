@@ -51,7 +51,7 @@ from corun.pictures.metadata import (
     tiff_directory,
 )
 from corun.pictures.modes import SIXTEEN_BIT_MODES
-from corun.pictures.png_chunks import COLOUR_CHUNKS, kept_chunks
+from corun.pictures.png_chunks import COLOUR_CHUNKS, kept_chunks, without_long_chunks
 from corun.pictures.quiet import quiet_libraries
 from corun.pictures.tiff_header import TIFF_SIGNATURES, read_tiff_header
 from corun.shapes import Shaped, UInt16
@@ -110,7 +110,8 @@ def decode(
                     notes = (*notes, ASSUMED_RGB)
                 return _deep_tiff_picture(data, deep, notes)
     parts = jpeg_parts(data) if data.startswith(b"\xff\xd8\xff") else JpegParts(whole=True)
-    with open_picture(data) as image:
+    light, long = without_long_chunks(data)
+    with open_picture(light) as image:
         bytes_per_pixel = 8 if is_deep_png(data) else 4
         check_size(*image.size, max_pixels=max_pixels, bytes_per_pixel=bytes_per_pixel)
         check_plausible(image, data)
@@ -120,8 +121,9 @@ def decode(
     if parts.scans and not parts.whole:
         completed = with_end(data)
         if completed is not None:
-            data, parts = completed, replace(parts, notes=(*parts.notes, NO_END))
-    with open_picture(data) as image:
+            light, parts = completed, replace(parts, notes=(*parts.notes, NO_END))
+    with open_picture(light) as image:
+        image.info.update(long)
         if _heif_depth(image) == 8:
             with quiet_libraries() if image.format == "TIFF" else nullcontext():
                 image.load()

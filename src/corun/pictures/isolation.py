@@ -19,13 +19,13 @@ import numpy as np
 from PIL import Image
 
 from corun.errors import ImageFileError
-from corun.pictures.decoding import Decoded, decode
+from corun.pictures.decoding import Decoded
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.pixels import PixelError
 
-SECONDS = 10.0
+SECONDS = 15.0
 SECONDS_PER_BYTE = 1e-6
-SECONDS_PER_PIXEL = 1e-7
+SECONDS_PER_PIXEL = 2e-7
 """How long a decoder may take: ten times what an honest picture takes on a slow machine."""
 
 PROGRAM = "from corun.pictures.isolated import main; main()"
@@ -35,6 +35,11 @@ ArrayForm = tuple[str, tuple[int, ...]]
 
 ImageForm = tuple[str, tuple[int, int], list[int] | None, dict[str | tuple[int, int], object]]
 """Mode, size, palette and info of a Pillow image."""
+
+
+def can_isolate() -> bool:
+    """Whether there is an interpreter to start: not in a program frozen into one file."""
+    return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
 def decode_elsewhere(data: bytes, name: str, max_pixels: int, pixels: int) -> Decoded:
@@ -50,8 +55,6 @@ def decode_elsewhere(data: bytes, name: str, max_pixels: int, pixels: int) -> De
         ImageFileError: it cannot be read.
         PixelError: it takes longer than any honest picture of its size, or its decoder crashes.
     """
-    if not sys.executable or getattr(sys, "frozen", False):
-        return decode(data, max_pixels=max_pixels)  # a program without an interpreter to start
     limit = SECONDS + SECONDS_PER_BYTE * len(data) + SECONDS_PER_PIXEL * pixels
     given_up = threading.Event()
     with tempfile.TemporaryFile() as source:

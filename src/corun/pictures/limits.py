@@ -116,7 +116,8 @@ def check_plausible(image: Image.Image, data: bytes) -> None:
         _check_plausible(*image.size, data[24] * channels / 8, len(data), LARGEST_RATIOS[8])
     elif image.format in ("BMP", "DIB"):
         packed = image.info.get("compression") in RUN_LENGTHS
-        _check_plausible(*image.size, 1.0 if packed else 1 / 8, len(data), 128 if packed else 1)
+        least = {"RGB": 2.0, "RGBA": 4.0}.get(image.mode, 1.0 if packed else 1 / 8)
+        _check_plausible(*image.size, least, len(data), 128 if packed else 1)
 
 
 def is_suspect(width: int, height: int, size: int, *, scans: int = 1) -> bool:

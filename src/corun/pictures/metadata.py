@@ -28,6 +28,9 @@ RESOLUTION_TAGS = (282, 283)
 RESOLUTION_UNIT = 296
 ICC_PROFILE = 34675
 
+OTHER_TAGS = (RESOLUTION_UNIT, ICC_PROFILE, 700, 33723)
+"""Further tags that are kept, XMP and IPTC among them."""
+
 GEOREFERENCE = {
     **dict.fromkeys((33550, 33922, 34264, 34736), 12),  # scale, tie points, transformation: double
     34735: 3,  # keys: short
@@ -204,7 +207,7 @@ def _directory_by_tifffile(data: bytes) -> tuple[Image.Exif, tuple[str, ...]]:
         for tag in tiff.pages.first.tags:
             if tag.code in RESOLUTION_TAGS:
                 exif[tag.code] = TiffImagePlugin.IFDRational(*tag.value)
-            elif tag.code in PHOTOGRAPH_TAGS or tag.code in (RESOLUTION_UNIT, ICC_PROFILE):
+            elif tag.code in PHOTOGRAPH_TAGS or tag.code in (*OTHER_TAGS, *GEOREFERENCE):
                 exif[tag.code] = tag.value
             elif tag.code in SUB_DIRECTORIES:
                 notes = (EXIF_PARTLY_LOST,)

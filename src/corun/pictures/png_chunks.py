@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEADER_END = 33
@@ -12,6 +13,9 @@ HEADER_END = 33
 
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
+PILLOW_TAKES, LONGEST = 1 << 20, 1 << 24
+"""Bytes: the limit of Pillow's for an inflated text or profile, and ours."""
+
 COMMENT_KEYWORD = b"Comment"
 XMP_KEYWORD = b"XML:com.adobe.xmp"
 
@@ -51,6 +55,36 @@ def kept_chunks(data: bytes) -> tuple[Chunk, ...]:
         for name, body in chunks_of(data)
         if name in COLOUR_CHUNKS or (name in TEXT_CHUNKS and not body.startswith(XMP_KEYWORD))
     )
+
+
+def without_long_chunks(data: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """A PNG without texts and profiles that inflate to more than Pillow takes from a file.
+
+    Returns:
+        The PNG, and what Pillow would have found in them: its "icc_profile" and "xmp".
+    """
+    found: dict[str, bytes] = {}
+    for name, body in chunks_of(data):
+        content = _inflated(name, body)
+        if PILLOW_TAKES < len(content) <= LONGEST:
+            data = data.replace(chunk_bytes(name, body), b"", 1)
+            if name == b"iCCP":
+                found["icc_profile"] = content
+            elif body.startswith(XMP_KEYWORD):
+                found["xmp"] = content
+    return data, found
+
+
+def _inflated(name: bytes, body: bytes) -> bytes:
+    """What is compressed in a chunk, as far as it is read; nothing where it is not."""
+    _, _, rest = body.partition(b"\0")
+    if name == b"iTXt" and rest[:1] == b"\1":
+        rest = rest[1:2] + rest[2:].partition(b"\0")[2].partition(b"\0")[2]
+    elif name not in (b"zTXt", b"iCCP"):
+        return b""
+    with suppress(zlib.error):
+        return zlib.decompressobj().decompress(rest[1:], LONGEST + 1)
+    return b""
 
 
 def comment_chunks(comment: object) -> tuple[Chunk, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,9 @@ from corun.shapes import UInt16
 if TYPE_CHECKING:
     from rawpy import RawPy
 
+PIXELS_OF_TIME = 600_000_000
+"""As long as decoding so many pixels may developing take."""
+
 SRGB_CURVE = (2.4, 12.92)
 """Power and slope of sRGB's curve, as LibRaw takes them."""
 
@@ -34,7 +38,8 @@ def read_raw(
 ) -> tuple[UInt16[np.ndarray, "h w 3"], PictureMetadata]:
     """Develops a raw file: the camera's white balance, sRGB, 16 bits, upright.
 
-    The embedded preview is never used.
+    The embedded preview is never used. LibRaw prints, and may crash over a hostile file: it runs
+    in a process of its own (`isolation`).
 
     Raises:
         MissingExtraError: rawpy is not installed.
@@ -48,6 +53,12 @@ def read_raw(
     exif, lost = _exif_of(data, (samples.shape[1], samples.shape[0]))
     notes = ("developed from raw data with the camera's white balance", *lost)
     return samples, PictureMetadata(exif=exif, notes=notes)
+
+
+def require_rawpy() -> None:
+    """Raises MissingExtraError where rawpy is not installed."""
+    if importlib.util.find_spec("rawpy") is None:
+        raise MissingExtraError("a raw file of a camera; rawpy", "raw")
 
 
 def raw_size(data: bytes) -> tuple[int, int]:
@@ -64,13 +75,16 @@ def raw_size(data: bytes) -> tuple[int, int]:
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[RawPy]:
-    try:
-        import rawpy
-    except ImportError as error:
-        raise MissingExtraError("a raw file of a camera; rawpy", "raw") from error
+    require_rawpy()
+    import rawpy
+
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
             yield raw
+    except (rawpy.LibRawIOError, rawpy.LibRawDataError) as error:
+        raise PixelError(
+            "the file is cut short or damaged; copy it again from its source"
+        ) from error
     except (rawpy.LibRawError, rawpy.NotSupportedError) as error:
         reason = error.args[0] if error.args else type(error).__name__
         reason = reason.decode("ascii", "replace") if isinstance(reason, bytes) else str(reason)

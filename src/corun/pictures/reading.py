@@ -24,7 +24,7 @@ from corun.pictures.foreign import foreign_kind, is_raw
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import ORIENTATION, PictureMetadata, exif_of, orientation_of
 from corun.pictures.pixels import PixelError
-from corun.pictures.raw import raw_size, read_raw
+from corun.pictures.raw import PIXELS_OF_TIME, raw_size, read_raw, require_rawpy
 from corun.pictures.tiff_header import LENGTH, TIFF_SIGNATURES, WIDTH, read_tiff_header
 from corun.shapes import Shaped
 
@@ -82,21 +82,27 @@ def read_picture(
     data = source if isinstance(source, bytes) else _read_bytes(source)
     with _named(name, data):
         if is_raw(data, Path(name).suffix):
-            return Picture(*read_raw(data, max_pixels=max_pixels))
+            require_rawpy()
+            return Picture(*_elsewhere(data, name, max_pixels, PIXELS_OF_TIME))
         elsewhere = partial(_elsewhere, data, name, max_pixels)
         return Picture(*decode(data, max_pixels=max_pixels, elsewhere=elsewhere))
 
 
 def _elsewhere(data: bytes, name: str, max_pixels: int, pixels: int) -> Decoded:
     """In another process; what it takes to start one is imported for large pictures only."""
-    from corun.pictures.isolation import decode_elsewhere
+    from corun.pictures.isolation import can_isolate, decode_elsewhere
 
+    if not can_isolate():
+        picture = read_here(data, name=name, max_pixels=max_pixels)
+        return picture.image, picture.metadata
     return decode_elsewhere(data, name, max_pixels, pixels)
 
 
 def read_here(data: bytes, *, name: str, max_pixels: int) -> Picture:
     """As `read_picture`, whatever the picture may be, in this process."""
     with _named(name, data):
+        if is_raw(data, Path(name).suffix):
+            return Picture(*read_raw(data, max_pixels=max_pixels))
         return Picture(*decode(data, max_pixels=max_pixels))
 
 

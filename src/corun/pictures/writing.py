@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import io
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 from corun.errors import ImageFileError
 from corun.files import write_atomically
@@ -31,6 +33,8 @@ from corun.pictures.png_chunks import (
 from corun.pictures.reading import Picture
 from corun.pictures.working import AnyImage, stored_like, working_colours
 from corun.shapes import Shaped
+
+_room_lock = threading.Lock()
 
 DEFAULT_QUALITY = 95
 XMP_NAMESPACE = b"http://ns.adobe.com/xap/1.0/\0"
@@ -151,7 +155,8 @@ def _encode(
     bare.info = {key: fitted.info[key] for key in ("transparency",) if key in fitted.info}
     with io.BytesIO() as file:
         try:
-            bare.save(file, file_format, **options)
+            with _room_for_jpeg(bare) if file_format == "JPEG" else nullcontext():
+                bare.save(file, file_format, **options)
         except ENCODER_ERRORS as error:
             reason = " ".join(str(error).split())
             raise ImageFileError(
@@ -207,6 +212,22 @@ def _for_jpeg(metadata: PictureMetadata, notes: list[str]) -> PictureMetadata:
         metadata = replace(metadata, iptc=None)
         notes.append("its IPTC block is too long for JPEG and was not kept")
     return metadata
+
+
+@contextmanager
+def _room_for_jpeg(image: Image.Image) -> Iterator[None]:
+    """Gives Pillow's encoder the room for the noisiest picture; it guesses, and fails, otherwise.
+
+    The room is one global number, which more than one thread may use while it is large.
+    """
+    noisiest = 2 * len(image.getbands()) * image.width * image.height
+    with _room_lock:
+        before = ImageFile.MAXBLOCK
+        ImageFile.MAXBLOCK = max(before, noisiest + 256 * LARGEST_SEGMENT)
+        try:
+            yield
+        finally:
+            ImageFile.MAXBLOCK = before
 
 
 def write_encoded(path: Path, content: bytes, *, overwrite: bool) -> None:

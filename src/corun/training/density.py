@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import SynthesisConfig, synthesize_haze
 from corun.files import checksum, write_atomically
-from corun.networks.density_net import STRIDE, DensityNet, save_density_net
+from corun.judges.density_net import STRIDE, DensityNet, save_density_net
 from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
 from corun.training.engine import train
 from corun.training.task import LossTerms, Validation

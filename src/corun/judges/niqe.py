@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.errors import DataError, WeightsError
-from corun.files import written_atomically
+from corun.errors import WeightsError
+from corun.files import shipped
 from corun.statistics.natural_scene import (
     SignedMoments,
     cache_sized,
@@ -37,8 +35,6 @@ from corun.statistics.natural_scene import (
 
 BLOCK = 96
 """Side of a block in pixels, as published."""
-SHARPNESS_SHARE = 0.75
-"""Of a pristine photo, the blocks this sharp relative to its sharpest are used (paper, Eq. 6)."""
 FEATURES = 36
 
 _HOW_TO_GET_IT = (
@@ -59,21 +55,20 @@ class PristineStatistics:
 
 def niqe_features(
     pictures: Float[Tensor, "b 3 h w"], *, block: int = BLOCK
-) -> tuple[Float[Tensor, "b n 36"], Float[Tensor, "b n"]]:
-    """Statistics of every whole block, row by row, and the blocks' sharpness.
+) -> Float[Tensor, "b n 36"]:
+    """Statistics of every whole block, row by row.
 
     18 at full size and 18 at half size. Of the normalised luminance in a block: the α of an
     asymmetric generalised Gaussian and (β_l + β_r)/2; of each of four products of neighbours
-    (which wrap around in the block): α, η, β_l, β_r. Sharpness is the mean local deviation σ at
-    full size (paper, Eq. 6). The window meets the nearest value outside the picture.
+    (which wrap around in the block): α, η, β_l, β_r. The window meets
+    the nearest value outside the picture.
 
     Args:
         pictures: RGB, sRGB-encoded, [0,1], of 8-bit files; at least one block high and wide.
         block: side in pixels, even.
 
     Returns:
-        Features in double precision, NaN where a block has no distribution; sharpness in grey
-        levels.
+        Features in double precision, NaN where a block has no distribution.
 
     Raises:
         ValueError: the pictures hold no block.
@@ -85,13 +80,11 @@ def niqe_features(
             f"NIQE needs pictures of at least {block}×{block} pixels, got {width}×{height}"
         )
     whole = pictures[..., : rows * block, : columns * block]
-    parts = [_features(part, block) for part in cache_sized(whole)]
-    features, sharpness = zip(*parts, strict=True)
-    return torch.cat(features), torch.cat(sharpness)
+    return torch.cat([_features(part, block) for part in cache_sized(whole)])
 
 
-def _features(pictures: Float[Tensor, "b 3 h w"], block: int) -> tuple[Tensor, Tensor]:
-    """The features and the sharpness of pictures that are whole blocks."""
+def _features(pictures: Float[Tensor, "b 3 h w"], block: int) -> Float[Tensor, "b n 36"]:
+    """The features of pictures that are whole blocks."""
     grey = luminance(pictures)
     fine = normalise(grey, border="replicate")
     coarse = normalise(halve_grey(grey), border="replicate")
@@ -99,8 +92,7 @@ def _features(pictures: Float[Tensor, "b 3 h w"], block: int) -> tuple[Tensor, T
         _block_features(_cut(fine.coefficients, block)),
         _block_features(_cut(coarse.coefficients, block // 2)),
     )
-    sharpness = _cut(fine.deviation, block).double().mean((-1, -2))
-    return torch.cat(scales, -1), sharpness
+    return torch.cat(scales, -1)
 
 
 def _block_features(blocks: Float[Tensor, "b n s s"]) -> Float[Tensor, "b n 18"]:
@@ -148,7 +140,7 @@ def niqe(
             f"NIQE needs pictures of at least two blocks of {block}×{block} pixels, "
             f"got {width}×{height}"
         )
-    features, _ = niqe_features(pictures, block=block)
+    features = niqe_features(pictures, block=block)
     whole = ~features.isnan().any(-1)
     count = whole.sum(-1)
     complete = torch.where(whole[..., None], features, 0.0)
@@ -162,35 +154,6 @@ def niqe(
     inverse = torch.linalg.pinv(pooled, hermitian=True)
     squared = torch.einsum("bi,bij,bj->b", difference, inverse, difference)
     return torch.where(enough, squared.clamp(min=0).sqrt(), math.nan)
-
-
-def fit_pristine_statistics(
-    photos: Iterable[Float[Tensor, "1 3 h w"]], *, block: int = BLOCK
-) -> PristineStatistics:
-    """Fit the statistics to pristine photos, as published: the sharp blocks of each.
-
-    A block is used if it is sharper than 0.75 of its photo's sharpest (paper, Section II-C).
-
-    Args:
-        photos: RGB, sRGB-encoded, [0,1]; one at a time, so that they may be of any size.
-        block: side in pixels.
-
-    Raises:
-        DataError: there are too few blocks for a covariance.
-    """
-    chosen = []
-    for photo in photos:
-        features, sharpness = niqe_features(photo, block=block)
-        sharp = sharpness[0] > SHARPNESS_SHARE * sharpness[0].max()
-        chosen.append(features[0, sharp])
-    blocks = torch.cat(chosen) if chosen else torch.zeros(0, FEATURES, dtype=torch.float64)
-    whole = blocks[~blocks.isnan().any(-1)]
-    if len(whole) <= FEATURES:
-        raise DataError(
-            f"{len(whole)} sharp blocks are too few for statistics of {FEATURES} features; "
-            "give more or larger photos"
-        )
-    return PristineStatistics(mean=whole.mean(0), covariance=torch.cov(whole.T))
 
 
 def load_pristine_statistics(path: Path | str) -> PristineStatistics:
@@ -213,17 +176,6 @@ def load_pristine_statistics(path: Path | str) -> PristineStatistics:
     return PristineStatistics(mean, covariance)
 
 
-def save_pristine_statistics(path: Path | str, statistics: PristineStatistics) -> None:
-    """Write statistics in the layout of the published file."""
-    with written_atomically(Path(path)) as partial, partial.open("wb") as stream:
-        np.savez(
-            stream,
-            mu_pris_param=statistics.mean.numpy()[None],
-            cov_pris_param=statistics.covariance.numpy(),
-        )
-
-
 def embedded_statistics() -> PristineStatistics:
     """Our own fit, to 640 clear photos of streets and landscapes; needs no file."""
-    with resources.as_file(resources.files("corun.metrics") / "niqe_pristine.npz") as path:
-        return load_pristine_statistics(path)
+    return load_pristine_statistics(shipped("niqe.npz"))

@@ -8,8 +8,11 @@ import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
+from corun.data.scenes import render_scene
 from corun.errors import WeightsError
-from corun.networks.hazdesnet import HazDesNet, load_hazdesnet
+from corun.judges.hazdesnet import HazDesNet, HazDesNetDensity, load_hazdesnet
+from corun.metrics.pictures import as_tensor
+from corun.metrics.registry import load_metric
 
 
 def _keras_file(path: Path, seed: int = 0, first_side: int = 5) -> dict[str, np.ndarray]:
@@ -92,3 +95,22 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     _keras_file(tmp_path / "other", first_side=3)
     with pytest.raises(WeightsError, match="other shapes"):
         load_hazdesnet(tmp_path / "other")
+
+
+def test_the_metric_is_the_judges_density(tmp_path: Path) -> None:
+    _keras_file(tmp_path / "weights.hdf5")
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    metric = load_metric("hazdesnet", {"hazdesnet": tmp_path / "weights.hdf5"})
+    judge = HazDesNetDensity(load_hazdesnet(tmp_path / "weights.hdf5"))
+    expected = float(judge.overall(as_tensor(picture)))
+    assert metric.score(picture, None) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="at least 32×32"):
+        metric.score(picture[:20], None)
+
+
+def test_hazdesnet_scores_haze(shared: Path) -> None:
+    network = load_hazdesnet(shared / "metrics" / "hazdesnet.hdf5")
+    scene = render_scene(96, 128, 2).image
+    hazes = torch.stack([scene * (1 - haze) + 0.9 * haze for haze in (0, 0.4, 0.8)])
+    clear, some, much = network.mean_density(hazes).tolist()
+    assert 0 < clear < some < much < 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from corun.errors import WeightsError
-from corun.metrics.brisque import (
+from corun.judges.brisque import (
     Brisque,
     SupportVectorRegression,
     brisque_features,

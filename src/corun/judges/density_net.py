@@ -1,4 +1,4 @@
-"""A small network that reads how much haze lies over each part of a picture.
+"""The embedded judge of haze density: a small network that reads it part by part.
 
 It is trained on synthetic haze, where the answer is known: the density of a region is
 D = 1 − mean T, with T the transmission, unitless. It is differentiable, and quick
@@ -19,7 +19,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import WeightsError
+from corun.files import shipped
+from corun.judges.facts import JUDGES
+from corun.judges.protocols import Scores, block_means
 from corun.networks.checkpoints import write_safetensors
+from corun.networks.fingerprint import fingerprint
 
 CELL = 4
 STRIDE = 16
@@ -129,3 +133,49 @@ def load_density_net(path: Path) -> DensityNet:
             "'corun train density'"
         ) from error
     return network.eval().requires_grad_(False)
+
+
+class EmbeddedDensity:
+    """D by :class:`DensityNet`; differentiable.
+
+    Args:
+        network: frozen.
+        name: what pools call it.
+    """
+
+    differentiable = JUDGES["density-net"].differentiable
+
+    def __init__(self, network: DensityNet, name: str = "density-net") -> None:
+        self.network, self.name = network, name
+
+    def overall(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        """D of pictures, [0,1]."""
+        return self._read(image).overall
+
+    def score(self, image: Float[Tensor, "b 3 h w"], block: int) -> Scores:
+        """D of pictures and of their blocks, [0,1]."""
+        height, width = image.shape[-2:]
+        density = self._read(image)
+        full = F.interpolate(density.map, scale_factor=STRIDE, mode="nearest")
+        return Scores(density.overall, block_means(full[..., :height, :width], block))
+
+    def _read(self, image: Tensor) -> Density:
+        # The hand-made layer needs more digits than bfloat16 has.
+        with torch.autocast(image.device.type, enabled=False):
+            density: Density = self.network(image.float())
+            return density
+
+    def to(self, device: torch.device) -> EmbeddedDensity:
+        """Move to a device, in place."""
+        self.network.to(device)
+        return self
+
+
+def embedded_density(path: Path | None = None) -> EmbeddedDensity:
+    """The shipped density network, or one of your own.
+
+    Raises:
+        WeightsError: the file is missing or of another layout.
+    """
+    network = load_density_net(shipped("density.safetensors") if path is None else path)
+    return EmbeddedDensity(network, f"density-net {fingerprint(network)}")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, WeightsError
-from corun.networks.adapters import SceneOnly, open_network, read_state, save_adapted
 from corun.networks.averaging import WeightAverage
+from corun.networks.brought import open_network, open_spandrel, read_state, save_adapted
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
 from corun.networks.dgun import Dgun
@@ -114,8 +114,16 @@ def test_files_that_hold_no_weights(tmp_path: Path) -> None:
         read_state(tmp_path / "list.pth")
 
 
-def test_spandrel_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against a stand-in: spandrel itself needs torchvision."""
+class Signed(Brightener):
+    """Takes values in [0,1] and gives them in [−1,1], as MixDehazeNet does."""
+
+    def forward(self, hazy: Tensor) -> Tensor:
+        return super().forward(hazy) * 2 - 1
+
+
+@pytest.fixture
+def spandrel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in of the same face: spandrel itself needs torchvision. It goes by files' names."""
 
     class ImageModelDescriptor(SimpleNamespace):
         pass
@@ -125,31 +133,67 @@ def test_spandrel_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             self.device = device
 
         def load_from_file(self, path: Path) -> ImageModelDescriptor:
-            scale = 4 if "4x" in path.name else 1
             if "unknown" in path.name:
                 raise ValueError("unsupported\nmany lines")
             picky = "eights" in path.name
             needs = SimpleNamespace(
                 multiple_of=8 if picky else 1, minimum=16 if picky else 0, square=False
             )
-            model = Picky(1.5) if picky else Brightener(1.5)
-            return ImageModelDescriptor(model=model, scale=scale, size_requirements=needs)
+            kind = Picky if picky else Signed if "signed" in path.name else Brightener
+            return ImageModelDescriptor(
+                model=kind(1.5).requires_grad_(False),
+                scale=4 if "4x" in path.name else 1,
+                input_channels=1 if "grey" in path.name else 3,
+                output_channels=3,
+                size_requirements=needs,
+                architecture=SimpleNamespace(id="MixDehazeNet" if "mix" in path.name else "Other"),
+                _call_fn=lambda model, image: (
+                    model(image) * 0.5 + 0.5 if kind is Signed else model(image)
+                ),
+            )
 
     stand_in = ModuleType("spandrel")
     stand_in.ImageModelDescriptor = ImageModelDescriptor  # type: ignore[attr-defined]
     stand_in.ModelLoader = ModelLoader  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "spandrel", stand_in)
-    for name in ("restormer.pth", "4x.pth", "unknown.pth", "eights.pth"):
-        (tmp_path / name).touch()
-    network = open_network(f"spandrel:{tmp_path / 'restormer.pth'}")
-    assert isinstance(network, Brightener)
-    with pytest.raises(WeightsError, match="one of the same size"):
-        open_network(f"spandrel:{tmp_path / '4x.pth'}")
-    with pytest.raises(WeightsError, match=r"does not recognise it \(unsupported\)"):
-        open_network(f"spandrel:{tmp_path / 'unknown.pth'}")
-    with pytest.raises(WeightsError, match="no such file"):
-        open_network(f"spandrel:{tmp_path / 'absent.pth'}")
 
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("4x.pth", "one of the same size"),
+        ("grey.pth", "one of the same size"),
+        ("unknown.pth", r"does not recognise it \(unsupported\)"),
+        ("absent.pth", "no such file"),
+        ("mix.pth", r"MixDehazeNet is trained on \[-1,1\].*network.range=\[-1,1\]"),
+    ],
+)
+def test_what_spandrel_cannot_bring(
+    spandrel: None, tmp_path: Path, name: str, message: str
+) -> None:
+    if name != "absent.pth":
+        (tmp_path / name).touch()
+    for open_it in (open_spandrel, lambda path: open_network(f"spandrel:{path}")):
+        with pytest.raises(WeightsError, match=message):
+            open_it(tmp_path / name)
+
+
+def test_spandrels_networks_are_called_as_spandrel_does(spandrel: None, tmp_path: Path) -> None:
+    for name in ("restormer.pth", "signed.pth"):
+        (tmp_path / name).touch()
+        hazy = torch.rand(2, 3, 5, 6)
+        fixed = open_spandrel(tmp_path / name)
+        assert not any(p.requires_grad for p in fixed.parameters())
+        trained = open_network(f"spandrel:{tmp_path / name}")
+        for network in (fixed, trained):
+            torch.testing.assert_close(network(hazy).scene, 1.5 * hazy)
+        trained(hazy).scene.sum().backward()
+        (gain,) = trained.parameters()
+        assert float(gain.grad) == pytest.approx(float(hazy.sum()), rel=1e-5)
+
+
+def test_spandrels_networks_are_padded(spandrel: None, tmp_path: Path) -> None:
+    (tmp_path / "eights.pth").touch()
     padded = open_network(f"spandrel:{tmp_path / 'eights.pth'}")
     for size in ((16, 24), (17, 30), (3, 5), (1, 1)):
         hazy = torch.rand(2, 3, *size)
@@ -161,6 +205,19 @@ def test_spandrel_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert read_state(tmp_path / "w.safetensors").keys() == {"gain"}
     again = open_network(f"spandrel:{tmp_path / 'eights.pth'}", weights=tmp_path / "w.safetensors")
     assert [name for name, _ in again.named_parameters()] == ["network.gain"]
+
+
+def test_a_class_of_another_range(module: None) -> None:
+    """Black is −1 to it and white 1, in and out."""
+    network = open_network(
+        "own_package:Brightener", arguments={"gain": 0.5}, value_range=(-1.0, 1.0)
+    )
+    hazy = torch.rand(2, 3, 4, 5)
+    torch.testing.assert_close(network(hazy).scene, (0.5 * (2 * hazy - 1) + 1) / 2)
+    assert network.state_dict().keys() == {"gain"}
+    for name, limits in (("plain-unet", (-1.0, 1.0)), ("own_package:Brightener", (1.0, 1.0))):
+        with pytest.raises(ConfigurationError, match=r"network\.range: .* by import path"):
+            open_network(name, value_range=limits)
 
 
 HAZY = torch.rand(2, 3, 4, 5)
@@ -202,9 +259,3 @@ def test_a_transmission_of_another_shape_is_not_dropped_silently() -> None:
 def test_a_network_without_parameters_cannot_be_trained() -> None:
     with pytest.raises(ConfigurationError, match="dcp: has no parameters to train"):
         open_network("dcp")
-
-
-def test_scene_only_normalises_what_a_network_returns() -> None:
-    found = SceneOnly(Brightener(0.5))(HAZY)
-    assert torch.equal(found.scene, HAZY * 0.5)
-    assert found.transmission is None

@@ -9,15 +9,12 @@ from scipy import ndimage
 from scipy.special import gamma
 
 from corun.data.scenes import render_scene
-from corun.errors import DataError, WeightsError
-from corun.metrics.niqe import (
-    PristineStatistics,
+from corun.errors import WeightsError
+from corun.judges.niqe import (
     embedded_statistics,
-    fit_pristine_statistics,
     load_pristine_statistics,
     niqe,
     niqe_features,
-    save_pristine_statistics,
 )
 from corun.metrics.pictures import as_tensor, read_picture
 
@@ -63,9 +60,8 @@ def _noisy_scene(height: int, width: int, seed: int = 3) -> torch.Tensor:
 
 def test_features_against_a_literal_computation() -> None:
     picture = _noisy_scene(200, 300)
-    found, sharpness = niqe_features(picture)
+    found = niqe_features(picture)
     assert found.shape == (1, 6, 36)
-    assert sharpness.shape == (1, 6)
     weights = np.array([0.298936021293775, 0.587043074451121, 0.114020904255103])
     levels = (picture[0].permute(1, 2, 0).double().numpy() * 255).round()
     coefficients = _literal_coefficients(np.floor(levels @ weights + 0.5)[:192, :288])
@@ -77,7 +73,7 @@ def test_features_against_a_literal_computation() -> None:
 def test_the_distance_against_numpy() -> None:
     picture = _noisy_scene(200, 300)
     pristine = embedded_statistics()
-    features = niqe_features(picture)[0][0].numpy()
+    features = niqe_features(picture)[0].numpy()
     pooled = (pristine.covariance.numpy() + np.cov(features.T)) / 2
     difference = pristine.mean.numpy() - features.mean(0)
     expected = np.sqrt(difference @ np.linalg.pinv(pooled) @ difference)
@@ -119,7 +115,7 @@ def test_the_embedded_statistics_resemble_the_published(shared: Path) -> None:
 def test_flat_blocks_are_left_out() -> None:
     picture = _noisy_scene(192, 288)
     picture[..., :112, :112] = 0.5  # beyond the block, as far as the windows see
-    features, _ = niqe_features(picture)
+    features = niqe_features(picture)
     assert features[0, 0].isnan().any()
     assert torch.isfinite(niqe(picture, embedded_statistics())).all()
     assert niqe(torch.full((1, 3, 192, 288), 0.5), embedded_statistics()).isnan().all()
@@ -132,28 +128,6 @@ def test_too_small_is_an_error() -> None:
         niqe_features(torch.rand(1, 3, 95, 191))
 
 
-def test_fit_uses_sharp_blocks_and_is_saved(tmp_path: Path) -> None:
-    photos = [_noisy_scene(160, 160, seed) for seed in range(4)]
-    fitted = fit_pristine_statistics(photos, block=16)
-    chosen = []
-    for photo in photos:
-        features, sharpness = niqe_features(photo, block=16)
-        chosen.append(features[0][sharpness[0] > 0.75 * sharpness[0].max()].numpy())
-    blocks = np.concatenate(chosen)
-    blocks = blocks[~np.isnan(blocks).any(1)]
-    np.testing.assert_allclose(fitted.mean.numpy(), blocks.mean(0), rtol=1e-9)
-    np.testing.assert_allclose(fitted.covariance.numpy(), np.cov(blocks.T), rtol=1e-7, atol=1e-12)
-    save_pristine_statistics(tmp_path / "fit.npz", fitted)
-    loaded = load_pristine_statistics(tmp_path / "fit.npz")
-    assert torch.equal(loaded.mean, fitted.mean)
-    assert torch.equal(loaded.covariance, fitted.covariance)
-
-
-def test_too_few_blocks_cannot_be_fitted() -> None:
-    with pytest.raises(DataError, match="sharp blocks are too few"):
-        fit_pristine_statistics([_noisy_scene(96, 96)])
-
-
 def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"none\.npz: no such file; NIQE needs"):
         load_pristine_statistics(tmp_path / "none.npz")
@@ -163,8 +137,6 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(WeightsError, match="not NIQE's statistics"):
         load_pristine_statistics(tmp_path / "other.npz")
-    save_pristine_statistics(
-        tmp_path / "small.npz", PristineStatistics(torch.zeros(4), torch.eye(4))
-    )
+    np.savez(tmp_path / "small.npz", mu_pris_param=np.zeros((1, 4)), cov_pris_param=np.eye(4))
     with pytest.raises(WeightsError, match="36 features"):
         load_pristine_statistics(tmp_path / "small.npz")

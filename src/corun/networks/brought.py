@@ -1,10 +1,11 @@
-"""Any network for adaptation: ours, the built-in ones, spandrel's, or a class of the user's own.
+"""Networks that others bring, and ours: any network for adaptation.
 
 A specification is one of
 
 - a registered model's name (``corun-lite``) or one of our weights files;
 - ``dgun`` or ``plain-unet``, built in, with random weights unless a file is given;
-- ``spandrel:FILE``: whatever architecture spandrel recognises in the file;
+- ``spandrel:FILE``: a network that spandrel recognises, if it maps a colour picture to one of the
+  same size; but for MixDehazeNet, which spandrel gives values of another range than it needs;
 - ``package.module:Class``: a class on the import path, constructed with the given arguments.
 """
 
@@ -33,57 +34,59 @@ from corun.networks.corun import CORUN
 from corun.networks.dgun import Dgun
 from corun.networks.outputs import NetworkOutput, read_output
 from corun.networks.plain_unet import PlainUNet
+from corun.networks.registry import MODELS
 
 BUILT_IN: dict[str, Callable[..., nn.Module]] = {"dgun": Dgun, "plain-unet": PlainUNet}
 STATE_KEYS = ("params_ema", "params", "state_dict", "model", "network")
 """Where published checkpoints keep the weights, in the order in which they are tried."""
+OF_ANOTHER_RANGE = ("MixDehazeNet",)
+"""What spandrel calls with values in [0,1] though it was trained on [−1,1]."""
 
 
-class SceneOnly(nn.Module):
-    """A network seen through its scene and, if it has one, its transmission.
+class BroughtNetwork(nn.Module):
+    """Somebody else's network, called as corun calls networks.
 
-    Args:
-        network: returns whatever :func:`~corun.networks.outputs.read_output` understands.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> NetworkOutput:
-        """Scene (not clamped) and transmission, or None, of RGB pictures in [0,1]."""
-        return read_output(self.network(hazy), hazy)
-
-
-class PaddedNetwork(nn.Module):
-    """A network called only at sizes it can take: padded by mirroring, cropped back.
-
-    Its weights keep their names, so that a file of them fits the network without this too.
+    Pictures are padded by mirroring to sizes it can take and cropped back; it is given, and gives,
+    values of its own range. Its weights keep their names, so that a file of them fits the network
+    without this too.
 
     Args:
         network: maps a picture to one of the same size.
+        call: how it is called; as a function by default.
+        value_range: what it takes for black and white.
         multiple: both sides are made multiples of this.
         minimum: both sides are made at least this, pixels.
         square: whether both sides must be equal.
     """
 
     def __init__(
-        self, network: nn.Module, multiple: int = 1, minimum: int = 0, *, square: bool = False
+        self,
+        network: nn.Module,
+        *,
+        call: Callable[[nn.Module, Tensor], object] | None = None,
+        value_range: tuple[float, float] = (0.0, 1.0),
+        multiple: int = 1,
+        minimum: int = 0,
+        square: bool = False,
     ) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.value_range = network, value_range
+        self._call_network = call or (lambda model, image: model(image))
         self.multiple, self.minimum, self.square = multiple, minimum, square
 
     def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> NetworkOutput:
-        """Scene and transmission, as :class:`SceneOnly` gives them, at any size."""
+        """Scene (not clamped) and transmission, or None, of RGB pictures in [0,1] of any size."""
         sides = list(hazy.shape[-2:])
         sizes = [-(-max(s, self.minimum) // self.multiple) * self.multiple for s in sides]
         if self.square:
             sizes = [max(sizes)] * 2
         bottom, right = (size - side for size, side in zip(sizes, sides, strict=True))
         mode = "reflect" if bottom < sides[0] and right < sides[1] else "replicate"
-        padded = F.pad(hazy, (0, right, 0, bottom), mode=mode)
-        scene, transmission = read_output(self.network(padded), padded)
+        padded = F.pad(hazy, (0, right, 0, bottom), mode=mode) if bottom or right else hazy
+        black, white = self.value_range
+        output = self._call_network(self.network, black + (white - black) * padded)
+        scene, transmission = read_output(output, padded)
+        scene = (scene - black) / (white - black)
         crop = (..., slice(sides[0]), slice(sides[1]))
         return NetworkOutput(scene[crop], None if transmission is None else transmission[crop])
 
@@ -101,6 +104,7 @@ def open_network(
     *,
     weights: Path | None = None,
     arguments: dict[str, Any] | None = None,
+    value_range: tuple[float, float] = (0.0, 1.0),
 ) -> nn.Module:
     """Make the network that a specification names, ready to be trained.
 
@@ -110,21 +114,33 @@ def open_network(
         specification: see the module.
         weights: a state dict to fill it with (.safetensors, .pth, .pt, .ckpt).
         arguments: for the constructor of a built-in network or a class of the user's own.
+        value_range: what a class of the user's own takes, and gives, for black and white.
 
     Raises:
-        ConfigurationError: the specification leads nowhere, the arguments do not fit, or there is
-            nothing to train.
+        ConfigurationError: the specification leads nowhere, the arguments or the range do not fit,
+            or there is nothing to train.
         WeightsError: the weights are missing, unreadable or of another network.
         MissingExtraError: spandrel is asked for and not installed.
     """
+    own = _is_import_path(specification) and not specification.startswith("spandrel:")
+    if value_range != (0.0, 1.0) and (not own or value_range[0] == value_range[1]):
+        raise ConfigurationError(
+            f"network.range: {list(value_range)} is for a class by import path, and its two values "
+            f"differ; {specification} takes [0, 1]"
+        )
     if specification.startswith("spandrel:"):
-        network = _from_spandrel(Path(specification.removeprefix("spandrel:")))
+        network: nn.Module = open_spandrel(Path(specification.removeprefix("spandrel:")))
+        network.requires_grad_(True)  # spandrel freezes what it loads
     elif specification in BUILT_IN:
         network = _construct(BUILT_IN[specification], specification, arguments)
-    elif _is_import_path(specification):
+    elif own:
         network = _construct(_imported(specification), specification, arguments)
+        if value_range != (0.0, 1.0):
+            network = BroughtNetwork(network, value_range=value_range)
     else:
-        network = load_network(specification).network.requires_grad_(True)
+        fixed = specification in MODELS and MODELS[specification].config is None
+        network = nn.Identity() if fixed else load_network(specification).network
+        network.requires_grad_(True)
     if not any(True for _ in network.parameters()):
         raise ConfigurationError(
             f"{specification}: has no parameters to train; choose another network"
@@ -225,14 +241,21 @@ def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
+        inner = network.network if isinstance(network, BroughtNetwork) else network
         raise WeightsError(
-            f"{path}: not the weights of {type(network).__name__} "
+            f"{path}: not the weights of {type(inner).__name__} "
             f"({' '.join(str(error).split())[:300]})"
         ) from error
 
 
-def _from_spandrel(path: Path) -> nn.Module:
-    """The network that spandrel finds in a file, called at the size multiple it needs."""
+def open_spandrel(path: Path) -> BroughtNetwork:
+    """The network that spandrel finds in a file, frozen, called as spandrel calls it.
+
+    Raises:
+        WeightsError: the file is missing, spandrel does not recognise it, or what it finds does
+            not map a colour picture to one of the same size.
+        MissingExtraError: spandrel is not installed.
+    """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give a checkpoint that spandrel can read")
     try:
@@ -240,16 +263,24 @@ def _from_spandrel(path: Path) -> nn.Module:
     except ImportError as error:
         raise MissingExtraError("spandrel", "spandrel") from error
     try:
-        descriptor = ModelLoader(device=torch.device("cpu")).load_from_file(path)
+        found = ModelLoader(device=torch.device("cpu")).load_from_file(path)
     except Exception as error:  # spandrel's own and those of whatever it tries
-        raise WeightsError(
-            f"{path}: spandrel does not recognise it ({str(error).splitlines()[0]})"
-        ) from error
-    if not isinstance(descriptor, ImageModelDescriptor) or descriptor.scale != 1:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WeightsError(f"{path}: spandrel does not recognise it ({reason})") from error
+    channels = {getattr(found, "input_channels", 0), getattr(found, "output_channels", 0)}
+    if not isinstance(found, ImageModelDescriptor) or found.scale != 1 or channels != {3}:
         raise WeightsError(f"{path}: not a network that maps a picture to one of the same size")
-    network: nn.Module = descriptor.model.requires_grad_(True)  # spandrel freezes what it loads
-    needs = descriptor.size_requirements
-    multiple, minimum, square = needs.multiple_of, needs.minimum, needs.square
-    if multiple > 1 or minimum > 1 or square:
-        return PaddedNetwork(network, multiple, minimum, square=square)
-    return network
+    if found.architecture.id in OF_ANOTHER_RANGE:
+        raise WeightsError(
+            f"{path}: {found.architecture.id} is trained on [-1,1], and spandrel gives it [0,1]; "
+            "name its class by import path, with network.range=[-1,1]"
+        )
+    needs = found.size_requirements
+    return BroughtNetwork(
+        found.model,
+        # Not the descriptor itself: it forbids gradients, leaves training mode and clamps.
+        call=found._call_fn,
+        multiple=needs.multiple_of,
+        minimum=needs.minimum,
+        square=needs.square,
+    )

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from corun.errors import WeightsError
-from corun.networks.density_net import (
+from corun.files import shipped
+from corun.judges.density_net import (
     DensityNet,
     cell_statistics,
     load_density_net,
@@ -69,8 +70,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_shipped_network_is_small() -> None:
-    from corun.judges.embedded import DENSITY_FILE, shipped
-
-    network = load_density_net(shipped(DENSITY_FILE))
+    network = load_density_net(shipped("density.safetensors"))
     assert sum(p.numel() for p in network.parameters()) < 60_000
-    assert shipped(DENSITY_FILE).stat().st_size < 300_000
+    assert shipped("density.safetensors").stat().st_size < 300_000
