@@ -33,6 +33,8 @@ COMMANDS = {
     "evaluate": "evaluate_commands:evaluate",
     "figure": "figure_commands:figure_app",
     "reproduce": "reproduce_command:reproduce_app",
+    "serve": "serve_command:serve",
+    "web": "web_command:web",
     "study": "study_commands:study",
     "study-results": "study_commands:study_results",
 }
