@@ -45,6 +45,10 @@ class ImageFileError(CorunError):
     """An image file cannot be read, or an output cannot be written."""
 
 
+class VideoError(CorunError):
+    """A video cannot be read, or the clear one cannot be written."""
+
+
 class WeightsError(CorunError):
     """A weights file is missing, unreadable or of the wrong layout."""
 

@@ -20,6 +20,7 @@ from corun.apps.command_group import CorunGroup
 COMMANDS = {
     "dehaze": "dehaze_command:dehaze",
     "batch": "batch_command:batch",
+    "video": "video_command:video",
     "demo": "demo_command:demo",
     "doctor": "doctor_command:doctor",
     "models": "model_commands:models_app",
@@ -33,6 +34,8 @@ COMMANDS = {
     "evaluate": "evaluate_commands:evaluate",
     "figure": "figure_commands:figure_app",
     "reproduce": "reproduce_command:reproduce_app",
+    "serve": "serve_command:serve",
+    "web": "web_command:web",
     "study": "study_commands:study",
     "study-results": "study_commands:study_results",
 }
@@ -96,7 +99,7 @@ def _corun(
         typer.Option("--offline", callback=_work_offline, help="Fetch nothing from the Hub."),
     ] = False,
 ) -> None:
-    """Takes the haze out of real photos, and trains the networks that do it."""
+    """Takes the haze out of real photos and videos, and trains the networks that do it."""
 
 
 def speak_any_encoding() -> None:

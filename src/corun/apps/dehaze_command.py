@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
+from corun.apps.video_command import VIDEO_SUFFIXES, dehaze_clips
 from corun.errors import ConfigurationError
 
 HELP = (
@@ -95,10 +96,29 @@ def dehaze(
     """Take the haze out of pictures."""
     from corun.dehazing.file_naming import Naming, PlanError
     from corun.dehazing.file_plan import make_plan
+    from corun.dehazing.loading import load
 
     if overwrite and skip_existing:
         _wrong_usage("--overwrite and --skip-existing exclude each other; give one")
     naming = Naming(output, suffix, file_format, save_transmission)
+    clips = [name for name in inputs if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+    failed = 0
+    if clips:
+        if output == "-" or file_format is not None or save_transmission:
+            _wrong_usage(f"{clips[0]}: of films there is only -o FILE; see `corun video --help`")
+        failed = dehaze_clips(
+            clips,
+            output=output,
+            infix=naming.infix,
+            existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
+            load=lambda: load(model, device=device, dtype=dtype, engine=engine, threads=threads),
+            strength=strength,
+            quiet=quiet,
+            as_json=as_json,
+        )
+        inputs = [name for name in inputs if name not in clips]
+        if not inputs:
+            raise typer.Exit(FAILED if failed else 0)
     try:
         plan = make_plan(
             inputs,
@@ -125,11 +145,10 @@ def dehaze(
         complain(message)
         if as_json:
             print_json({"input": name, "status": "failed", "error": message})
-    failed = len(plan.failures)
+    failed += len(plan.failures)
     if plan.jobs:
         from corun.apps.job_display import JobDisplay
         from corun.dehazing.file_jobs import JobOptions, run_jobs
-        from corun.dehazing.loading import load
         from corun.pictures.limits import DEFAULT_MAX_PIXELS
 
         options = JobOptions(

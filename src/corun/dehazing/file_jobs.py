@@ -18,7 +18,7 @@ from corun.dehazing.overlap import overlapped
 from corun.dehazing.standard_streams import read_standard_input, write_standard_output
 from corun.errors import CorunError, ImageFileError, is_out_of_memory, one_line
 from corun.files import is_stream
-from corun.pictures.formats import FORMAT_OF_READ, MODES
+from corun.pictures.formats import written_format
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.reading import Picture, read_picture
@@ -168,7 +168,7 @@ class _Work:
         picture = started.picture
         if picture is None:
             return _Cleared(None, "", [], 0.0)
-        file_format = job.file_format or _own_format(picture.metadata.format)
+        file_format = job.file_format or written_format(picture.metadata.format)
         with _naming(job.name):
             result = self.dehazer.dehaze_picture(picture, strength=self.options.strength)
         seconds = started.seconds + time.perf_counter() - start
@@ -227,11 +227,6 @@ def _exists(path: Path) -> bool:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageFileError(f"{path}: cannot be written ({reason}); choose another -o") from error
-
-
-def _own_format(read: str | None) -> str:
-    file_format = FORMAT_OF_READ.get(read or "PNG", read or "PNG")
-    return file_format if file_format in MODES else "PNG"
 
 
 def _write(path: Path | None, content: bytes, options: JobOptions) -> bool:

@@ -1,0 +1,90 @@
+"""What a person sees while a film is cleared: a bar with frames per second and the time left."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class _Bar:
+    def __init__(self, description: str, *, quiet: bool) -> None:
+        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[frames]}", markup=False),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            disable=quiet or not console.is_terminal,
+        )
+        self._description = description
+        self._task: TaskID | None = None
+        self.done = 0
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        self._task = self._progress.add_task(self._description, total=None, frames="")
+        self._begun, self._before = time.perf_counter(), 0
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def _show(self, done: int, total: int | None, more: str) -> None:
+        assert self._task is not None
+        rate = (done - self._before) / max(1e-6, time.perf_counter() - self._begun)
+        text = f"{done}{'' if total is None else f'/{total}'} frames, {rate:.1f} fps{more}"
+        self._progress.update(self._task, completed=done, total=total, frames=text)
+
+
+class FilmDisplay(_Bar):
+    """The bar of a film.
+
+    Args:
+        source: the film.
+        quiet: nothing is shown.
+
+    Attributes:
+        done: frames that are finished.
+    """
+
+    def __init__(self, source: Path, *, quiet: bool) -> None:
+        super().__init__(source.name, quiet=quiet)
+        self._first = True
+
+    def report(self, done: int, total: int) -> None:
+        """Shows how far it is; the first call says what an earlier run had finished."""
+        if self._first:
+            self._before, self._first = done, False
+        self.done = done
+        self._show(done, max(total, done) if total else None, "")
+
+
+class RecordingDisplay(_Bar):
+    """The counter of a recording.
+
+    Args:
+        quiet: nothing is shown.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__("recording, Ctrl-C ends it", quiet=quiet)
+
+    def __enter__(self) -> RecordingDisplay:
+        super().__enter__()
+        return self
+
+    def report(self, frames: int, dropped: int) -> None:
+        """Shows how many frames are written and left out."""
+        self._show(frames, None, f", {dropped} left out")
