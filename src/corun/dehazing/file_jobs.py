@@ -14,7 +14,7 @@ from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.file_naming import Job
 from corun.dehazing.memory import memory_advice
-from corun.dehazing.overlap import Failed, overlapped
+from corun.dehazing.overlap import overlapped
 from corun.dehazing.standard_streams import read_standard_input, write_standard_output
 from corun.errors import CorunError, ImageFileError, is_out_of_memory, one_line
 from corun.files import is_stream
@@ -96,11 +96,19 @@ def run_jobs(jobs: Iterable[Job], dehazer: Dehazer, options: JobOptions) -> Iter
     """
     work = _Work(dehazer, options)
     for result in overlapped(jobs, work.read, work.dehaze, work.write):
-        yield result if isinstance(result, Outcome) else _failed(result, dehazer)
+        if isinstance(result, Outcome):
+            yield result
+        else:
+            yield failed_outcome(result.job.name, result.error, dehazer)
 
 
-def _failed(failed: Failed[Job], dehazer: Dehazer) -> Outcome:
-    name, error = failed.job.name, failed.error
+def failed_outcome(name: str, error: Exception, dehazer: Dehazer) -> Outcome:
+    """Of a picture for which an error was raised.
+
+    Raises:
+        BrokenPipeError: that was it.
+        Exception: it was an unforeseen one, and CORUN_TRACEBACK is set.
+    """
     if isinstance(error, BrokenPipeError):
         raise error
     if isinstance(error, CorunError):
