@@ -19,8 +19,8 @@ from corun.apps.command_group import CorunGroup
 
 COMMANDS = {
     "dehaze": "dehaze_command:dehaze",
-    "batch": "batch_command:batch",
     "video": "video_command:video",
+    "batch": "batch_command:batch",
     "demo": "demo_command:demo",
     "doctor": "doctor_command:doctor",
     "models": "model_commands:models_app",
