@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -278,3 +279,17 @@ def test_what_could_not_be_kept_is_noted(corun: Corun, photos: Path) -> None:
     result = corun("dehaze", photos / "ink.jpg", "--model", "dcp", "--format", "png", "--json")
     assert "CMYK" in json.loads(result.stdout)["notes"][0]
     assert "note: PNG holds no CMYK" in result.stderr
+
+
+def test_a_folder_names_the_raw_files_and_videos_it_leaves(
+    corun: Corun, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    (photos / "d.raf").write_bytes(b"FUJIFILMCCD-RAW " + bytes(200))
+    (photos / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(200))
+    result = corun("dehaze", photos, "--model", "dcp")
+    assert result.exit_code == 1
+    assert "d.raf" in result.stderr
+    assert "pip install 'corun-dehaze[raw]'" in result.stderr
+    assert f"{photos / 'clip.mp4'}: a video, left out; use corun video" in result.stderr
+    assert (photos / "b.dehazed.png").exists()

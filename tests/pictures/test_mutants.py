@@ -32,7 +32,7 @@ def check_mutants(kind: str, count: int) -> None:
     assert done.returncode == 0, (done.stderr, lines[-1:])
     assert done.stderr == ""  # neither libtiff nor libpng has the word
     assert [line for line in lines if "escaped" in line] == []
-    assert lines[-1]["slowest"] < 40  # decoding is given up after 10 to 30 seconds
+    assert lines[-1]["slowest"] < 60  # decoding is given up after 15 to 50 seconds
     assert lines[-1]["peak"] < 2 << 30
 
 

@@ -139,6 +139,8 @@ def dehaze(
         from corun.apps.job_display import print_json
     if plan.left_out and not quiet:
         complain(_left_out(plan.left_out))
+    for video in () if quiet else plan.videos:
+        complain(f"{video}: a video, left out; use corun video")
     for name, message in plan.failures:
         complain(message)
         if as_json:

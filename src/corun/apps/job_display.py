@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from corun.apps.progress_bar import ProgressBar
 from corun.dehazing.file_jobs import Outcome
 from corun.dehazing.standard_streams import write_standard_output
 from corun.errors import escaped, one_line
+
+if TYPE_CHECKING:
+    from corun.apps.progress_bar import ProgressBar
 
 
 class JobDisplay:
@@ -25,11 +29,12 @@ class JobDisplay:
         self._json = as_json
         self._total = total
         self._done = 0
-        self._bar = ProgressBar(hidden=quiet or total < 2)
+        self._bar = None if quiet or total < 2 or not _on_a_terminal() else _bar()
 
     def __enter__(self) -> JobDisplay:
-        self._bar.start()
-        self._bar.show("dehazing", 0, self._total)
+        if self._bar is not None:
+            self._bar.start()
+            self._bar.show("dehazing", 0, self._total)
         return self
 
     def __exit__(
@@ -38,7 +43,8 @@ class JobDisplay:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def show(self, outcome: Outcome) -> None:
         """Reports one picture."""
@@ -52,10 +58,24 @@ class JobDisplay:
         if self._json:
             print_json(outcome.as_dict())
         self._done += 1
-        self._bar.show("dehazing", self._done, self._total)
+        if self._bar is not None:
+            self._bar.show("dehazing", self._done, self._total)
 
     def _line(self, text: str) -> None:
-        self._bar.console.print(escaped(text), markup=False, highlight=False, soft_wrap=True)
+        if self._bar is not None:
+            self._bar.console.print(escaped(text), markup=False, highlight=False, soft_wrap=True)
+        elif sys.stderr is not None:
+            print(escaped(text), file=sys.stderr, flush=True)
+
+
+def _on_a_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _bar() -> ProgressBar:
+    from corun.apps.progress_bar import ProgressBar  # rich, which one photo does not need
+
+    return ProgressBar()
 
 
 def print_json(fields: dict[str, object]) -> None:

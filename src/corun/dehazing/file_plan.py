@@ -32,6 +32,7 @@ class Plan:
     jobs: list[Job] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)
 
 
 def make_plan(
@@ -73,7 +74,7 @@ def make_plan(
         return Plan([_stream_job(inputs, naming, file_format)])
     searched = search(inputs, naming, recursive)
     found = searched.found
-    plan = Plan(failures=searched.failures, left_out=searched.left_out)
+    plan = Plan(failures=searched.failures, left_out=searched.left_out, videos=searched.videos)
     single = len(inputs) == 1 and len(found) == 1 and not user_path(inputs[0]).is_dir()
     for picture in found:
         plan.jobs.append(job_of(picture, naming, file_format, single=single))

@@ -16,7 +16,7 @@ from corun.dehazing.file_naming import (
     unusable,
 )
 from corun.files import user_path
-from corun.pictures.formats import READABLE_SUFFIXES
+from corun.pictures.formats import READABLE_SUFFIXES, VIDEO_SUFFIXES
 
 
 @dataclass
@@ -27,11 +27,13 @@ class Search:
         found: the pictures, each name of a file once.
         failures: what cannot be read, or holds nothing: (input, why).
         left_out: results of earlier runs, which are not dehazed again.
+        videos: of folders, which are left for `corun video`.
     """
 
     found: list[Found] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
     left_out: list[Path] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)
 
 
 def search(inputs: list[str], naming: Naming, recursive: bool) -> Search:
@@ -186,6 +188,8 @@ def _pictures_in(folder: Path, naming: Naming, recursive: bool, result: Search) 
     among_results = place in (None, folder.resolve())
     pictures = []
     for path in sorted(_files_in(folder, recursive, result)):
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            result.videos.append(path)
         if path.suffix.lower() not in READABLE_SUFFIXES:
             continue
         inside = place is not None and place in path.resolve().parents

@@ -23,9 +23,9 @@ from corun.pictures.decoding import Decoded
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.pixels import PixelError
 
-SECONDS = 10.0
+SECONDS = 15.0
 SECONDS_PER_BYTE = 1e-6
-SECONDS_PER_PIXEL = 1e-7
+SECONDS_PER_PIXEL = 2e-7
 """How long a decoder may take: ten times what an honest picture takes on a slow machine."""
 
 PROGRAM = "from corun.pictures.isolated import main; main()"
