@@ -14,24 +14,6 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-LATER = ("howto/web.md", "howto/service.md")
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leaves pages out of the navigation whose feature has not brought them yet."""
-    config.nav = _present(config.nav or [])
-    return config
-
-
-def _present(entries: list[Any]) -> list[Any]:
-    kept: list[Any] = []
-    for entry in entries:
-        title, target = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
-        if isinstance(target, list):
-            kept.append({title: _present(target)})
-        elif target not in LATER or (CHECKOUT / "docs" / target).is_file():
-            kept.append(entry)
-    return kept
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

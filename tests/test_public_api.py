@@ -1,4 +1,4 @@
-"""`import corun`: four names, nothing heavy until one is used."""
+"""`import corun`: five names, nothing heavy until one is used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from corun.dehazing.dehazer import Dehazer
 
 
 def test_the_public_names_are_few_and_all_there() -> None:
-    assert sorted(corun.__all__) == ["Dehazed", "dehaze", "list_models", "load"]
+    assert sorted(corun.__all__) == ["CORUN", "Dehazed", "dehaze", "list_models", "load"]
     assert corun.Dehazed is Dehazed
     assert {"Dehazed", "dehaze", "list_models", "load", "__version__"} <= set(dir(corun))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from corun.dehazing.dehazed import Dehazed
     from corun.dehazing.loading import dehaze, list_models, load
+    from corun.networks.corun import CORUN
 
-__all__ = ["Dehazed", "dehaze", "list_models", "load"]
+__all__ = ["CORUN", "Dehazed", "dehaze", "list_models", "load"]
 
 _HOMES = {
+    "CORUN": "corun.networks.corun",
     "Dehazed": "corun.dehazing.dehazed",
     "dehaze": "corun.dehazing.loading",
     "list_models": "corun.dehazing.loading",

@@ -295,6 +295,10 @@ def test_published_numbers_name_their_source() -> None:
     assert all(score.source and score.setting for score in scores)
     assert published_for(["mine", "rtts"], ["fade"])["CORUN+Colabator"]["fade"].value == 0.824
     assert published_for(["fattal"], ["nima"])["CORUN+Colabator"]["nima"].value == 5.39
+    for method, fade in (("PRISM (2026)", 0.4705), ("PGL-Net-T (2026)", 0.585)):
+        [row] = published_for(["rtts"], ["fade"])[method].values()
+        assert row.value == fade
+        assert "up to 25 % between papers" in row.setting
     ours = published_for(["rtts"], ["fade", "map-voc"])["CORUN+Colabator"]
     told = sources_of(ours)
     assert told.startswith("fade: Fang et al.")

@@ -37,13 +37,12 @@ def serve(tmp_path: Path, results: list[Path]) -> Iterator[Callable[[str], Study
     def start(mode: str) -> StudyServer:
         store = VoteStore(tmp_path / f"{mode}.sqlite")
         server = StudyServer(open_study(results, mode, originals=results[0]), store)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread = threading.Thread(target=server.run)
         thread.start()
         started.append((server, thread))
         return server
 
     yield start
     for server, thread in started:
-        server.shutdown()
+        server.stop()
         thread.join()
-        server.server_close()

@@ -20,6 +20,7 @@ from corun.apps.command_group import CorunGroup
 COMMANDS = {
     "dehaze": "dehaze_command:dehaze",
     "video": "video_command:video",
+    "batch": "batch_command:batch",
     "demo": "demo_command:demo",
     "doctor": "doctor_command:doctor",
     "models": "model_commands:models_app",
@@ -33,6 +34,8 @@ COMMANDS = {
     "evaluate": "evaluate_commands:evaluate",
     "figure": "figure_commands:figure_app",
     "reproduce": "reproduce_command:reproduce_app",
+    "serve": "serve_command:serve",
+    "web": "web_command:web",
     "study": "study_commands:study",
     "study-results": "study_commands:study_results",
 }
@@ -56,7 +59,8 @@ def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
         if isinstance(found, typer.Typer):
             assembled.add_typer(found, name=name)
         else:
-            assembled.command(name, help=getattr(module, "HELP", None))(found)
+            cls = getattr(module, "COMMAND_CLASS", None)
+            assembled.command(name, cls=cls, help=getattr(module, "HELP", None))(found)
     return assembled
 
 
@@ -77,12 +81,22 @@ def _print_version(wanted: bool) -> bool:
     return wanted
 
 
+def _work_offline(wanted: bool) -> bool:
+    if wanted:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    return wanted
+
+
 def _corun(
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print version and commit."
         ),
+    ] = False,
+    offline: Annotated[
+        bool,
+        typer.Option("--offline", callback=_work_offline, help="Fetch nothing from the Hub."),
     ] = False,
 ) -> None:
     """Takes the haze out of real photos and videos, and trains the networks that do it."""

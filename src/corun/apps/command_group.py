@@ -26,6 +26,8 @@ EXTRA_OF_PACKAGE = {
     "kornia": "train",
     "scipy": "train",
     "filelock": "train",
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), "serve"),
+    "gradio": "web",
 }
 """What commands beyond a photo's import first, and the extra that brings it."""
 FAILED = 1

@@ -161,7 +161,7 @@ def dehaze(
         done = 0
         try:
             with (
-                _stopped_by_sigterm(),
+                stopped_by_sigterm(),
                 JobDisplay(len(plan.jobs), quiet=quiet, as_json=as_json) as display,
             ):
                 for outcome in run_jobs(plan.jobs, dehazer, options):
@@ -190,7 +190,7 @@ def _wrong_usage(message: str) -> None:
 
 
 @contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
+def stopped_by_sigterm() -> Iterator[None]:
     """Ends on SIGTERM as on Ctrl-C, by an exception, so that temporary files are removed."""
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -22,13 +22,24 @@ class ListByDefault(CorunGroup):
 
 models_app = typer.Typer(
     cls=ListByDefault,
-    help="List the models; show facts about one; convert published weights.",
+    help="List the models; show facts; convert published weights; get from and push to the Hub.",
 )
 
 
 @models_app.command("list")
-def list_models() -> None:
-    """List the models that are known by name."""
+def list_models(
+    remote: Annotated[bool, typer.Option("--remote", help="Those on the Hub.")] = False,
+    author: Annotated[
+        str | None, typer.Option(help="Of the Hub's.", show_default="anybody")
+    ] = None,
+) -> None:
+    """List the models that are known by name, or those on the Hub."""
+    if remote:
+        from corun.networks.hub import remote_models
+
+        for model in remote_models(author):
+            print(f"{model.address}@{model.revision[:8]}  {model.downloads} downloads")
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -118,3 +129,42 @@ def convert(
     network = convert_weights(source, output)
     count = sum(parameter.numel() for parameter in network.parameters())
     print(f"{source} -> {output} ({network.config.stages} stages, {count:,} parameters)")
+
+
+@models_app.command("get")
+def get(
+    model: Annotated[
+        str, typer.Argument(metavar="OWNER/NAME[@REVISION][/FILE]", help="With or without hf://.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="A copy.", show_default="the cache"),
+    ] = None,
+) -> None:
+    """Fetch a model from the Hub, compare its checksum, and print where it is."""
+    from corun.files import write_atomically
+    from corun.networks.files import HubFile, fetch
+
+    if output is not None and output.exists():
+        raise WeightsError(f"{output}: exists already; choose another -o")
+    path = fetch(HubFile.parse(model))
+    if output is not None:
+        try:
+            write_atomically(output, path.read_bytes(), overwrite=False)
+        except OSError as error:
+            raise WeightsError(
+                f"{output}: cannot be written ({error.strerror or error}); choose another -o"
+            ) from error
+    print(output or path)
+
+
+@models_app.command("push")
+def push(
+    model: Annotated[str, typer.Argument(metavar="NAME_OR_PATH", help="A model or weights file.")],
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Made if need be.")],
+    private: Annotated[bool, typer.Option("--private", help="If it is made.")] = False,
+) -> None:
+    """Put a model with its card on the Hub, and print its address."""
+    from corun.networks import hub
+
+    print(hub.push(model, repository, private=private))

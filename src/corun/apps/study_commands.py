@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -37,18 +36,14 @@ def study(
     chosen = next((known for known in MODES if known == mode), None)
     if chosen is None:
         raise ConfigurationError(f"--mode {mode}: give {' or '.join(MODES)}")
-    for ending in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first
-        signal.signal(ending, signal.default_int_handler)
     opened = open_study(folders, chosen, originals=originals, limit=limit, seed=seed)
     for line in opened.left_out:
         complain(f"left out: {line}")
-    with StudyServer(opened, VoteStore(votes), host=host, port=port) as server:
-        print(f"{server.url} ({len(opened.trials(''))} questions each; Ctrl-C ends)", flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            place = escaped(str(votes))
-            print(f"votes are in {place}; see them with: corun study-results {place}", flush=True)
+    server = StudyServer(opened, VoteStore(votes), host=host, port=port)
+    print(f"{server.url} ({len(opened.trials(''))} questions each; Ctrl-C ends)", flush=True)
+    server.run()
+    place = escaped(str(votes))
+    print(f"votes are in {place}; see them with: corun study-results {place}", flush=True)
 
 
 def study_results(

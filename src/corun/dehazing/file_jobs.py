@@ -14,11 +14,11 @@ from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.file_naming import Job
 from corun.dehazing.memory import memory_advice
-from corun.dehazing.overlap import Failed, overlapped
+from corun.dehazing.overlap import overlapped
 from corun.dehazing.standard_streams import read_standard_input, write_standard_output
 from corun.errors import CorunError, ImageFileError, is_out_of_memory, one_line
 from corun.files import is_stream
-from corun.pictures.formats import FORMAT_OF_READ, MODES
+from corun.pictures.formats import written_format
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.reading import Picture, read_picture
@@ -96,11 +96,19 @@ def run_jobs(jobs: Iterable[Job], dehazer: Dehazer, options: JobOptions) -> Iter
     """
     work = _Work(dehazer, options)
     for result in overlapped(jobs, work.read, work.dehaze, work.write):
-        yield result if isinstance(result, Outcome) else _failed(result, dehazer)
+        if isinstance(result, Outcome):
+            yield result
+        else:
+            yield failed_outcome(result.job.name, result.error, dehazer)
 
 
-def _failed(failed: Failed[Job], dehazer: Dehazer) -> Outcome:
-    name, error = failed.job.name, failed.error
+def failed_outcome(name: str, error: Exception, dehazer: Dehazer) -> Outcome:
+    """Of a picture for which an error was raised.
+
+    Raises:
+        BrokenPipeError: that was it.
+        Exception: it was an unforeseen one, and CORUN_TRACEBACK is set.
+    """
     if isinstance(error, BrokenPipeError):
         raise error
     if isinstance(error, CorunError):
@@ -160,7 +168,7 @@ class _Work:
         picture = started.picture
         if picture is None:
             return _Cleared(None, "", [], 0.0)
-        file_format = job.file_format or _own_format(picture.metadata.format)
+        file_format = job.file_format or written_format(picture.metadata.format)
         with _naming(job.name):
             result = self.dehazer.dehaze_picture(picture, strength=self.options.strength)
         seconds = started.seconds + time.perf_counter() - start
@@ -219,11 +227,6 @@ def _exists(path: Path) -> bool:
     except OSError as error:
         reason = error.strerror or str(error)
         raise ImageFileError(f"{path}: cannot be written ({reason}); choose another -o") from error
-
-
-def _own_format(read: str | None) -> str:
-    file_format = FORMAT_OF_READ.get(read or "PNG", read or "PNG")
-    return file_format if file_format in MODES else "PNG"
 
 
 def _write(path: Path | None, content: bytes, options: JobOptions) -> bool:

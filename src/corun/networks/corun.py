@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from corun.errors import ConfigurationError
 from corun.networks.corun_config import CorunConfig
+from corun.networks.pretrained import Pretrained
 from corun.networks.prior_unet import PriorUNet
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
 from corun.networks.unfolding import (
@@ -161,7 +162,7 @@ class UnfoldingStage(nn.Module):
         return Stage(T_hat, T, J_hat, J)
 
 
-class CORUN(nn.Module):
+class CORUN(nn.Module, Pretrained):
     """Cooperative unfolding network.
 
     Args:

@@ -57,6 +57,12 @@ MODES = {
 """Pillow modes each format holds without loss of kind."""
 
 
+def written_format(read: str | None) -> str:
+    """The format in which a picture of a format (Pillow's name, or None) is written again."""
+    file_format = FORMAT_OF_READ.get(read or "PNG", read or "PNG")
+    return file_format if file_format in MODES else "PNG"
+
+
 def format_from_name(name: str) -> str:
     """Pillow's name of a format given as "jpg", ".jpg", "JPEG", ...
 

@@ -37,6 +37,10 @@ _MEMORY = Path("/proc/meminfo")
 _CONTAINER = Path("/sys/fs/cgroup")
 
 
+class TooLargeError(PixelError):
+    """More pixels than are allowed, or than memory is free for."""
+
+
 def check_size(
     width: int,
     height: int,
@@ -56,15 +60,15 @@ def check_size(
         frames: how many pictures are decoded.
 
     Raises:
-        PixelError: more than either.
+        TooLargeError: more than either.
     """
     pixels = width * height * depth * frames
     if pixels > max_pixels:
-        raise PixelError(_too_many_pixels(width, height, pixels, max_pixels))
+        raise TooLargeError(_too_many_pixels(width, height, pixels, max_pixels))
     needed = int(COPIES * pixels * bytes_per_pixel)
     free = free_memory()
     if free is not None and needed > free:
-        raise PixelError(
+        raise TooLargeError(
             f"{width}x{height} pixels take {_gigabytes(needed)} to decode, and "
             f"{_gigabytes(free)} of memory are free; close other programs or scale it down"
         )

@@ -1,0 +1,123 @@
+"""`corun serve`: the service over HTTP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from corun.dehazing.dehazer import Dehazer
+
+HELP = (
+    "Serve pictures over HTTP: POST /v1/dehaze.\n\n"
+    "The models stay loaded. It answers on this machine only unless --host says otherwise; put "
+    "it behind a proxy that speaks TLS before it faces a network. SIGTERM finishes what was "
+    "accepted and refuses the rest.\n\n"
+    "corun serve --port 8000\n\n"
+    "curl --data-binary @photo.jpg -o clear.jpg http://127.0.0.1:8000/v1/dehaze"
+)
+KEY_VARIABLE = "CORUN_API_KEY"
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="0.0.0.0 serves the network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="To be loaded, once for each; the first is the default.", show_default="corun-lite"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    api_key_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help=f"Holds the API key that /v1 asks for; or set {KEY_VARIABLE}."
+        ),
+    ] = None,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Of pages elsewhere that may call it (CORS)."),
+    ] = None,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Of one picture's file.")] = 64 * 1024**2,
+    max_batch_bytes: Annotated[int, typer.Option(min=1, help="Of a batch.")] = 256 * 1024**2,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Of one picture.")] = 50_000_000,
+    max_seconds: Annotated[
+        float, typer.Option(min=1, help="From accepting a picture to its answer.")
+    ] = 60,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Pictures that wait; then 503 with Retry-After.")
+    ] = 64,
+    connections: Annotated[int, typer.Option(min=2, help="Open at a time.")] = 256,
+    receive_seconds: Annotated[
+        float, typer.Option(min=1, help="For the body of a request to arrive.")
+    ] = 120,
+    root_path: Annotated[
+        str, typer.Option(metavar="PATH", help="Under which a proxy shows it, such as /haze.")
+    ] = "",
+    proxy: Annotated[
+        str,
+        typer.Option(metavar="ADDRESSES", help="Whose X-Forwarded-For and -Proto are believed."),
+    ] = "127.0.0.1",
+) -> None:
+    """Serve pictures over HTTP."""
+    from corun.server.limits import Limits
+    from corun.server.observation import log_as_json
+    from corun.server.running import AppServer
+    from corun.server.service import create_service, stop_accepting
+
+    limits = Limits(
+        body_bytes=max_bytes,
+        batch_bytes=max_batch_bytes,
+        held_bytes=max(4 * max_batch_bytes, 4 * max_bytes),
+        pixels=max_pixels,
+        seconds=max_seconds,
+        queue=queue,
+        connections=connections,
+        body_seconds=receive_seconds,
+    )
+    names = model or ["corun-lite"]
+
+    def load_all() -> Mapping[str, Dehazer]:
+        from corun.dehazing.loading import load
+
+        return {name: load(name, device=device) for name in names}
+
+    loaded = load_all()  # before the port is taken: a wrong name is an error of the command
+    app = create_service(
+        lambda: loaded, limits=limits, key=_key(api_key_file), origins=tuple(allow_origin or ())
+    )
+    server = AppServer(
+        app,
+        host=host,
+        port=port,
+        limits=limits,
+        root_path=root_path,
+        proxies=proxy,
+        on_stop=lambda: stop_accepting(app),
+    )
+    log_as_json()
+    print(f"{server.url} (Ctrl-C ends)", flush=True)
+    server.run()
+
+
+def _key(path: Path | None) -> str | None:
+    """The API key: of the file, or of the environment."""
+    from corun.errors import ConfigurationError
+
+    if path is None:
+        return os.environ.get(KEY_VARIABLE) or None
+    try:
+        key = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(
+            f"{path}: cannot be read ({reason}); write the key to it"
+        ) from error
+    if not key:
+        raise ConfigurationError(f"{path}: is empty; write the API key to it")
+    return key

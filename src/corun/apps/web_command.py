@@ -1,0 +1,69 @@
+"""`corun web`: the page in a browser."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from corun.dehazing.dehazer import Dehazer
+
+HELP = (
+    "Open a page that takes the haze out of photos.\n\n"
+    "It needs no internet and sends nothing anywhere; the service of `corun serve` answers under "
+    "the same address. It answers on this machine only unless --host says otherwise.\n\n"
+    "corun web --port 7860"
+)
+
+
+def web(
+    host: Annotated[str, typer.Option(help="0.0.0.0 serves the network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 7860,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="To be loaded; once for each, the default first.", show_default="corun-lite"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="By which browsers may call it, beside this machine's."),
+    ] = None,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Of one photo's file.")] = 64 * 1024**2,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Of one photo.")] = 50_000_000,
+    root_path: Annotated[
+        str, typer.Option(metavar="PATH", help="Under which a proxy shows it, such as /haze.")
+    ] = "",
+    proxy: Annotated[
+        str,
+        typer.Option(metavar="ADDRESSES", help="Whose X-Forwarded-For and -Proto are believed."),
+    ] = "127.0.0.1",
+) -> None:
+    """Open a page that takes the haze out of photos."""
+    from corun.dehazing.loading import load
+    from corun.server.limits import Limits
+    from corun.server.observation import log_as_json
+    from corun.server.running import AppServer
+    from corun.server.service import stop_accepting
+    from corun.web.app import create_web
+
+    limits = Limits(body_bytes=max_bytes, pixels=max_pixels)
+    names = model or ["corun-lite"]
+    loaded: Mapping[str, Dehazer] = {name: load(name, device=device) for name in names}
+    app = create_web(lambda: loaded, names, limits=limits, hosts=tuple(host_name or ()))
+    server = AppServer(
+        app,
+        host=host,
+        port=port,
+        limits=limits,
+        root_path=root_path,
+        proxies=proxy,
+        on_stop=lambda: stop_accepting(app),
+    )
+    log_as_json(logging.WARNING)  # who looked at what is nobody's business
+    print(f"{server.url} (Ctrl-C ends)", flush=True)
+    server.run()

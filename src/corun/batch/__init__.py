@@ -1,0 +1,1 @@
+"""A million files: any store, any scheduler, none done twice."""

@@ -1,0 +1,1 @@
+"""What makes corun's networks known to other programs."""

@@ -1,0 +1,169 @@
+"""Receiving pictures: raw or in a form, never more bytes than allowed, none of them on a disk."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from corun.errors import CorunError
+from corun.pictures.formats import SUFFIX_OF_FORMAT
+
+FORM = "multipart/form-data"
+RAW = "application/octet-stream"
+UNLABELLED = ("", RAW, "application/x-www-form-urlencoded")
+"""Labels that say nothing: none, that of any bytes, and what curl puts on --data-binary."""
+
+ZIP_TYPES = ("application/zip", "application/x-zip-compressed")
+
+MEDIA_TYPES = {
+    **{name: f"image/{name.lower()}" for name in SUFFIX_OF_FORMAT},
+    "HEIF": "image/heic",
+}
+"""Pillow's name of a format to its media type."""
+
+FORMAT_OF_TYPE = {
+    **{media_type: name for name, media_type in MEDIA_TYPES.items()},
+    **{"image/heif": "HEIF", "image/jpg": "JPEG", "image/tif": "TIFF", "image/x-ms-bmp": "BMP"},
+}
+
+
+class RefusedError(CorunError):
+    """A request that cannot be answered.
+
+    Attributes:
+        status: of HTTP.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Upload(NamedTuple):
+    """A file that came.
+
+    Attributes:
+        name: as its sender calls it, or "the picture".
+        content: all of it.
+    """
+
+    name: str
+    content: bytes
+
+
+class HeldBytes:
+    """How many bytes of requests a server holds, and may hold, at a time.
+
+    Args:
+        most: allowed.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+
+    @asynccontextmanager
+    async def files_of(
+        self, request: Request, most: int, *, files: int = 1
+    ) -> AsyncIterator[list[Upload]]:
+        """The files of a request: its body, or those of its form; counted while they are used.
+
+        Args:
+            request: its body not read yet.
+            most: bytes allowed.
+            files: of a form, at most.
+
+        Raises:
+            RefusedError: too long, or a form that is none.
+        """
+        stated = request.headers.get("content-length", "")
+        if stated.isdecimal() and int(stated) > most:
+            raise RefusedError(413, _too_long(most))
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise RefusedError(415, "send the picture itself, without a Content-Encoding")
+        counted = _Counted(self, most)
+        try:
+            kind = media_type(request)
+            stream = counted.chunks(request)
+            if kind != FORM:
+                yield [Upload("the picture", b"".join([chunk async for chunk in stream]))]
+            else:
+                parser = MultiPartParser(request.headers, stream, max_files=files, max_fields=20)
+                parser.spool_max_size = most + 1  # in memory: a read-only disk is no obstacle
+                try:
+                    form = await parser.parse()
+                except MultiPartException as error:
+                    raise RefusedError(422, f"the form cannot be read: {error.message}") from error
+                yield list(_files_in(form.multi_items()))
+        finally:
+            self.held -= counted.count
+
+
+class _Counted:
+    def __init__(self, budget: HeldBytes, most: int) -> None:
+        self.budget = budget
+        self.most = most
+        self.count = 0
+
+    async def chunks(self, request: Request) -> AsyncGenerator[bytes, None]:
+        async for chunk in request.stream():
+            self.count += len(chunk)
+            self.budget.held += len(chunk)
+            if self.count > self.most:
+                raise RefusedError(413, _too_long(self.most))
+            if self.budget.held > self.budget.most:
+                raise RefusedError(503, "too many uploads at a time; try again later")
+            yield chunk
+
+
+def media_type(request: Request) -> str:
+    """The media type of a body, in lower case, without parameters; "" where none is stated."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def accepted_formats(accept: str | None) -> tuple[str, ...]:
+    """The formats that an `Accept` header rates highest; empty where the picture's own is one.
+
+    Raises:
+        RefusedError: it names none that is written.
+    """
+    if not accept or not accept.strip():
+        return ()
+    rated: dict[str, float] = {}
+    for entry in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in entry.split(";"))
+        name = "" if kind in ("*/*", "image/*") else FORMAT_OF_TYPE.get(kind)
+        if name is not None:
+            rated[name] = max(rated.get(name, 0.0), _quality_of(parameters))
+    best = max(rated.values(), default=0.0)
+    if best <= 0:
+        written = ", ".join(MEDIA_TYPES.values())
+        raise RefusedError(406, f"Accept names no format that is written here: {written}")
+    names = tuple(name for name, quality in rated.items() if quality == best)
+    return () if "" in names else names
+
+
+def _quality_of(parameters: list[str]) -> float:
+    for parameter in parameters:
+        if parameter.startswith("q="):
+            try:
+                return min(1.0, max(0.0, float(parameter[2:])))
+            except ValueError:
+                return 0.0
+    return 1.0
+
+
+def _files_in(items: list[tuple[str, UploadFile | str]]) -> Iterator[Upload]:
+    for _, value in items:
+        if isinstance(value, UploadFile):
+            yield Upload(value.filename or "the picture", value.file.read())
+            value.file.close()
+
+
+def _too_long(most: int) -> str:
+    return f"the request is longer than the {most:,} bytes that are taken here"

@@ -1,0 +1,38 @@
+"""What a server takes from the world: bytes, pixels, seconds and connections, all bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of a server.
+
+    Attributes:
+        body_bytes: of one picture's request.
+        batch_bytes: of one batch's request.
+        held_bytes: of all request bodies that are held at a time.
+        batch_pictures: of one batch.
+        pixels: of one picture; checked before it is decoded.
+        seconds: from the moment a picture is accepted to its answer.
+        queue: pictures accepted and not yet answered.
+        connections: open at a time; when more come, those that send least are closed.
+        head_seconds: for the head of a request.
+        body_seconds: for its body.
+        write_seconds: for which a client may stop reading its answer.
+    """
+
+    body_bytes: int = 64 * MIB
+    batch_bytes: int = 256 * MIB
+    held_bytes: int = 1024 * MIB
+    batch_pictures: int = 1000
+    pixels: int = 50_000_000
+    seconds: float = 60.0
+    queue: int = 64
+    connections: int = 256
+    head_seconds: float = 10.0
+    body_seconds: float = 120.0
+    write_seconds: float = 60.0

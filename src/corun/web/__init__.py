@@ -1,0 +1,1 @@
+"""The web page: hazy photos in, clear photos out, in a browser."""

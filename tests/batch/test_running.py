@@ -1,0 +1,216 @@
+"""Every file exactly once, or listed as failed, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+from batch_pictures import jpeg
+from PIL import Image
+
+from corun.batch.entries import Shard
+from corun.batch.running import Batch
+from corun.batch.stores import Store, StoreError, persistently
+from corun.batch.worker import Work
+from corun.dehazing.file_jobs import JobOptions, Outcome
+from corun.errors import ConfigurationError, DataError, MissingExtraError, WeightsError
+
+
+def run(source: str | Path, destination: str | Path, **options: Any) -> list[Outcome]:
+    work = Work(str(destination), "dcp", {"threads": 1})
+    return list(Batch.plan(str(source), work, **options).run())
+
+
+def manifest(folder: Path) -> list[dict[str, Any]]:
+    parts = sorted((folder / "_manifest").glob("*.jsonl"))
+    return [json.loads(line) for part in parts for line in part.read_text().splitlines()]
+
+
+def test_a_folder_to_a_folder_and_again(photos: Path, tmp_path: Path) -> None:
+    (photos / "bad.jpg").write_bytes(b"no picture")
+    clear = tmp_path / "clear"
+    statuses = Counter(outcome.status for outcome in run(photos, clear))
+    assert statuses == {"ok": 5, "failed": 1}
+    with Image.open(clear / "inner" / "4.png") as image:
+        assert image.size == (23, 17)
+    rows = {row["output"]: row for row in manifest(clear)}
+    assert rows["0.jpg"]["input"] == str(photos / "0.jpg")
+    assert rows["0.jpg"]["seconds"] > 0
+    assert "not a picture" in rows["bad.jpg"]["error"]
+    assert not (clear / "bad.jpg").exists()
+
+    assert run(photos, clear) == []
+    (photos / "bad.jpg").write_bytes(jpeg())
+    [again] = run(photos, clear, retry_failed=True)
+    assert (again.status, again.input) == ("ok", str(photos / "bad.jpg"))
+    assert len(manifest(clear)) == 7
+
+
+def test_from_store_to_store(memory: fsspec.AbstractFileSystem) -> None:
+    for index in range(3):
+        memory.pipe_file(f"/hazy/{index}.jpg", jpeg())
+    outcomes = run("memory://hazy", "memory://clear")
+    assert [outcome.status for outcome in outcomes] == ["ok"] * 3
+    assert memory.cat_file("/clear/1.jpg")[:2] == b"\xff\xd8"
+    assert run("memory://hazy", "memory://clear") == []
+    assert len(memory.glob("/clear/_manifest/*.jsonl")) == 1
+
+
+def test_a_result_without_a_row_is_not_done_again(photos: Path, tmp_path: Path) -> None:
+    clear = tmp_path / "clear"
+    clear.mkdir()
+    (clear / "0.jpg").write_bytes(b"done before the kill")
+    statuses = {outcome.output: outcome.status for outcome in run(photos, clear)}
+    assert statuses[str(clear / "0.jpg")] == "skipped"
+    assert (clear / "0.jpg").read_bytes() == b"done before the kill"
+    assert len(manifest(clear)) == 5
+
+
+def test_shards_do_a_part_each(photos: Path, tmp_path: Path) -> None:
+    clear = tmp_path / "clear"
+    for index in (1, 2, 3):
+        run(photos, clear, shard=Shard(index, 3))
+    assert len({row["output"] for row in manifest(clear)}) == len(manifest(clear)) == 5
+
+
+def test_other_settings_need_another_place(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "clear")
+    work = Work(str(tmp_path / "clear"), "dcp", options=JobOptions(strength=0.5))
+    with pytest.raises(ConfigurationError, match=r"other settings \(strength 1.0, now 0.5\)"):
+        Batch.plan(str(photos), work)
+
+
+def test_a_model_that_is_not_there_decides_nothing(photos: Path, tmp_path: Path) -> None:
+    work = Work(str(tmp_path / "clear"), str(tmp_path / "gone.onnx"))
+    with pytest.raises(WeightsError, match=r"gone\.onnx: neither"):
+        list(Batch.plan(str(photos), work).run())
+    assert len(run(photos, tmp_path / "clear")) == 5
+
+
+def test_a_damaged_manifest_is_named(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "clear")
+    [part] = (tmp_path / "clear" / "_manifest").glob("*.jsonl")
+    part.write_text('{"output')
+    with pytest.raises(DataError, match="is damaged; remove it"):
+        run(photos, tmp_path / "clear")
+    part.unlink()
+    assert {outcome.status for outcome in run(photos, tmp_path / "clear")} == {"skipped"}
+
+
+def test_a_store_that_fails_now_and_then(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    memory.pipe_file("/hazy/0.jpg", jpeg())
+    memory.pipe_file("/hazy/1.jpg", jpeg())
+    read, calls = Store.read, Counter[str]()
+
+    def failing(store: Store, path: str) -> bytes:
+        calls[path] += 1
+        if path == "/hazy/1.jpg" or (path == "/hazy/0.jpg" and calls[path] < 3):
+            raise StoreError(f"{path}: slow down", passing=True)
+        return read(store, path)
+
+    monkeypatch.setattr(Store, "read", failing)
+    statuses = {outcome.input: outcome.status for outcome in run("memory://hazy", "memory://clear")}
+    assert statuses == {"memory:///hazy/0.jpg": "ok", "memory:///hazy/1.jpg": "failed"}
+    assert (calls["/hazy/0.jpg"], calls["/hazy/1.jpg"]) == (3, 4)
+
+
+def test_what_lasts_is_not_tried_again() -> None:
+    calls = []
+
+    def call() -> None:
+        calls.append(1)
+        raise StoreError("gone")
+
+    with pytest.raises(StoreError):
+        persistently(call, 5)
+    assert len(calls) == 1
+
+
+def test_stores_that_are_not_there() -> None:
+    with pytest.raises(StoreError, match="Protocol not known: nostore; check the address"):
+        Store("nostore://x")
+    with pytest.raises(MissingExtraError, match="pip install gcsfs"):
+        Store("gs://x")
+    with pytest.raises(StoreError, match=r"memory:///gone/a\.jpg: .*check the name"):
+        Store("memory://gone").read("/gone/a.jpg")
+
+
+def test_a_full_destination_keeps_what_was_done(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Store.write
+
+    def full(store: Store, path: str, content: bytes) -> None:
+        if path.endswith("2.jpg"):
+            raise StoreError(f"{path}: no space left on device; check the store")
+        write(store, path, content)
+
+    monkeypatch.setattr(Store, "write", full)
+    outcomes = run(photos, tmp_path / "clear")
+    assert Counter(outcome.status for outcome in outcomes) == {"ok": 4, "failed": 1}
+    assert len(manifest(tmp_path / "clear")) == 5
+
+
+def test_killed_at_any_instant_it_goes_on(tmp_path: Path) -> None:
+    photos, clear = tmp_path / "photos", tmp_path / "clear"
+    photos.mkdir()
+    for index in range(40):
+        (photos / f"{index:02}.jpg").write_bytes(jpeg(240, 320))
+    command = [sys.executable, "-m", "corun", "batch", str(photos), str(clear), "--model", "dcp"]
+    command += ["--quiet", "--threads", "1"]
+    for done in (3, 12):
+        process = subprocess.Popen(command)
+        while len(list(clear.glob("[0-9]*.jpg"))) < done and process.poll() is None:
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    before = {path.name: path.stat().st_mtime_ns for path in clear.glob("[0-9]*.jpg")}
+    assert 12 <= len(before) < 40
+    rows = len(manifest(clear))
+    assert rows >= len(before) - 3  # at most the files in flight
+    subprocess.run(command, check=True, timeout=300)
+    after = {path.name: path.stat().st_mtime_ns for path in clear.glob("[0-9]*.jpg")}
+    assert len(after) == 40
+    assert {name: after[name] for name in before} == before
+    assert sorted(row["output"] for row in manifest(clear)) == sorted(after)
+    assert not list(clear.rglob(".corun-*"))
+    for path in clear.glob("[0-9]*.jpg"):
+        with Image.open(path) as image:
+            image.load()
+
+
+def test_sigterm_keeps_the_manifest(photos: Path, tmp_path: Path) -> None:
+    for index in range(10, 60):
+        (photos / f"{index}.jpg").write_bytes(jpeg(240, 320))
+    clear = tmp_path / "clear"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "corun", "batch", str(photos), str(clear), "--model", "dcp", "-q"]
+    )
+    while len(list(clear.glob("[0-9]*.jpg"))) < 3:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert 1 <= len(manifest(clear)) < 55
+
+
+def test_without_torch(photos: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from corun.apps.cli import app\n"
+        f"app(['batch', {str(photos)!r}, {str(tmp_path / 'clear')!r}, '--quiet'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {row["engine"] for row in manifest(tmp_path / "clear")} == {"onnx"}

@@ -1,0 +1,30 @@
+"""A dehazer for all tests, and a service with it that most of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from running_service import Running, running
+
+import corun
+from corun.dehazing.dehazer import Dehazer
+
+pytest.importorskip("fastapi", reason="needs the extra serve")
+
+from corun.server.limits import Limits
+from corun.server.service import create_service
+
+
+@pytest.fixture(scope="session")
+def dehazer() -> Dehazer:
+    return corun.load("corun-lite", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def service(dehazer: Dehazer) -> Iterator[Running]:
+    """With limits that small pictures reach."""
+    limits = Limits(body_bytes=200_000, batch_bytes=1_000_000, pixels=1_000_000)
+    app = create_service(lambda: {"corun-lite": dehazer}, limits=limits, threads=3)
+    with running(app, limits=limits) as started:
+        yield started
