@@ -15,8 +15,10 @@ from corun.dehazing.video.source import Film, Moment
 from corun.dehazing.video.stability import Look, steadied
 from corun.shapes import Shaped
 
-REACH = 8
+REACH = 12
 """R, frames before and after that a frame's maps are made of."""
+LIVE_REACH = 4
+"""Frames before, of a live stream: there are none after, and a longer window would lag."""
 LOOK_EVERY = 2
 """The network looks at every second frame; the maps of those between are their neighbours'."""
 
@@ -61,7 +63,7 @@ class Clearing:
         if not self._dehazer.gives_maps:
             yield from ((moment, self._by_itself(moment)) for moment in moments)
             return
-        for moment, maps in steadied(self._looks(moments, 1), behind=REACH, ahead=0):
+        for moment, maps in steadied(self._looks(moments, 1), behind=LIVE_REACH, ahead=0):
             yield moment, self._finished(moment, maps)
 
     def _looks(self, moments: Iterable[Moment], every: int) -> Generator[Look[Moment], None, None]:

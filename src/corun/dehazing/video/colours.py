@@ -65,7 +65,7 @@ class Colours(NamedTuple):
             int(frame.color_primaries),
         )
 
-    def of_yuv(self, height: int) -> Colours:
+    def of_yuv(self) -> Colours:
         """Those of a YUV stream that is made of this one; RGB has no matrix, so it gets one."""
         if self.matrix != 0:
             return self

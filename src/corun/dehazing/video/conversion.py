@@ -232,7 +232,7 @@ def _encode_run(
     if beginning is None:
         return False
     before, frames = progress.frames, 0
-    lead: deque[int] = deque(maxlen=LEAD)
+    lead = deque(progress.segments[-1].lead if progress.segments else (), maxlen=LEAD)
     moment = beginning[0]
     encoder = Encoder(work.target)
     with work.workshop.path_of(len(progress.segments)).open("wb") as stream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -70,7 +70,7 @@ class Encoding:
     codec: CodecName = "h264"
     crf: int | None = None
     bitrate: int | None = None
-    low_latency: bool = field(default=False)
+    low_latency: bool = False
 
     def __post_init__(self) -> None:
         codec = CODECS[self.codec]
@@ -138,7 +138,7 @@ def target_of(
     pixel_format = _pixel_format(film, encoding, width, height)
     stated = colours or film.colours
     if pixel_format.startswith("yuv"):
-        stated = stated.of_yuv(height)
+        stated = stated.of_yuv()
     elif not pixel_format.startswith("gray"):
         stated = stated._replace(full_range=True, stated_range=2, matrix=0)
     return Target(encoding, width, height, pixel_format, stated, film)
