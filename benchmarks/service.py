@@ -89,7 +89,7 @@ def main() -> None:
     parser.add_argument("--size", default="640x480")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
-    files = hazy_files(8, width, height)
+    files = hazy_files(3, width, height)
     dehazer = load("corun-lite", device="cpu")
     bare_loop(dehazer, files, 8)
     before = bare_loop(dehazer, files, options.requests)
