@@ -23,8 +23,9 @@ from torch import nn
 from corun.colabator.adapt import Adaptation, AdaptationConfig, RealBatch, SyntheticPair
 from corun.colabator.label_pool import LabelPool, PoolIdentity
 from corun.colabator.teacher import Teacher
-from corun.judges.embedded import embedded_density, embedded_quality
-from corun.networks.adapters import open_network
+from corun.judges.density_net import embedded_density
+from corun.judges.natural_scene import embedded_quality
+from corun.networks.brought import open_network
 from corun.networks.checkpoints import in_channels_last
 from corun.networks.corun import CORUN
 from corun.networks.outputs import read_output

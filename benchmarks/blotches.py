@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from corun.data.images import list_images
 from corun.metrics.pictures import as_tensor, read_picture
 from corun.metrics.protocol import prepare
-from corun.networks.adapters import open_network
+from corun.networks.brought import open_network
 from corun.networks.outputs import read_output
 
 CELL = 8

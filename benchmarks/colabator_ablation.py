@@ -21,15 +21,16 @@ import torch
 from torch import nn
 
 from corun.data.images import list_images
-from corun.judges.embedded import embedded_density, embedded_quality
+from corun.judges.density_net import embedded_density
+from corun.judges.natural_scene import embedded_quality
 from corun.metrics.guards import crushed_fraction
 from corun.metrics.pictures import read_picture
 from corun.metrics.protocol import prepare
 from corun.metrics.registry import load_metric
-from corun.networks.adapters import open_network
+from corun.networks.brought import open_network
 from corun.networks.outputs import read_output
 from corun.training import colabator
-from corun.training.validation import ValidationConfig, synthetic_scores
+from corun.training.validation import ValidationConfig, synthetic_scores, validation_batches
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "lite-3-colabator.yaml"
 ROWS: dict[str, tuple[str, ...] | None] = {
@@ -85,7 +86,7 @@ def main() -> None:
         synthetic = ValidationConfig(
             clean=data / "clean" / "val", depth=data / "depth" / "val", side=256
         )
-        results[row]["clean/val"] = synthetic_scores(network, synthetic) or {}
+        results[row]["clean/val"] = synthetic_scores(network, validation_batches(synthetic)) or {}
         options.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(results, indent=1)
         (options.out / "ablation.json").write_text(text + "\n", encoding="utf-8")

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from corun.data.images import list_images, read_depth, read_rgb
 from corun.data.scenes import render_scene
-from corun.judges.embedded import embedded_density, embedded_quality
+from corun.judges.density_net import embedded_density
+from corun.judges.natural_scene import embedded_quality
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import depth_to_transmission
 

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def hazy_scene(height: int, width: int) -> np.ndarray:
-    """A rendered scene in haze, RGB, uint8; larger than 1000 pixels it is an enlarged smaller one."""
+    """A rendered scene in haze, RGB, uint8; a large one is a smaller one, enlarged."""
     scene = render(1, min(height, 768), min(width, 1024))
     t = np.exp(-2.5 * scene.depth)[:, :, None]
     hazy = np.rint(255 * (scene.clean * t + np.float32(0.9) * (1 - t))).astype(np.uint8)

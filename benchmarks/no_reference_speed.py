@@ -26,8 +26,8 @@ from scipy.special import gamma
 
 from corun.data.images import list_images
 from corun.data.scenes import render_scene
-from corun.metrics.brisque import brisque_features
-from corun.metrics.niqe import niqe_features
+from corun.judges.brisque import brisque_features
+from corun.judges.niqe import niqe_features
 from corun.metrics.pictures import as_tensor, read_picture
 
 HEIGHT, WIDTH, BLOCK = 480, 640, 96
@@ -53,7 +53,7 @@ def main() -> None:
     levels = [(picture.permute(1, 2, 0) * 255).round().byte().numpy() for picture in pictures]
     print(f"{options.batch} pictures of {WIDTH}×{HEIGHT}, {options.threads} thread(s)")
     _compare("BRISQUE", lambda: brisque_features(pictures), levels, scipy_brisque, options.rounds)
-    _compare("NIQE", lambda: niqe_features(pictures)[0], levels, scipy_niqe, options.rounds)
+    _compare("NIQE", lambda: niqe_features(pictures), levels, scipy_niqe, options.rounds)
 
 
 def _compare(

@@ -4,7 +4,7 @@
 
 The card holds the configuration, data, commands and scores given in the facts, and the checksum of
 the file, which ``tests/networks/test_registry.py`` compares. A training checkpoint becomes a file
-with ``corun models convert`` first.
+with ``corun models convert`` first. The golden picture of ``corun doctor`` is made anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from corun.networks.checkpoints import load_file_of_ours, save_network
-from corun.networks.registry import MODELS
+from corun.networks.registry import DEFAULT_MODEL, MODELS
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "corun" / "weights"
 
@@ -45,6 +45,10 @@ def main() -> None:
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     target.with_suffix(".json").write_text(text, encoding="utf-8")
     print(f"{target}: {card['bytes']} bytes, sha256 {card['sha256']}")
+    if arguments.name == DEFAULT_MODEL:
+        import golden_picture
+
+        golden_picture.main()
 
 
 if __name__ == "__main__":

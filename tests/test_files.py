@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from corun import files
-from corun.files import checksum, remove_stale, write_atomically, written_atomically
+from corun.files import checksum, remove_stale, user_path, write_atomically, written_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -152,6 +152,19 @@ def test_another_host_has_a_day(tmp_path: Path) -> None:
     files._swept.clear()
     remove_stale(tmp_path)
     assert names(tmp_path) == [fresh.name]
+
+
+def test_a_tilde_is_the_home_folder_where_there_is_no_such_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
+    assert user_path("~/x") == Path("/home/me/x")
+    assert user_path("~nobody.jpg") == Path("~nobody.jpg")
+    assert user_path("a/~/x") == Path("a/~/x")
+    Path("~").mkdir()
+    Path("~/x").touch()
+    assert user_path("~/x") == Path("~/x")
 
 
 def test_files_imports_no_torch() -> None:

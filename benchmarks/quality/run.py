@@ -3,7 +3,7 @@
     python benchmarks/quality/run.py
 
 It needs the data folder beside the checkout (../shared) and writes benchmarks/quality/table.md;
-`--readme README.md` puts the first table between the marks `<!-- quality -->` of that file too.
+`--readme README.md` puts a short form of the first table between its marks `<!-- quality -->`.
 Photos are reduced to a long side of 640, results saved as PNG and scored as saved. What is scored
 already is kept in the output folder, so a second run costs only what changed.
 """
@@ -59,6 +59,10 @@ COLUMNS = (
     ("map-voc", "mAP, VOC ↑", lambda v: f"{v:.3f}"),
     ("map-coco", "mAP, COCO ↑", lambda v: f"{v:.3f}"),
 )
+SHORT_COLUMNS = ("fade", "brisque", "brightness", "crushed")
+SHORT_ROWS = ("AOD-Net", "GCANet", "LKD-Net-s", "DehazeFormer-T (third-party, indoor)", "SLRNet")
+"""What the README shows of the reference rows: old and new, strong and gentle ones."""
+
 MARK = re.compile(r"(<!-- quality -->\n).*?(<!-- /quality -->)", re.DOTALL)
 
 
@@ -68,7 +72,7 @@ def main() -> int:
     parser.add_argument("--shared", type=Path, default=CHECKOUT.parent / "shared")
     parser.add_argument("--output", type=Path, default=CHECKOUT / "runs" / "quality")
     parser.add_argument("--table", type=Path, default=HERE / "table.md")
-    parser.add_argument("--readme", type=Path, help="put the first table between its marks")
+    parser.add_argument("--readme", type=Path, help="put a short table between its marks")
     parser.add_argument("--method", action="append", help="instead of the usual; repeat for more")
     parser.add_argument("--data", action="append", help="labels; all by default")
     parser.add_argument("--jobs", type=int, default=1)
@@ -102,7 +106,7 @@ def main() -> int:
     chosen.table.write_text(tables, encoding="utf-8")
     if chosen.readme is not None:
         text = chosen.readme.read_text(encoding="utf-8")
-        first = _table(report, next(iter(report.datasets)), calm)
+        first = _table(report, next(iter(report.datasets)), calm, short=True)
         if not MARK.search(text):
             print(f"{chosen.readme}: has no <!-- quality --> marks", file=sys.stderr)
             return 1
@@ -177,9 +181,13 @@ def _tables(report: Report, calm: dict[tuple[str, str], Unrest]) -> str:
     )
 
 
-def _table(report: Report, dataset: str, calm: dict[tuple[str, str], Unrest]) -> str:
+def _table(
+    report: Report, dataset: str, calm: dict[tuple[str, str], Unrest], *, short: bool = False
+) -> str:
     """One data set: what was measured here, then the reference rows, if there are any."""
     shown = {facts.name for facts in report.columns(dataset)}
+    if short:
+        shown &= set(SHORT_COLUMNS)
     columns = [column for column in COLUMNS if column[0] in shown]
     lines = [
         f"**{dataset}**, {len(report.datasets[dataset])} photos",
@@ -192,7 +200,7 @@ def _table(report: Report, dataset: str, calm: dict[tuple[str, str], Unrest]) ->
         for metric, _, shape in columns:
             cell = cells[metric]
             text = shape(cell.value) if cell.scored else "–"
-            if metric == "fade" and cell.scored:
+            if metric == "fade" and cell.scored and not short:
                 text += f" ({cell.interval.low:.3f} … {cell.interval.high:.3f})"
             texts.append(text + (f" ({cell.failed} failed)" if cell.failed else ""))
         found = calm[method, dataset]
@@ -200,13 +208,19 @@ def _table(report: Report, dataset: str, calm: dict[tuple[str, str], Unrest]) ->
         lines.append(f"| {method}, here | " + " | ".join(texts) + " |")
     known: dict[str, dict[str, float]] = {}
     for score in published_scores():
-        if score.dataset == dataset:
+        if score.dataset == dataset and (not short or score.method in SHORT_ROWS):
             known.setdefault(score.method, {})[score.metric] = score.value
     for method, values in known.items():
         texts = [shape(values[m]) if m in values else "–" for m, _, shape in columns]
         texts.append("–")
         lines.append(f"| {method} | " + " | ".join(texts) + " |")
-    if known:
+    if known and short:
+        lines += [
+            "",
+            "Rows marked *here* were measured by this command, the others are reference rows of "
+            "the data folder. Differences of BRISQUE below 0.6 between the groups mean nothing.",
+        ]
+    elif known:
         lines += [
             "",
             "Rows marked *here* were measured by this command; the others are the "

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
 
 from corun.errors import ConfigurationError
+from corun.files import user_path
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -18,9 +19,14 @@ Range = tuple[float, float]
 
 
 class Strict(BaseModel):
-    """A part of a configuration: frozen, and an unknown key is an error."""
+    """A part of a configuration: frozen, an unknown key is an error, ``~/`` is the home folder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _as_written(cls, value: Any) -> Any:
+        return user_path(value) if isinstance(value, Path) else value
 
 
 def ordered(

@@ -2,6 +2,36 @@
 
 from __future__ import annotations
 
+import re
+
+_STEERING = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+"""Control characters, those that turn the direction of writing, and bytes that are no UTF-8."""
+
+
+def escaped(text: str) -> str:
+    """Text that cannot steer a terminal: what could is written as ``\\u001b``, as in JSON."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def one_line(text: object) -> str:
+    """A message, or an error's, on one line, escaped; line breaks and runs of spaces become one."""
+    return escaped(" ".join(str(text).split()))
+
+
+_OUT_OF_MEMORY = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory"),
+    *("failed to allocate memory", "insufficient memory", "bad_alloc", "bad allocation"),
+)
+"""What torch, ONNX Runtime, OpenCV and the C++ library say; they share no class of errors."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory was lacking, here or on an accelerator."""
+    said = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(sign in said for sign in _OUT_OF_MEMORY)
+
 
 class CorunError(Exception):
     """Base of every error caused by what the user gave (a file, an option, a device).
@@ -43,5 +73,6 @@ class MissingExtraError(CorunError):
     """An optional dependency is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
         name = f"'corun-dehaze[{extra}]'" if extra else package
         super().__init__(f"{package} is not installed; install it with: pip install {name}")

@@ -1,4 +1,4 @@
-"""One way to write a file and one checksum: whoever writes or sums up a file does it with these.
+"""Files and their names: one way to write, one checksum, one lock, one spelling.
 
 A file is whole or not there. It is written under a temporary name in its own folder, flushed to
 the disk and put under its name in one step. The temporary name states the host and the process,
@@ -12,27 +12,151 @@ import hashlib
 import os
 import platform
 import stat
+import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.resources import files
 from itertools import count
 from pathlib import Path
+from typing import IO
+
+from corun.errors import DataError
 
 TEMPORARY_PREFIX = ".corun-"
 TEMPORARY_MARK = ".partial"
 DAY = 86400.0
 """Seconds after which a temporary file of another host is nobody's any more."""
 
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+WEB_PAGES = (b"<!doctype html", b"<html", b"<head", b"<body")
+
 _NO_LINKS = (
     *(errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV),
-    errno.EACCES,
+    *(errno.EACCES, errno.EINVAL),
 )
-"""How file systems without hard links (FAT, some network disks) answer to one."""
+"""How file systems without hard links (FAT, some network disks) answer; the last on Windows."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 _numbers = count()
 _swept: set[tuple[int, str]] = set()
 _sweeping = threading.Lock()
+
+
+def user_path(text: str | Path) -> Path:
+    """A path as a person writes it: ``~/`` is the home folder.
+
+    What exists under the very name goes first, and a name that is nobody's (``~draft.jpg``) stays
+    what it is.
+    """
+    path = Path(text)
+    if str(text).startswith("~"):
+        with suppress(OSError, RuntimeError):  # the name cannot be one; there is no such user
+            return path if path.exists() else path.expanduser()
+    return path
+
+
+def same_name(name: str) -> str:
+    """A name in the one spelling that it is compared and kept in (Unicode's NFC).
+
+    Disks and programs spell "é" as one letter or as two (NFD); to a person it is one name.
+    """
+    return unicodedata.normalize("NFC", name)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8, so that a report, a database and a page can hold it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def database_error(path: Path, error: Exception, what: str, remedy: str) -> DataError:
+    """One line about a SQLite file. Errors of one class mean many things.
+
+    Args:
+        path: the file.
+        error: of SQLite, of the system, or of what was read from the file.
+        what: it is a file of, such as votes.
+        remedy: what to do where the file cannot be used.
+    """
+    said = getattr(error, "strerror", None) or str(error)
+    if "locked" in said:
+        return DataError(f"{path}: in use by another program; wait for its end")
+    if "disk is full" in said:
+        return DataError(f"{path}: the disk is full; make room, and the same command goes on")
+    if isinstance(error, OSError) or type(error).__name__ == "OperationalError":
+        return DataError(f"{path}: {what} cannot be kept there ({said}); {remedy}")
+    return DataError(f"{path}: damaged, or not a file of {what} ({said}); {remedy}")
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error means that nothing more can be written: a full, spent or read-only disk."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _LOCKED_BYTE = 1 << 30
+    """Windows keeps others from reading what is locked: a byte far behind the text is."""
+
+    def take_lock(descriptor: int, *, wait: bool) -> None:
+        """Locks an open file against other processes until it is closed.
+
+        Raises:
+            BlockingIOError: another process has it, and `wait` is false.
+        """
+        while True:
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            except OSError as error:
+                if not wait:
+                    raise BlockingIOError(error.errno, "locked by another process") from error
+                time.sleep(0.02)
+            else:
+                return
+else:
+    import fcntl
+
+    def take_lock(descriptor: int, *, wait: bool) -> None:
+        """Locks an open file against other processes until it is closed.
+
+        Raises:
+            BlockingIOError: another process has it, and `wait` is false.
+        """
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def lock(path: Path, *, waiting: Callable[[], None] = lambda: None) -> IO[str]:
+    """Waits until no other process holds a file, and holds it until the answer is closed.
+
+    The system releases it where its holder dies.
+
+    Args:
+        path: the file, made where it is not there.
+        waiting: called once where somebody else holds it.
+
+    Raises:
+        OSError: it cannot be made, or its disk knows no locks.
+    """
+    stream = path.open("a")
+    try:
+        try:
+            take_lock(stream.fileno(), wait=False)
+        except BlockingIOError:
+            waiting()
+            take_lock(stream.fileno(), wait=True)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def checksum(source: Path | bytes | Iterable[bytes]) -> str:
@@ -48,6 +172,24 @@ def checksum(source: Path | bytes | Iterable[bytes]) -> str:
     for part in (source,) if isinstance(source, bytes) else source:
         digest.update(part)
     return digest.hexdigest()
+
+
+def shipped(name: str) -> Path:
+    """A file of weights or statistics that comes with the package."""
+    return Path(str(files("corun") / "weights" / name))
+
+
+def stand_in(data: bytes) -> str | None:
+    """What lies where a file should be, and what to do: a Git-LFS pointer, a web page; else None.
+
+    Args:
+        data: the beginning of a file, a few hundred bytes at least.
+    """
+    if data.startswith(LFS_POINTER):
+        return "is a Git-LFS pointer and not the file itself; fetch it with: git lfs pull"
+    if data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(WEB_PAGES):
+        return "is a web page and not the file itself; download it again by its direct link"
+    return None
 
 
 def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:
@@ -87,7 +229,7 @@ def written_atomically(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         OSError: the folder is missing, not writable or full; nothing changes then.
     """
     target = path.resolve() if path.is_symlink() else path
-    if _is_stream(target):
+    if is_stream(target):
         yield target
         return
     remove_stale(target.parent)
@@ -144,7 +286,8 @@ def _put_new(partial: Path, target: Path) -> None:
         partial.replace(target)
 
 
-def _is_stream(target: Path) -> bool:
+def is_stream(target: Path) -> bool:
+    """Whether a path is a device, a pipe or a socket, which is written to and never replaced."""
     try:
         mode = target.stat().st_mode
     except (OSError, ValueError):

@@ -7,6 +7,7 @@ for the contrastive perceptual ratio; Johnson et al., ECCV 2016, for the percept
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import WeightsError
+from corun.files import stand_in
+
+_UNREADABLE = (
+    *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    *(pickle.UnpicklingError, struct.error),
+)
+"""What torch raises over a damaged file; there is no common base class."""
 
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 PUBLISHED_LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
@@ -267,13 +275,17 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"{path}: no such file; give a local VGG-19 state dict or leave the perceptual loss off"
         )
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    with path.open("rb") as stream:
+        if found := stand_in(stream.read(1024)):
+            raise WeightsError(f"{path}: {found}")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except (SafetensorError, *_UNREADABLE) as error:
         raise WeightsError(f"{path}: not a readable weights file ({error})") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: not a state dict; expected named tensors")

@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,14 +90,14 @@ def test_an_unreadable_file_is_named(
     corun: Corun, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Patched, because root may read everything."""
-    read = Path.read_bytes
+    opened = Path.open
 
-    def denied(path: Path) -> bytes:
+    def denied(path: Path, *arguments: Any, **options: Any) -> Any:
         if path.name == "a.jpg":
             raise PermissionError(13, "Permission denied")
-        return read(path)
+        return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    monkeypatch.setattr(Path, "open", denied)
     result = corun("dehaze", photos, "--model", "dcp")
     assert result.exit_code == 1
     assert "a.jpg: cannot be read (Permission denied); check its permissions" in result.stderr
@@ -190,7 +191,7 @@ def test_weights_of_another_layout_are_refused(corun: Corun, photos: Path, tmp_p
 def test_a_cuda_device_that_is_not_there_is_refused(
     photos: Path, in_process_of_its_own: Process
 ) -> None:
-    result = in_process_of_its_own("dehaze", photos / "a.jpg", "--model", "dcp", "--device", "cuda")
+    result = in_process_of_its_own("dehaze", photos / "a.jpg", "--device", "cuda")
     assert result.returncode == 1
     lines = result.stderr.decode().splitlines()
     assert len(lines) == 1

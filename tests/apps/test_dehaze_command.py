@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -241,7 +242,36 @@ def test_the_same_picture_twice_is_done_once(corun: Corun, photos: Path) -> None
     result = corun("dehaze", photos / "a.jpg", photos, "--model", "dcp", "--json")
     assert result.exit_code == 0
     inputs = [json.loads(line)["input"] for line in result.stdout.splitlines()]
-    assert len(inputs) == 3
+    assert sorted(Path(name).name for name in inputs) == ["a.jpg", "b.png", "c.tif", "link.jpg"]
+
+
+def test_earlier_results_are_left_out_with_a_word(
+    corun: Corun, photos: Path, tmp_path: Path
+) -> None:
+    assert corun("dehaze", photos, "--model", "dcp").exit_code == 0
+    out = tmp_path / "out"
+    result = corun("dehaze", photos, "-o", out, "--model", "dcp")
+    assert result.exit_code == 0
+    assert "corun: left out: 3 earlier results (a.dehazed.jpg, b.dehazed.png" in result.stderr
+    assert names(out) == {"a.jpg", "b.png", "c.tif"}
+
+
+def test_a_device_takes_a_picture(corun: Corun, photos: Path) -> None:
+    result = corun("dehaze", photos / "a.jpg", "-o", "/dev/null", "--model", "dcp")
+    assert (result.exit_code, names(photos) & {"null"}) == (0, set())
+
+
+def test_what_would_steer_the_terminal_is_escaped(corun: Corun, photos: Path) -> None:
+    evil = photos / "\x1b[2J\u202egpj.exe\n.jpg"
+    evil.write_bytes((photos / "a.jpg").read_bytes())
+    (photos / "\x9b31m.jpg").write_bytes(b"no picture")
+    result = corun("dehaze", photos, "--model", "dcp", "--json")
+    for text in (result.stdout, result.stderr):
+        assert not {"\x1b", "\u202e", "\x9b"} & set(text)
+    assert r"\u001b[2J\u202egpj.exe" in result.stdout
+    assert r"\u009b31m.jpg: not a picture" in result.stderr
+    inputs = {json.loads(line)["input"] for line in result.stdout.splitlines()}
+    assert str(evil) in inputs
 
 
 def test_what_could_not_be_kept_is_noted(corun: Corun, photos: Path) -> None:
@@ -249,3 +279,17 @@ def test_what_could_not_be_kept_is_noted(corun: Corun, photos: Path) -> None:
     result = corun("dehaze", photos / "ink.jpg", "--model", "dcp", "--format", "png", "--json")
     assert "CMYK" in json.loads(result.stdout)["notes"][0]
     assert "note: PNG holds no CMYK" in result.stderr
+
+
+def test_a_folder_names_the_raw_files_and_videos_it_leaves(
+    corun: Corun, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    (photos / "d.raf").write_bytes(b"FUJIFILMCCD-RAW " + bytes(200))
+    (photos / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(200))
+    result = corun("dehaze", photos, "--model", "dcp")
+    assert result.exit_code == 1
+    assert "d.raf" in result.stderr
+    assert "pip install 'corun-dehaze[raw]'" in result.stderr
+    assert f"{photos / 'clip.mp4'}: a video, left out; use corun video" in result.stderr
+    assert (photos / "b.dehazed.png").exists()

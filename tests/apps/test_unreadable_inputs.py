@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from corun.dehazing.file_plan import Naming, Plan, PlanError, make_plan
+from corun.dehazing.file_naming import Naming, PlanError
+from corun.dehazing.file_plan import Plan, make_plan
 
 Corun = Callable[..., Result]
 LONG = "x" * 300 + ".jpg"

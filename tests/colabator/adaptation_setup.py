@@ -73,7 +73,7 @@ def make_adaptation(
     config = AdaptationConfig.model_validate(settings)
     density, quality = MeanDensity(), SpreadQuality()
     identity = PoolIdentity("tiny", density.name, quality.name, SIDE, config.block, config.weights)
-    teacher = Teacher(student, TeacherConfig(decay=0.9, initial_decay=0.9))
+    teacher = Teacher(student, TeacherConfig(decay=0.9))
     return Adaptation(config, teacher, LabelPool(folder, identity, keys), density, quality)
 
 

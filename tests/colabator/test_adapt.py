@@ -24,7 +24,7 @@ from corun.colabator.coherence import smooth_weights
 from corun.data.augmentation import mirror, strong_augmentation
 from corun.data.scenes import render_scene
 from corun.errors import ConfigurationError
-from corun.judges.embedded import embedded_density
+from corun.judges.density_net import embedded_density
 from corun.networks.outputs import NetworkOutputError
 
 KEYS = ["a", "b", "c"]

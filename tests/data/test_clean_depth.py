@@ -111,6 +111,20 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path, added: str, told: str
         folder(tmp_path)
 
 
+def test_photo_and_depth_are_one_name_in_either_spelling(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1)
+    (tmp_path / "clean" / "0.png").rename(tmp_path / "clean" / "caf\u00e9.png")
+    (tmp_path / "depth" / "0.npy").rename(tmp_path / "depth" / "cafe\u0301.npy")
+    assert len(folder(tmp_path)) == 1
+
+
+def test_a_name_that_no_table_takes_is_refused_before_the_work(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1)
+    (tmp_path / "clean" / "0.png").rename(tmp_path / "clean" / "\udcff.png")
+    with pytest.raises(DataError, match="its name is not UTF-8"):
+        folder(tmp_path)
+
+
 def test_an_unreadable_photo_is_named(tmp_path: Path) -> None:
     write_scenes(tmp_path, 1)
     (tmp_path / "clean" / "0.png").write_bytes(b"torn")

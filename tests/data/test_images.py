@@ -222,7 +222,23 @@ def test_ambiguous_and_missing_keys_are_listed(tmp_path: Path) -> None:
         read_depth(tmp_path / "two.mat", key="z")
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".mat", ".h5"])
+def test_depth_from_npz(tmp_path: Path) -> None:
+    path = tmp_path / "d.npz"
+    np.savez_compressed(path, DEPTH)
+    assert torch.equal(read_depth(path), torch.from_numpy(DEPTH)[None])
+    np.savez(path, near=DEPTH, far=2 * DEPTH)
+    with pytest.raises(ImageFileError, match=r"d\.npz: .*name the depth map's key"):
+        read_depth(path)
+    assert torch.equal(read_depth(path, key="far"), torch.from_numpy(2 * DEPTH)[None])
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ImageFileError, match=r"d\.npz: cannot be read as a \.npz depth map"):
+        read_depth(path)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(ImageFileError, match=r"d\.npz: is a Git-LFS pointer"):
+        read_depth(path)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".mat", ".h5"])
 def test_damaged_depth_files_are_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"bad{suffix}"
     path.write_bytes(b"not what the name says" * 20)

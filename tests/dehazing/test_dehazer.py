@@ -404,7 +404,7 @@ def test_running_out_of_memory_names_the_size_and_the_remedy() -> None:
         def forward(self, hazy: Tensor) -> Tensor:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
-    with pytest.raises(DeviceError, match=r"not enough memory on cpu for 7x5 pixels.*--device"):
+    with pytest.raises(DeviceError, match=r"not enough memory on cpu for 7x5 pixels.*--model"):
         from_network(Greedy(), device="cpu")(gradient(5, 7, 3, "uint8"))
 
 

@@ -9,9 +9,13 @@ from typing import Literal
 import pytest
 from torch import Tensor, nn
 
+from corun.dehazing import memory
 from corun.dehazing.file_jobs import JobOptions, Outcome, run_jobs
-from corun.dehazing.file_plan import Naming, make_plan
+from corun.dehazing.file_naming import Naming
+from corun.dehazing.file_plan import make_plan
 from corun.dehazing.loading import from_network
+from corun.dehazing.memory import memory_advice
+from corun.errors import DeviceError
 from sample_pictures import pil_picture
 
 
@@ -53,6 +57,34 @@ def test_an_unforeseen_exception_fails_one_picture(
     assert "CORUN_TRACEBACK=1" in first.error
     assert "\n" not in first.error
     assert (tmp_path / "b.dehazed.png").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
+)
+def test_too_little_memory_is_no_bug_of_ours(tmp_path: Path, error: Exception) -> None:
+    first, second = outcomes(tmp_path, error)
+    assert (first.status, second.status) == ("failed", "ok")
+    assert first.error is not None
+    assert "not enough memory" in first.error
+    assert "bug" not in first.error
+
+
+def test_advice_on_memory_fits_the_model() -> None:
+    assert memory_advice("corun-lite", "cpu") == "scale the picture down, or close other programs"
+    assert "--model corun-lite" in memory_advice("corun-base", "cpu")
+    assert memory_advice("corun-lite", "cuda:0").endswith("or use --device cpu")
+
+
+def test_what_the_memory_is_too_little_for_is_refused_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    memory.require_memory(1000, 2, 3, "dcp", "cpu")
+    memory.require_memory(2000, 2, 3, "dcp", "cuda")
+    with pytest.raises(DeviceError, match="not enough memory on cpu for 3x2 pixels with dcp"):
+        memory.require_memory(1001, 2, 3, "dcp", "cpu")
 
 
 def test_its_traceback_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

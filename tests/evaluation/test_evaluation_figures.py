@@ -135,3 +135,32 @@ def test_scatter(tmp_path: Path) -> None:
     assert len(figure.axes[0].collections) == 4
     with pytest.raises(DataError, match="niqe: not in the report"):
         score_scatter(report, "d", "niqe", "fade")
+
+
+def test_a_figure_never_takes_the_place_of_what_it_shows(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from corun.apps.cli import app
+
+    photo = save_levels(tmp_path / "a.png", RNG.integers(0, 256, (36, 48, 3)).astype(np.uint8))
+    (tmp_path / "link.png").symlink_to(photo)
+    before = photo.read_bytes()
+    for words in (["density", photo], ["stages", photo], ["detections", photo, "--detector", "x"]):
+        for output in (photo, tmp_path / "link.png"):
+            done = CliRunner().invoke(app, [*map(str, ["figure", *words, "-o", output])])
+            assert done.exit_code == 1
+            assert "is shown in the figure; name another file" in done.stderr
+    assert photo.read_bytes() == before
+
+
+def test_a_figure_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    figure = density_figure({"a": RNG.random((16, 16, 3))})
+    with pytest.raises(DataError, match=r"f\.png: cannot be written .*; name another file"):
+        save_figure(figure, tmp_path / "file" / "f.png")
+
+
+@pytest.mark.parametrize("size", [(5, 7), (15, 200)])
+def test_pictures_too_small_for_a_density_map_are_named(size: tuple[int, int]) -> None:
+    with pytest.raises(DataError, match=r"tiny\.png: .* FADE needs at least 16×16 pixels"):
+        density_figure({"tiny.png": np.zeros((*size, 3))})

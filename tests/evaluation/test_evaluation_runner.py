@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -21,7 +22,8 @@ from corun.evaluation.report import Report
 from corun.evaluation.report_files import write_report
 from corun.evaluation.runner import evaluate
 from corun.evaluation.work_pool import WorkPool
-from corun.metrics.detection import Detections, mean_average_precision
+from corun.metrics.detection import Detections
+from plain_average_precision import mean_average_precision
 
 
 def plan_of(pairs: Path, output: Path, *methods: str, **options: object) -> Plan:
@@ -187,6 +189,40 @@ def test_an_output_that_cannot_be_is_named(pairs: Path, tmp_path: Path, place: s
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize("what", ["inputs", "results"])
+def test_a_full_disk_ends_the_run_and_keeps_what_is_done(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    evaluate(plan_of(pairs, tmp_path / "o", "input"))
+    counts = counted(monkeypatch)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fail(*_: object, **__: object) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(picture_tasks, "prepare_input" if what == "inputs" else "run_method", fail)
+        with pytest.raises(DataError, match=r"cannot be written \(No space left .*; make room"):
+            evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
+    counts.update(made=0, scored=0)
+    evaluate(plan_of(pairs, tmp_path / "o", "input", "dcp"))
+    assert counts == {"made": 3, "scored": 6}
+
+
+def test_too_little_memory_is_a_line_of_the_report(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(picture_tasks, "run_method", fail)
+    report = evaluate(plan_of(pairs, tmp_path / "o", "dcp"))
+    assert set(report.problems) == {
+        f"dcp, pairs/p{k}: not enough memory; use fewer --jobs, or a smaller --long-side"
+        for k in range(3)
+    }
+
+
 def test_folders_of_odd_names_are_data(tmp_path: Path) -> None:
     save_levels(tmp_path / "beta=0.2" / "a.png", np.zeros((4, 4, 3), np.uint8))
     choice = parse_dataset(str(tmp_path / "beta=0.2"))
@@ -256,7 +292,7 @@ def test_plans_that_cannot_be_carried_out(pairs: Path, tmp_path: Path) -> None:
         parse_dataset("fattal=/nowhere")
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "scores.sqlite").write_text("this is not a database but a plain text")
-    with pytest.raises(DataError, match="not a cache of scores"):
+    with pytest.raises(DataError, match="not a file of scores"):
         evaluate(plan_of(pairs, tmp_path / "text", "dcp"))
 
 

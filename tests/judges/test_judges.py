@@ -22,19 +22,20 @@ from corun.judges.choice import (
     build_density,
     build_quality,
 )
-from corun.judges.clip import ClipDensity, DegradationController, prepare
-from corun.judges.embedded import embedded_density, embedded_quality
-from corun.judges.hazdesnet import HazDesNetDensity
+from corun.judges.clip import ClipDensity, prepare
+from corun.judges.density_net import embedded_density
+from corun.judges.facts import JUDGES
+from corun.judges.hazdesnet import HazDesNet, HazDesNetDensity, map_index
 from corun.judges.natural_scene import (
     FEATURES,
     block_features,
     distance,
+    embedded_quality,
     fit_folder,
     load_models,
     save_models,
 )
 from corun.judges.protocols import DensityEvaluator, QualityEvaluator
-from corun.networks.hazdesnet import HazDesNet, map_index
 from corun.physics.scattering import add_haze
 from corun.physics.transmission import depth_to_transmission
 
@@ -220,7 +221,7 @@ def test_pyiqa_is_optional() -> None:
 class StandInMetric(nn.Module):
     """The face of pyiqa's InferenceModel: a hundred times the mean brightness."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, device: torch.device | None = None) -> None:
         super().__init__()
         self.lower_better = name in ("niqe", "brisque")
         self.metric_mode = "FR" if name == "psnr" else "NR"
@@ -325,11 +326,6 @@ def test_damaged_clip_weights_are_named(tmp_path: Path) -> None:
             build_density(choice)
 
 
-def test_a_controller_needs_a_transformer() -> None:
-    with pytest.raises(ConfigurationError, match="image tower is a transformer"):
-        DegradationController(nn.Sequential(nn.Conv2d(3, 4, 3)))
-
-
 class TinyTower(nn.Module):
     """An image tower of CLIP's names, two blocks deep."""
 
@@ -348,46 +344,90 @@ class TinyTower(nn.Module):
         return x.mean(1) @ self.proj
 
 
-def test_a_new_controller_changes_nothing() -> None:
-    torch.manual_seed(0)
-    tower = TinyTower()
-    image = torch.rand(2, 3, 16, 16)
-    plain = tower(image)
-    features = DegradationController(tower)(image)
-    assert torch.equal(features.content, plain)
-    assert torch.equal(features.degradation, plain)
+class TinyClip(nn.Module):
+    """The face of open_clip's model: a tower for pictures, another for texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = TinyTower()
+        self.token_embedding = nn.Embedding(8, 4)
+        self.logit_scale = nn.Parameter(torch.tensor(1.0))
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        features: Tensor = self.visual(image)
+        return features
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        return self.token_embedding(tokens).mean(1)
 
 
-def test_the_controllers_published_layout(tmp_path: Path) -> None:
+def published_da_clip(clip: TinyClip, controller: TinyTower) -> dict[str, Tensor]:
+    """Their weights in the layout of DA-CLIP's file."""
+    state = {f"clip.{name}": tensor for name, tensor in clip.state_dict().items()}
+    for name, tensor in controller.state_dict().items():
+        inner = name.replace("transformer.", "transformer.transformer.", 1)
+        state[f"visual_control.{inner}"] = tensor
+    state["visual_control.transformer.zero_modules.0.weight"] = torch.randn(6, 6)
+    state["logit_scale"] = torch.tensor(2.0)
+    return state
+
+
+@pytest.fixture
+def open_clip(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = ModuleType("open_clip")
+    asked: list[str | None] = []
+
+    def create_model(name: str, pretrained: str | None = None) -> TinyClip:
+        asked.append(pretrained)
+        return TinyClip()
+
+    stand_in.create_model = create_model  # type: ignore[attr-defined]
+    stand_in.asked = asked  # type: ignore[attr-defined]
+    stand_in.get_tokenizer = lambda name: (  # type: ignore[attr-defined]
+        lambda texts: torch.tensor([[len(text) % 8, ord(text[0]) % 8] for text in texts])
+    )
+    monkeypatch.setitem(sys.modules, "open_clip", stand_in)
+
+
+def test_da_clip_opens_from_its_single_file(open_clip: None, tmp_path: Path) -> None:
     torch.manual_seed(1)
-    tower, copy = TinyTower(), TinyTower()
-    projections = [torch.randn(6, 6), torch.randn(6, 6)]
-    state = {f"visual_control.{n}": t for n, t in copy.state_dict().items() if "resblocks" not in n}
-    for n, t in copy.state_dict().items():
-        if "resblocks" in n:
-            state[f"visual_control.transformer.transformer.{n.removeprefix('transformer.')}"] = t
-    for i, weight in enumerate(projections):
-        state[f"visual_control.transformer.zero_modules.{i}.weight"] = weight
-        state[f"visual_control.transformer.zero_modules.{i}.bias"] = torch.zeros(6)
-    controller = DegradationController(tower)
-    controller.load_published(state, "daclip.pt")
-    image = torch.rand(1, 3, 16, 16)
-    features = controller(image)
-    torch.testing.assert_close(features.degradation, copy(image))
-    # By hand: what the copy's last block gives goes to the tower's first block.
-    x = copy.conv1(image).flatten(2).transpose(1, 2)
-    signals = []
-    for block, weight in zip(copy.transformer.resblocks, projections, strict=True):  # type: ignore[arg-type]
-        output = block(x)
-        signals.append(output @ weight.T)
-        x = x + output
-    y = tower.conv1(image).flatten(2).transpose(1, 2)
-    for block, signal in zip(tower.transformer.resblocks, reversed(signals), strict=True):  # type: ignore[arg-type]
-        y = y + block(y) + signal
-    torch.testing.assert_close(features.content, y.mean(1) @ tower.proj)
+    clip, controller = TinyClip(), TinyTower()
+    torch.save(published_da_clip(clip, controller), tmp_path / "daclip.pt")
+    words = ("motion-blurry", "hazy", "noisy")
+    choice = DensityChoice(kind="clip", weights=tmp_path / "daclip.pt", degradations=words)
+    judge = build_density(choice)
+    assert sys.modules["open_clip"].asked == [None]  # no other weights are fetched
+    image = torch.rand(2, 3, 30, 40)
+    tokens = torch.tensor([[len(word) % 8, ord(word[0]) % 8] for word in words])
+    features = nn.functional.normalize(controller(prepare(image, 224)), dim=-1)
+    texts = nn.functional.normalize(clip.encode_text(tokens), dim=-1)
+    expected = torch.softmax(torch.e**2 * features @ texts.T, -1)[:, 1]
+    torch.testing.assert_close(judge.overall(image), expected)
+    assert judge.name.startswith("da-clip ViT-B-32 ")
+
+
+def test_files_that_are_not_da_clip_are_named(open_clip: None, tmp_path: Path) -> None:
+    state = published_da_clip(TinyClip(), TinyTower())
     state.pop("visual_control.proj")
-    with pytest.raises(WeightsError, match=r"daclip\.pt: not DA-CLIP's controller"):
-        DegradationController(TinyTower()).load_published(state, "daclip.pt")
+    torch.save(state, tmp_path / "daclip.pt")
+    with pytest.raises(WeightsError, match=r"daclip\.pt: not DA-CLIP for this CLIP model"):
+        build_density(DensityChoice(kind="clip", weights=tmp_path / "daclip.pt"))
+    with pytest.raises(ConfigurationError, match=r"name CLIP's weights as pretrained .* DA-CLIP"):
+        build_density(DensityChoice(kind="clip"))
+
+
+def test_what_the_table_says_of_the_judges_is_so(density: DensityEvaluator) -> None:
+    torch.manual_seed(0)
+    judges = {
+        "density-net": density,
+        "hazdesnet": HazDesNetDensity(HazDesNet().eval()),
+        "fade": build_density(DensityChoice(kind="fade")),
+    }
+    for name, judge in judges.items():
+        image = torch.rand(1, 3, 64, 64, requires_grad=True)
+        overall = judge.overall(image)
+        assert judge.differentiable == JUDGES[name].differentiable == overall.requires_grad
+        assert 0 <= float(overall.detach()) <= 1
 
 
 def test_clip_density_is_a_probability_with_a_gradient() -> None:

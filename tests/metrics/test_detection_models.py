@@ -11,7 +11,7 @@ from PIL import Image
 from corun.data.datasets.boxes import read_voc
 from corun.errors import ConfigurationError, WeightsError
 from corun.metrics import detection_models
-from corun.metrics.detection import Detections, mean_average_precision, overlaps
+from corun.metrics.detection import Detections, overlaps
 from corun.metrics.detection_models import (
     COCO_CLASSES,
     YoloV8Detector,
@@ -19,6 +19,7 @@ from corun.metrics.detection_models import (
     load_detector,
     non_maximum_suppression,
 )
+from plain_average_precision import mean_average_precision
 
 ort = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 onnx = pytest.importorskip("onnx", reason="needs onnx to make detectors of known answers")

@@ -88,17 +88,26 @@ def test_sizes(files: tuple[Path, Path]) -> None:
         lpips(torch.rand(1, 3, 30, 40), torch.rand(1, 3, 30, 40))
 
 
+UNREADABLE = r"not a (readable|plain) weights file|holds no state dict"
+
+
 def test_bad_files_are_named(files: tuple[Path, Path], tmp_path: Path) -> None:
     backbone, heads = files
-    with pytest.raises(WeightsError, match=r"none: no such file; LPIPS needs torchvision's"):
+    with pytest.raises(WeightsError, match=r"none: no such file"):
         load_lpips(tmp_path / "none", heads)
     with pytest.raises(WeightsError, match=r"lacks features\.0\.weight"):
         load_lpips(heads, heads)
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(WeightsError, match="not a PyTorch state dict"):
+    with pytest.raises(
+        WeightsError,
+        match=UNREADABLE,
+    ):
         load_lpips(backbone, tmp_path / "text")
     torch.save([1, 2], tmp_path / "list")
-    with pytest.raises(WeightsError, match="not a PyTorch state dict"):
+    with pytest.raises(
+        WeightsError,
+        match=UNREADABLE,
+    ):
         load_lpips(backbone, tmp_path / "list")
     other = torch.load(heads, weights_only=True) | {"lin0.model.1.weight": torch.zeros(1, 7, 1, 1)}
     torch.save(other, tmp_path / "other")

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from corun.errors import ConfigurationError, WeightsError
-from corun.metrics.pyiqa_metrics import pyiqa_installed
+from corun.judges.pyiqa_metric import pyiqa_installed
 from corun.metrics.registry import load_metric
-from corun.metrics.scoring import score_files
+from corun.metrics.scoring import score_picture
 
 INTERFACE = """
 from pyiqa.default_model_configs import DEFAULT_CONFIGS
@@ -76,11 +76,12 @@ def picture(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("interface")
 def test_scores_come_through(picture: Path) -> None:
     assert pyiqa_installed()
-    table = score_files([picture], ["musiq", "brightness", "brisque"])
-    assert table.mean("musiq") == pytest.approx(100 * table.mean("brightness"), rel=1e-5)
-    assert table.implementations["musiq"] == "pyiqa unknown musiq"
-    # without files, BRISQUE is pyiqa's, and the table says so
-    assert table.implementations["brisque"] == "pyiqa unknown brisque"
+    musiq, brightness = load_metric("musiq"), load_metric("brightness")
+    row = score_picture(picture, [musiq, brightness])
+    assert row.scores["musiq"] == pytest.approx(100 * row.scores["brightness"], rel=1e-5)
+    assert musiq.implementation == "pyiqa unknown musiq"
+    # without files, BRISQUE is pyiqa's, and says so
+    assert load_metric("brisque").implementation == "pyiqa unknown brisque"
 
 
 @pytest.mark.usefixtures("interface")
@@ -88,8 +89,7 @@ def test_any_metric_by_name(picture: Path) -> None:
     loaded = load_metric("pyiqa:dists")
     assert (loaded.metric.better, loaded.metric.needs) == ("lower", "target")
     assert loaded.metric.kind == "full-reference"
-    table = score_files([picture], ["pyiqa:dists"], references={picture: picture})
-    assert table.mean("pyiqa:dists") == 0
+    assert score_picture(picture, [loaded], picture).scores == {"pyiqa:dists": 0}
     assert load_metric("pyiqa:musiq").metric.better == "higher"
 
 

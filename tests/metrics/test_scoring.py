@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from corun.data.scenes import render_scene
-from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.errors import ConfigurationError, WeightsError
 from corun.metrics.registry import LoadedMetric, all_metrics, load_metric
-from corun.metrics.scoring import score_files, score_picture
+from corun.metrics.scoring import PictureScores, score_picture
 
 GUARDS = ("brightness", "contrast", "colourfulness", "crushed", "clipped")
 
@@ -36,68 +36,76 @@ def test_the_table_has_every_metric_once_with_its_facts() -> None:
         assert (metric.kind == "full-reference") == (metric.needs == "target")
 
 
+def scored(path: Path, *names: str, reference: Path | None = None) -> PictureScores:
+    return score_picture(path, [load_metric(name) for name in names], reference)
+
+
 def test_scores_of_files(tmp_path: Path) -> None:
-    paths = [_save(tmp_path / f"{seed}.png", seed) for seed in range(3)]
-    table = score_files(paths, ["fade", "niqe-embedded", *GUARDS])
-    assert [row.path for row in table.pictures] == paths
-    assert table.failures() == []
-    with Image.open(paths[1]) as image:
+    path = _save(tmp_path / "1.png", 1)
+    row = scored(path, "fade", "niqe-embedded", *GUARDS)
+    assert (row.path, row.failures) == (path, {})
+    with Image.open(path) as image:
         mean = np.asarray(image).mean() / 255
-    assert table.pictures[1].scores["brightness"] == pytest.approx(mean)
-    values = [row.scores["fade"] for row in table.pictures]
-    assert table.mean("fade") == pytest.approx(sum(values) / 3)
-    assert table.implementations["fade"].startswith("fade-python")
+    assert row.scores["brightness"] == pytest.approx(mean)
+    assert load_metric("fade").implementation.startswith("fade-python")
 
 
-def test_processes_give_the_same_table(tmp_path: Path) -> None:
-    paths = [_save(tmp_path / f"{seed}.png", seed) for seed in range(3)]
-    (tmp_path / "bad.png").write_text("no picture")
-    paths.append(tmp_path / "bad.png")
-    alone = score_files(paths, ["niqe-embedded", "brightness"])
-    together = score_files(paths, ["niqe-embedded", "brightness"], jobs=2)
-    assert together.failures() == alone.failures()
-    for one, other in zip(alone.pictures, together.pictures, strict=True):
-        assert one.path == other.path
-        assert dict(one.scores) == pytest.approx(dict(other.scores))
-
-
-def test_comparisons_need_their_reference(tmp_path: Path) -> None:
+def test_comparisons_look_at_their_reference(tmp_path: Path) -> None:
     result, target = _save(tmp_path / "r.png", 1), _save(tmp_path / "t.png", 2)
-    table = score_files([result], ["psnr", "ssim", "hue-shift"], references={result: target})
-    assert table.failures() == []
-    assert 0 < table.mean("ssim") < 1
-    with pytest.raises(DataError, match=r"r\.png: has no reference, and psnr compares"):
-        score_files([result], ["psnr"])
+    row = scored(result, "psnr", "ssim", "hue-shift", reference=target)
+    assert row.failures == {}
+    assert 0 < row.scores["ssim"] < 1
 
 
-def test_failures_are_named_and_in_no_mean(tmp_path: Path) -> None:
+def test_the_least_size_is_said_in_one_line(shared: Path, tmp_path: Path) -> None:
+    tiny = shared / "cases" / "tiny_7x5.png"
+    found = scored(tiny, "fade", "niqe-embedded", "ssim", "ms-ssim", "brightness", reference=tiny)
+    assert found.failures["fade"] == f"{tiny}: is 7×5, and FADE needs at least 16×16 pixels"
+    assert found.failures["ssim"] == f"{tiny}: is 7×5, and SSIM needs at least 11×11 pixels"
+    assert found.failures["ms-ssim"].endswith("MS-SSIM needs at least 176×176 pixels")
+    assert "at least two blocks of 96×96" in found.failures["niqe-embedded"]
+    assert set(found.scores) == {"brightness"}
+    narrow = _save(tmp_path / "narrow.png", height=15)
+    assert "is 200×15, and FADE needs" in scored(narrow, "fade").failures["fade"]
+    assert scored(_save(tmp_path / "least.png", height=16, width=16), "fade").failures == {}
+
+
+def test_too_little_memory_is_said(tmp_path: Path) -> None:
+    def greedy(picture: np.ndarray, reference: np.ndarray | None) -> float:
+        raise MemoryError
+
+    metric = replace(load_metric("brightness"), score=greedy)
+    told = score_picture(_save(tmp_path / "a.png"), [metric]).failures["brightness"]
+    assert told.endswith("a.png: not enough memory for mean brightness; use fewer --jobs, or a "
+                         "smaller picture")  # fmt: skip
+
+
+def test_failures_are_named_and_no_scores(tmp_path: Path) -> None:
     good = _save(tmp_path / "good.png")
-    grey = tmp_path / "flat.png"
+    grey, small, cut = tmp_path / "flat.png", tmp_path / "small.png", tmp_path / "cut.png"
     Image.new("RGB", (200, 100), (90, 90, 90)).save(grey)
-    small = tmp_path / "small.png"
     Image.new("RGB", (40, 30)).save(small)
-    cut = tmp_path / "cut.png"
     cut.write_bytes(good.read_bytes()[:200])
-    table = score_files([good, grey, small, cut], ["niqe-embedded", "brightness"])
-    rows = {row.path.name: row for row in table.pictures}
-    assert (
-        "flat.png: NIQE, embedded statistics is nan" in rows["flat.png"].failures["niqe-embedded"]
-    )
+    rows = {
+        path.name: scored(path, "niqe-embedded", "fade", "brightness")
+        for path in (good, grey, small, cut)
+    }
+    for name, title in (("niqe-embedded", "NIQE, embedded statistics"), ("fade", "FADE")):
+        told = f"{grey}: is of one colour, for which {title} has no score"
+        assert rows["flat.png"].failures[name] == told
     assert "small.png: NIQE needs pictures" in rows["small.png"].failures["niqe-embedded"]
-    assert set(rows["cut.png"].failures) == {"niqe-embedded", "brightness"}
+    assert set(rows["cut.png"].failures) == {"niqe-embedded", "fade", "brightness"}
     assert rows["flat.png"].scores["brightness"] == pytest.approx(90 / 255)
-    assert table.mean("niqe-embedded") == rows["good.png"].scores["niqe-embedded"]
-    assert len(table.failures()) == 4
-    assert math.isnan(score_files([cut], ["brightness"]).mean("brightness"))
+    assert rows["good.png"].failures == {}
 
 
 def test_another_size_is_named(tmp_path: Path) -> None:
     result, target = _save(tmp_path / "r.png"), _save(tmp_path / "t.png", 0, 100, 180)
-    table = score_files([result], ["psnr", "brightness"], references={result: target})
-    assert table.failures() == [
-        f"psnr: {result}: is 200×100 and its target is 180×100; resize one of them first"
-    ]
-    assert "brightness" in table.pictures[0].scores
+    row = scored(result, "psnr", "brightness", reference=target)
+    assert row.failures == {
+        "psnr": f"{result}: is 200×100 and its target is 180×100; resize one of them first"
+    }
+    assert "brightness" in row.scores
 
 
 def test_a_metric_that_breaks_fails_alone_and_is_named(tmp_path: Path) -> None:
@@ -145,12 +153,15 @@ def test_unknown_metrics_and_absent_files_are_explained(tmp_path: Path) -> None:
 
 
 def test_a_version_changes_with_its_file(tmp_path: Path) -> None:
-    from corun.metrics.niqe import PristineStatistics, embedded_statistics, save_pristine_statistics
+    from corun.judges.niqe import embedded_statistics
 
     ours = embedded_statistics()
-    save_pristine_statistics(tmp_path / "a.npz", ours)
-    other = PristineStatistics(ours.mean + 1, ours.covariance)
-    save_pristine_statistics(tmp_path / "b.npz", other)
+    for name, shift in (("a.npz", 0), ("b.npz", 1)):
+        np.savez(
+            tmp_path / name,
+            mu_pris_param=ours.mean.numpy()[None] + shift,
+            cov_pris_param=ours.covariance.numpy(),
+        )
     loaded: list[LoadedMetric] = [
         load_metric("niqe", {"niqe": tmp_path / name}) for name in ("a.npz", "b.npz")
     ]

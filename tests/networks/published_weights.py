@@ -1,4 +1,4 @@
-"""Weights of the published layout, filled by the fixture's rule (DESIGN §3)."""
+"""Weights of the published layout, filled by the fixture's rule."""
 
 from __future__ import annotations
 

@@ -134,6 +134,24 @@ def test_hyper_parameters_travel_inside_the_file(tmp_path: Path) -> None:
         torch.testing.assert_close(loaded.network(image).scene, network(image).scene)
 
 
+def test_the_network_is_built_once_and_without_memory_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_network(tmp_path / "w.safetensors", CORUN(CorunConfig(stages=2, dim=4, levels=1)))
+    built: list[bool] = []
+    make = CORUN.__init__
+
+    def counted(self: CORUN, config: CorunConfig | None = None) -> None:
+        built.append(torch.empty(0).is_meta)
+        make(self, config)
+
+    monkeypatch.setattr(CORUN, "__init__", counted)
+    network = load_network(tmp_path / "w.safetensors").network
+    assert built == [True]
+    places = [p.data_ptr() for p in network.parameters()]
+    assert len(set(places)) == len(places)
+
+
 def test_half_precision_storage_halves_the_file_and_loads_as_float32(tmp_path: Path) -> None:
     network = CORUN(CorunConfig(stages=2, dim=16, levels=1))
     save_network(tmp_path / "full.safetensors", network)
@@ -310,6 +328,18 @@ def test_published_tensors_corun_cannot_have_are_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_junk_named_pth_is_refused_whatever_it_begins_with(tmp_path: Path) -> None:
+    from corun.losses import VggFeatures
+    from corun.networks.brought import read_state
+
+    path = tmp_path / "w.pth"
+    for start in b"jMJXGr}":  # opcodes of pickle that want more bytes than there are
+        path.write_bytes(bytes([start, 1]))
+        for read in (load_network, read_state, VggFeatures):
+            with pytest.raises(WeightsError, match=r"w\.pth"):
+                read(path)
+
+
 def test_text_named_pth_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     path.write_text("hello")
@@ -383,3 +413,18 @@ def test_files_of_version_0_1_load_or_are_refused_by_name(tmp_path: Path) -> Non
         load_network(written(affine_cell=16))
     with pytest.raises(WeightsError, match=r"prior_downscale no longer.*lite-1-pretrain"):
         load_network(written(prior_downscale=2))
+
+
+@pytest.mark.parametrize("value", [10**9, 10**30, True, -1])
+@pytest.mark.parametrize("key", ["stages", "dim", "levels", "ffn_expansion", "cell",
+                                 "working_pixels"])  # fmt: skip
+def test_hyper_parameters_that_no_machine_runs_are_refused(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    """working_pixels stands in no tensor: of 1e9, the file loaded and no photo ran."""
+    config = CorunConfig(stages=2, dim=4, levels=1, ffn_expansion=1, cell=2, working_pixels=4096)
+    header = {"architecture": "CORUN", "config": {**config.to_dict(), key: value}}
+    path = tmp_path / "odd.safetensors"
+    write_safetensors(path, CORUN(config).state_dict(), {"corun": json.dumps(header)})
+    with pytest.raises(WeightsError, match=rf"odd\.safetensors: {key} must be a whole number from"):
+        load_network(path)

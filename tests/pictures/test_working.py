@@ -19,7 +19,7 @@ from corun.pictures.png_chunks import chunks_of, with_chunks
 from corun.pictures.reading import Picture, read_picture
 from corun.pictures.working import stored_like, working_colours
 from corun.pictures.writing import encode_picture
-from sample_pictures import gradient
+from sample_pictures import gradient, pil_picture
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +126,27 @@ def test_hdr_is_refused_by_name(transfer: int, name: str) -> None:
     content = png(image, (b"cICP", bytes([9, transfer, 0, 1])))
     with pytest.raises(ImageFileError, match=rf"p\.png: its colours are HDR \({name}\).*as SDR"):
         read_picture(content, name="p.png")
+
+
+def container(file_format: str, primaries: int, transfer: int) -> bytes:
+    """A HEIC or AVIF whose colr box states these codes of H.273."""
+    content, _ = encode_picture(pil_picture("RGB"), PictureMetadata(), file_format)
+    at = content.index(b"colrnclx") + 8
+    return content[:at] + struct.pack(">HH", primaries, transfer) + content[at + 4 :]
+
+
+@pytest.mark.parametrize("file_format", ["HEIF", "AVIF"])
+def test_transfer_functions_of_containers(file_format: str) -> None:
+    for transfer, name in ((16, "PQ"), (18, "HLG")):
+        with pytest.raises(ImageFileError, match=rf"its colours are HDR \({name}\)"):
+            read_picture(container(file_format, 9, transfer))
+    assert read_picture(container(file_format, 1, 13)).metadata.exponent is None
+    linear = read_picture(container(file_format, 1, 8))
+    assert linear.metadata.exponent == 1.0
+    _, notes = encode_picture(linear.image, linear.metadata, file_format)
+    assert notes == (f"{file_format} states no gamma; its samples were converted to sRGB",)
+    wide = read_picture(container(file_format, 12, 13))
+    assert wide.metadata.notes == ("its primaries (Display P3) were not kept; embed a profile",)
 
 
 def test_cicp_of_a_screen_is_written_again() -> None:

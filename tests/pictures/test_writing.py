@@ -74,3 +74,16 @@ def test_what_the_encoder_raises_becomes_a_refusal(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Image.Image, "save", broken)
     with pytest.raises(ImageFileError, match=r"as TIFF \(Error setting.*another --format"):
         encode_picture(pil_picture("RGB"), PictureMetadata(), "TIFF")
+
+
+@pytest.mark.parametrize("quality", [80, 95, 100])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_noise_is_written_as_jpeg(quality: int, mode: str, progressive: bool) -> None:
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    noise = np.random.default_rng(0).integers(0, 256, (400, 600, channels), dtype=np.uint8)
+    image = Image.frombytes(mode, (600, 400), noise.tobytes())
+    metadata = PictureMetadata(encoding={"progressive": progressive})
+    content, notes = encode_picture(image, metadata, "JPEG", quality=quality)
+    assert notes == ()
+    assert read_picture(content).image.size == (600, 400)

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from corun.errors import DataError
 from corun.pictures.colours import read_eight_bit
+from corun.study import votes as vote_files
 from corun.study.opinions import (
     bradley_terry,
     fit_strengths,
@@ -179,8 +180,78 @@ def test_a_foreign_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(DataError, match="it is empty"):
         VoteStore(tmp_path / "empty", make=False)
-    with pytest.raises(DataError, match="cannot be used for votes"):
+    with pytest.raises(DataError, match="votes cannot be kept there"):
         VoteStore(foreign / "below" / "v.sqlite")
+
+
+def test_one_name_has_one_spelling(results: list[Path]) -> None:
+    (results[0] / "p0.png").rename(results[0] / "cafe\u0301.png")
+    (results[1] / "p0.png").rename(results[1] / "caf\u00e9.png")
+    study = open_study(results, "pairs")
+    assert list(study.pictures) == ["caf\u00e9", "p1", "p2"]
+    assert study.left_out == ()
+
+
+def test_votes_under_the_other_spelling_still_count(results: list[Path], tmp_path: Path) -> None:
+    for folder in results:
+        (folder / "p0.png").rename(folder / "caf\u00e9.png")
+    study = open_study(results, "score")
+    store = VoteStore(tmp_path / "v.sqlite")
+    store.bind(study)
+    token, _ = store.enrol("ann")
+    store.record(token, Trial("cafe\u0301", ("ours",)), 3.0)
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        [facts] = connection.execute("SELECT facts FROM study").fetchone()
+        old = json.dumps(json.loads(facts)).replace("caf\\u00e9", "cafe\\u0301")
+        connection.execute("UPDATE study SET facts = ?", (old,))
+    store.bind(study)
+    assert store.answered(token) == {Trial("caf\u00e9", ("ours",)).key}
+    assert store.votes()[0].photo == "caf\u00e9"
+
+
+def test_what_no_vote_could_be_cast_on_is_left_out(results: list[Path], tmp_path: Path) -> None:
+    odd = results[0] / "\udcff.png"
+    odd.write_bytes((results[0] / "p0.png").read_bytes())
+    renamed = results[0].rename(tmp_path / "our\udcff\ts")
+    study = open_study([renamed, results[1]], "score")
+    assert study.left_out == (f"{renamed / odd.name}: its name is not UTF-8; rename it",)
+    assert list(study.methods) == ["our\\udcff\\u0009s", "theirs"]
+    store = VoteStore(tmp_path / "v.sqlite")
+    store.bind(study)
+    token, code = store.enrol("\ud83d ann")
+    assert code == "? ann"
+    assert store.record(token, study.trials(token)[0], 3.0)
+
+
+def test_a_broken_twin_is_left_out(results: list[Path]) -> None:
+    (results[0] / "p0.jpg").write_bytes(b"no picture")
+    study = open_study(results, "score")
+    assert study.pictures["p0"]["ours"] == results[0] / "p0.png"
+    assert "p0.jpg: p0.png has the same stem, and can be shown" in study.left_out[0]
+
+
+def test_a_locked_file_of_votes_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vote_files, "PATIENCE", 0.1)
+    store = VoteStore(tmp_path / "v.sqlite")
+    with closing(sqlite3.connect(store.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DataError, match=r"v\.sqlite: in use by another program"):
+            store.enrol("ann")
+    store.enrol("ann")
+
+
+def test_results_do_not_replace_the_votes(results: list[Path], tmp_path: Path) -> None:
+    from corun.apps.cli import app
+
+    path = tmp_path / "votes.csv"
+    VoteStore(path).bind(open_study(results, "score"))
+    before = path.read_bytes()
+    done = CliRunner().invoke(app, ["study-results", str(path), "-o", str(path)])
+    assert done.exit_code == 1
+    assert "holds the votes; name another file" in done.stderr
+    assert path.read_bytes() == before
 
 
 def test_methods_that_never_met_have_no_common_scale() -> None:

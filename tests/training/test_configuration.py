@@ -18,6 +18,16 @@ def test_yaml_becomes_typed_values(tmp_path: Path) -> None:
     assert config.optimizer.betas == (0.9, 0.999)
 
 
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    recipe = write_recipe(tmp_path)
+    recipe.write_text(recipe.read_text() + "\nextends: base.yaml\n")
+    (tmp_path / "base.yaml").write_text("loss: {vgg: ~/vgg.pth}")
+    config = load_configuration(PretrainConfig, recipe, ["data.clean=~/photos"])
+    assert config.data.clean == Path("/home/me/photos")
+    assert config.loss.vgg == Path("/home/me/vgg.pth")
+
+
 def test_dotted_overrides_win_and_read_exponents_as_numbers(tmp_path: Path) -> None:
     overrides = ["optimizer.learning_rate=2e-4", "run.steps=7", "data.scale=[0.9,1.0]",
                  "loss.vgg=file.pth", "run.compile=true", "network.dim=6"]  # fmt: skip

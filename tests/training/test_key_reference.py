@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from corun.errors import ConfigurationError
 from corun.training.key_reference import recipe_types, reference, schema
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "configuration.md"
 
 
 def model_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

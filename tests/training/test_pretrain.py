@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from corun.configuration import load_configuration
 from corun.errors import ConfigurationError, DataError, WeightsError
+from corun.networks.averaging import WeightAverage
 from corun.networks.checkpoints import convert_weights, load_network
 from corun.training.checkpoint import load_checkpoint, save_atomically
 from corun.training.configuration import OptimizerConfig
 from corun.training.engine import TrainingDivergedError
 from corun.training.optimizer import learning_rate_at, make_optimizer
-from corun.training.pretrain import Pretraining, run
+from corun.training.pretrain import PretrainConfig, Pretraining, run, validated_on_own_data
+from corun.training.resuming import State, agreed_by_all, resume
 from corun.training.task import LossTerms
 from rendered_folders import write_recipe, write_scenes
 
@@ -156,8 +159,6 @@ def test_a_damaged_checkpoint_is_named(recipe: Path) -> None:
 
 
 def test_missing_perceptual_weights_are_said(recipe: Path) -> None:
-    from corun.configuration import load_configuration
-    from corun.training.pretrain import PretrainConfig
 
     config = load_configuration(PretrainConfig, recipe, ["loss.contrastive=0.2"])
     assert "contrastive perceptual term is off" in Pretraining(config).notices[0]
@@ -286,9 +287,7 @@ def test_learning_rate_rises_and_falls_to_its_end() -> None:
 
 
 def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) -> None:
-    from corun.configuration import load_configuration
-    from corun.judges.embedded import embedded_density
-    from corun.training.pretrain import PretrainConfig
+    from corun.judges.density_net import embedded_density
 
     def terms(weight: float) -> tuple[LossTerms, torch.Tensor]:
         override = f"loss.density={weight}"
@@ -308,9 +307,7 @@ def test_the_density_term_is_the_judges_and_reaches_the_network(recipe: Path) ->
 
 
 def test_the_colour_term_is_that_of_the_last_scene(recipe: Path) -> None:
-    from corun.configuration import load_configuration
     from corun.losses import colour_loss
-    from corun.training.pretrain import PretrainConfig
 
     losses = {}
     for weight in (0.0, 0.5):
@@ -328,8 +325,6 @@ def test_the_colour_term_is_that_of_the_last_scene(recipe: Path) -> None:
 
 @pytest.mark.parametrize("term", ["last_stage", "earlier_stages", "transmission"])
 def test_the_stages_are_held_to_the_truth_at_their_own_size(recipe: Path, term: str) -> None:
-    from corun.configuration import load_configuration
-    from corun.training.pretrain import PretrainConfig
 
     losses = {}
     for weight in (0.0, 0.5):
@@ -443,3 +438,108 @@ def test_bit_rot_in_a_checkpoint_is_refused_wherever_it_is(recipe: Path) -> None
     assert refused >= 10
     path.write_bytes(sound)
     assert load_checkpoint(path)["step"] == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_processes_without_the_checkpoint_begin_where_the_first_does(recipe: Path) -> None:
+    """Two machines without a shared disk: only the first one's has a checkpoint."""
+    run(recipe, ["run.steps=3"])
+    said: list[object] = []
+
+    class Process:
+        """A process of two, as Fabric tells it of itself."""
+
+        world_size = 2
+
+        def __init__(self, rank: int) -> None:
+            self.is_global_zero = rank == 0
+
+        def broadcast(self, value: object) -> object:
+            if self.is_global_zero:
+                said.append(value)
+            return said[-1]
+
+    content = load_checkpoint(recipe.parent / "run" / "last.ckpt")
+    save_atomically({**content, "world": 2}, recipe.parent / "run" / "last.ckpt")
+    states, steps = [], []
+    for rank, name in enumerate(("run", "elsewhere")):
+        overrides = ["run.steps=3", f"run.folder={recipe.parent}/{name}", f"run.seed={3 + rank}"]
+        config = load_configuration(PretrainConfig, recipe, overrides)
+        task = Pretraining(config)
+        optimizer = make_optimizer(task.network, config.optimizer)
+        state = State(task.network, WeightAverage(task.network), optimizer)
+        identity = content["identity"]
+        steps.append(resume(task, state, config.run, identity, Process(rank)))
+        states.append(state)
+    assert steps == [3, 3]
+    for first, second in zip(*(s.network.parameters() for s in states), strict=True):
+        assert torch.equal(first, second)
+    for first, second in zip(*(s.average.network.parameters() for s in states), strict=True):
+        assert torch.equal(first, second)
+    moments = [s.optimizer.state_dict()["state"][0]["exp_avg"] for s in states]
+    assert torch.equal(*moments)
+
+    def damaged(process: Process) -> int:
+        if process.is_global_zero:
+            raise WeightsError("last.ckpt: damaged")
+        return 0
+
+    for rank in (0, 1):  # the first one's error ends all, so that none waits for it
+        with pytest.raises(WeightsError, match="damaged"):
+            agreed_by_all(Process(rank), lambda rank=rank: damaged(Process(rank)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_ones_own_data_are_validated_on_a_share_that_is_not_trained_on(recipe: Path) -> None:
+    """A recipe's own validation photos are not looked for; nothing else needs to be said."""
+    text = recipe.read_text().replace("validation: {clean: ", "validation: {clean: /nowhere")
+    recipe.write_text(text.replace("side: 32", "side: 32, real: /nowhere"))
+    folder = recipe.parent / "run"
+    with pytest.raises(DataError, match="/nowhere"):
+        run(recipe, [])
+    own = [f"data.clean={recipe.parent}/clean", f"data.depth={recipe.parent}/depth"]
+    run(recipe, [*own, "run.steps=6"])
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "validation PSNR" in r] == [6]
+    assert "held out of" in load_checkpoint(folder / "best.ckpt")["criterion"]
+
+    config = load_configuration(PretrainConfig, recipe, [*own, "validation.clean=null"])
+    config = validated_on_own_data(config, [*own, "validation.held_out=0.4"])
+    task = Pretraining(config)
+    assert task.held_out is not None
+    trained = {path.name for path in task.folder.photos}
+    held = {path.name for path in task.held_out.photos}
+    assert len(held) == 1
+    assert not trained & held
+    assert trained | held == {f"{n}.png" for n in range(5)}
+    names = {name for step in range(8) for name in task.prepare(step, 0, 0, 1).names}
+    assert names == trained
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_validation_can_be_off(recipe: Path) -> None:
+    run(recipe, ["validation=null", "run.steps=6"])
+    folder = recipe.parent / "run"
+    assert "validation" not in (folder / "log.jsonl").read_text()
+    assert not (folder / "best.ckpt").exists()
+    task = Pretraining(load_configuration(PretrainConfig, recipe, ["validation=null"]))
+    assert len(task.folder) == 5
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_photo_cannot_be_shared(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 1)
+    with pytest.raises(DataError, match=r"one photo cannot be .* validation=null"):
+        run(write_recipe(tmp_path), ["validation.clean=null", "validation.depth=null"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_another_validation_does_not_stop_a_run(recipe: Path) -> None:
+    run(recipe, ["run.steps=12", "run.checkpoint_every=12"])
+    content = load_checkpoint(recipe.parent / "run" / "last.ckpt")
+    identity = json.loads(content["identity"])
+    assert "validation" not in identity
+    identity["validation"] = {"clean": "elsewhere", "side": 32}  # as version 0.1 wrote it
+    changed = {**content, "identity": json.dumps(identity)}
+    save_atomically(changed, recipe.parent / "run" / "last.ckpt")
+    run(recipe, ["run.steps=12", "run.checkpoint_every=12", "validation=null"])

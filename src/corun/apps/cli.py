@@ -1,78 +1,109 @@
-"""The command `corun`: assembled from one module per subject, nothing heavy imported."""
+"""The command `corun`: assembled from one module per subject, nothing heavy imported.
+
+Of a call that names its command only that command's module is imported: starting is a good part of
+what clearing one photo takes.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import os
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from io import TextIOWrapper
+from typing import Annotated, Any
 
 import typer
 
-from corun.apps.colabator_commands import fit_app
 from corun.apps.command_group import CorunGroup
-from corun.apps.config_commands import config_app
-from corun.apps.data_check_commands import data_app
-from corun.apps.data_commands import synthesize
-from corun.apps.dehaze_command import HELP, dehaze
-from corun.apps.demo_command import demo
-from corun.apps.evaluate_commands import HELP as EVALUATE_HELP
-from corun.apps.evaluate_commands import evaluate
-from corun.apps.export_command import HELP as EXPORT_HELP
-from corun.apps.export_command import export
-from corun.apps.figure_commands import figure_app
-from corun.apps.model_commands import models_app
-from corun.apps.pool_commands import pool_app
-from corun.apps.study_commands import study, study_results
-from corun.apps.train_commands import train_app
 
-app = typer.Typer(
-    name="corun",
-    cls=CorunGroup,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Takes the haze out of real photos, and trains the networks that do it.",
-)
+COMMANDS = {
+    "dehaze": "dehaze_command:dehaze",
+    "demo": "demo_command:demo",
+    "doctor": "doctor_command:doctor",
+    "models": "model_commands:models_app",
+    "export": "export_command:export",
+    "synthesize": "data_commands:synthesize",
+    "train": "train_commands:train_app",
+    "config": "config_commands:config_app",
+    "pool": "pool_commands:pool_app",
+    "fit": "colabator_commands:fit_app",
+    "data": "data_check_commands:data_app",
+    "evaluate": "evaluate_commands:evaluate",
+    "figure": "figure_commands:figure_app",
+    "reproduce": "reproduce_command:reproduce_app",
+    "study": "study_commands:study",
+    "study-results": "study_commands:study_results",
+}
+"""Every command by its name: its module in `corun.apps`, and the function or group there."""
+
+
+def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """The command with these subcommands."""
+    assembled = typer.Typer(
+        name="corun",
+        cls=CorunGroup,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        help="Takes the haze out of real photos, and trains the networks that do it.",
+    )
+    assembled.callback()(_corun)
+    for name in names:
+        place, _, attribute = COMMANDS[name].partition(":")
+        module = import_module(f"corun.apps.{place}")
+        found = getattr(module, attribute)
+        if isinstance(found, typer.Typer):
+            assembled.add_typer(found, name=name)
+        else:
+            assembled.command(name, help=getattr(module, "HELP", None))(found)
+    return assembled
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, the whole command, assembled when it is asked for."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()["app"] = assemble()
+    return globals()["app"]
 
 
 def _print_version(wanted: bool) -> bool:
     if wanted:
-        from importlib.metadata import version
+        from corun.apps.installation import version_line
 
-        print(f"corun {version('corun-dehaze')}")
+        print(version_line())
         raise typer.Exit
     return wanted
 
 
-@app.callback()
 def _corun(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
+            "--version", callback=_print_version, is_eager=True, help="Print version and commit."
         ),
     ] = False,
 ) -> None:
     """Takes the haze out of real photos, and trains the networks that do it."""
 
 
-app.command(help=HELP)(dehaze)
-app.command()(demo)
-app.add_typer(models_app, name="models")
-app.command(help=EXPORT_HELP)(export)
-app.command()(synthesize)
-app.add_typer(train_app, name="train")
-app.add_typer(config_app, name="config")
-app.add_typer(pool_app, name="pool")
-app.add_typer(fit_app, name="fit")
-app.add_typer(data_app, name="data")
-app.command(help=EVALUATE_HELP)(evaluate)
-app.add_typer(figure_app, name="figure")
-app.command()(study)
-app.command("study-results")(study_results)
+def speak_any_encoding() -> None:
+    """Lets every sign be printed, also where output is in an encoding that lacks it.
+
+    A pipe or file on Windows is in a code page unless told otherwise; there it gets UTF-8.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # not a test's or a notebook's
+            if os.name == "nt" and not stream.isatty():
+                stream.reconfigure(encoding="utf-8")
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main() -> None:
     """Entry point of the installed command."""
-    app(prog_name="corun")
+    speak_any_encoding()
+    named = sys.argv[1:2]
+    assemble(named if named and named[0] in COMMANDS else COMMANDS)(prog_name="corun")
 
 
 if __name__ == "__main__":

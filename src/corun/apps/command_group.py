@@ -7,12 +7,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from corun.errors import CorunError, MissingExtraError
+from corun.errors import CorunError, MissingExtraError, one_line
+from corun.files import user_path
 
 EXTRA_OF_PACKAGE = {
     "torch": "torch",
@@ -32,8 +36,17 @@ INTERRUPTED = 130
 class CorunGroup(TyperGroup):
     """A group of commands that answers the user's mistakes without a traceback."""
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command in whose paths ``~/`` is the home folder, however the shell passed them."""
+        command = super().get_command(ctx, cmd_name)
+        if command is None or command.callback is None:
+            return command
+        if not hasattr(command.callback, "knows_home"):
+            command.callback = _with_user_paths(command.callback)
+        return command
+
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; a CorunError becomes one line and exit status 1."""
+        """Runs the command; a CorunError becomes one line and exit status 1, Ctrl-C 130."""
         try:
             return super().invoke(ctx)
         except CorunError as error:
@@ -45,8 +58,28 @@ class CorunGroup(TyperGroup):
                 raise
             complain(str(MissingExtraError(package, EXTRA_OF_PACKAGE[package])))
             raise typer.Exit(FAILED) from error
+        except MemoryError as error:
+            complain("not enough memory; close other programs, or give less at once")
+            raise typer.Exit(FAILED) from error
+        except KeyboardInterrupt as error:
+            complain("interrupted")
+            raise typer.Exit(INTERRUPTED) from error
 
 
 def complain(message: str) -> None:
-    """Prints one line on standard error, whatever line breaks the message has."""
-    print("corun: " + " ".join(message.split()), file=sys.stderr, flush=True)
+    """Prints one line on standard error, whatever line breaks and controls the message has."""
+    print("corun: " + one_line(message), file=sys.stderr, flush=True)
+
+
+def _with_user_paths(callback: Callable[..., Any]) -> Callable[..., Any]:
+    def read(value: Any) -> Any:
+        if isinstance(value, list):
+            return [read(entry) for entry in value]
+        return user_path(value) if isinstance(value, Path) else value
+
+    @wraps(callback)
+    def call(*arguments: Any, **options: Any) -> Any:
+        return callback(*arguments, **{name: read(value) for name, value in options.items()})
+
+    call.knows_home = True  # type: ignore[attr-defined]
+    return call

@@ -25,18 +25,10 @@ def synthesize(
     ] = None,
 ) -> None:
     """Make hazy pictures with known truth from clean photos and their depth."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from corun.apps.progress_bar import ProgressBar
     from corun.data.synthesize import synthesize_folder
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("synthesizing", total=None)
-
-        def report(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
+    with ProgressBar() as bar:
         synthesize_folder(
             clean,
             depth,
@@ -45,5 +37,5 @@ def synthesize(
             seed=seed,
             config_path=config,
             overrides=overrides or [],
-            report=report,
+            report=lambda done, total: bar.show("synthesizing", done, total),
         )

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal
 
@@ -92,7 +93,8 @@ def dehaze(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
 ) -> None:
     """Take the haze out of pictures."""
-    from corun.dehazing.file_plan import Naming, PlanError, make_plan
+    from corun.dehazing.file_naming import Naming, PlanError
+    from corun.dehazing.file_plan import make_plan
 
     if overwrite and skip_existing:
         _wrong_usage("--overwrite and --skip-existing exclude each other; give one")
@@ -115,6 +117,10 @@ def dehaze(
 
     if as_json:
         from corun.apps.job_display import print_json
+    if plan.left_out and not quiet:
+        complain(_left_out(plan.left_out))
+    for video in () if quiet else plan.videos:
+        complain(f"{video}: a video, left out; use corun video")
     for name, message in plan.failures:
         complain(message)
         if as_json:
@@ -151,6 +157,12 @@ def dehaze(
             raise typer.Exit(INTERRUPTED) from None
     if failed:
         raise typer.Exit(FAILED)
+
+
+def _left_out(results: list[Path]) -> str:
+    named = ", ".join(path.name for path in results[:3]) + (", …" if len(results) > 3 else "")
+    what = "an earlier result" if len(results) == 1 else f"{len(results)} earlier results"
+    return f"left out: {what} ({named}); to dehaze one again, give its name alone"
 
 
 def _wrong_usage(message: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from corun.apps.command_group import CorunGroup
-from corun.errors import ConfigurationError
+from corun.errors import ConfigurationError, escaped
+from corun.files import same_name
 
 figure_app = typer.Typer(
     cls=CorunGroup,
@@ -34,7 +35,6 @@ def grid(
     """Rows of photos, columns of methods, with zoomed insets."""
     from corun.errors import DataError
     from corun.evaluation.figures.comparison_grid import Place, comparison_grid, parse_place
-    from corun.evaluation.figures.figure_files import save_figure
     from corun.evaluation.report_files import load_report
 
     report = load_report(folder)
@@ -42,7 +42,7 @@ def grid(
     if chosen not in report.datasets:
         raise DataError(f"{chosen}: not in the report; it has {', '.join(report.datasets)}")
     pictures = report.pictures.get(chosen, {})
-    names = photo or list(report.datasets[chosen][:4])
+    names = list(map(same_name, photo or report.datasets[chosen][:4]))
     for name in names:
         if name not in report.datasets[chosen]:
             raise DataError(f"{name}: no photo of {chosen}")
@@ -53,7 +53,8 @@ def grid(
     places: list[Place] | Literal["auto"] = (
         "auto" if insets == ["auto"] else [parse_place(text) for text in insets]
     )
-    print(save_figure(comparison_grid(rows, report.methods, insets=places), output))
+    _refuse_input(output, [path for _, own in rows for path in own.values()])
+    _save(comparison_grid(rows, report.methods, insets=places), output)
 
 
 @figure_app.command("scatter")
@@ -65,12 +66,11 @@ def scatter(
     data: Annotated[str | None, typer.Option(help="Data set; the first without.")] = None,
 ) -> None:
     """Two metrics against each other."""
-    from corun.evaluation.figures.figure_files import save_figure
     from corun.evaluation.figures.score_scatter import score_scatter
     from corun.evaluation.report_files import load_report
 
     report = load_report(folder)
-    print(save_figure(score_scatter(report, data or next(iter(report.datasets)), x, y), output))
+    _save(score_scatter(report, data or next(iter(report.datasets)), x, y), output)
 
 
 @figure_app.command("stages")
@@ -81,26 +81,25 @@ def stages(
 ) -> None:
     """J and T of each unfolding stage."""
     from corun.data.images import read_rgb
-    from corun.evaluation.figures.figure_files import save_figure
     from corun.evaluation.figures.picture_figures import stages_figure
     from corun.networks.checkpoints import load_network
     from corun.networks.corun import CORUN
 
+    _refuse_input(output, [image])
     network = load_network(model).network
     if not isinstance(network, CORUN):
         raise ConfigurationError(f"{model}: has no stages; give a CORUN")
-    print(save_figure(stages_figure(network, read_rgb(image)[None]), output))
+    _save(stages_figure(network, read_rgb(image)[None]), output)
 
 
 @figure_app.command("density")
 def density(images: Images, output: Output) -> None:
     """Pictures above their FADE haze-density maps."""
-    from corun.evaluation.figures.figure_files import save_figure
     from corun.evaluation.figures.picture_figures import density_figure
     from corun.pictures.colours import read_colours
 
-    pictures = {str(path): read_colours(path) for path in images}
-    print(save_figure(density_figure(pictures), output))
+    _refuse_input(output, images)
+    _save(density_figure({escaped(str(path)): read_colours(path) for path in images}), output)
 
 
 @figure_app.command("detections")
@@ -112,15 +111,27 @@ def detections(
     """What a detector finds in each picture, such as before and after."""
     import numpy as np
 
-    from corun.evaluation.figures.figure_files import save_figure
     from corun.evaluation.figures.picture_figures import detection_figure
     from corun.metrics.detection_models import load_detector
     from corun.pictures.colours import read_colours
 
+    _refuse_input(output, images)
     loaded = load_detector(detector)
-    pictures = {str(path): read_colours(path) for path in images}
+    pictures = {escaped(str(path)): read_colours(path) for path in images}
     found = {
         name: loaded(np.ascontiguousarray((picture * 255).round().astype(np.uint8)))
         for name, picture in pictures.items()
     }
-    print(save_figure(detection_figure(pictures, found), output))
+    _save(detection_figure(pictures, found), output)
+
+
+def _refuse_input(output: Path, inputs: list[Path]) -> None:
+    """A figure never takes the place of what it shows."""
+    if output.resolve() in {path.resolve() for path in inputs}:
+        raise ConfigurationError(f"{output}: is shown in the figure; name another file with -o")
+
+
+def _save(figure: Any, output: Path) -> None:
+    from corun.evaluation.figures.figure_files import save_figure
+
+    print(escaped(str(save_figure(figure, output))))

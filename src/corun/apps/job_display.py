@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import TracebackType
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from typing import TYPE_CHECKING
 
 from corun.dehazing.file_jobs import Outcome
 from corun.dehazing.standard_streams import write_standard_output
+from corun.errors import escaped, one_line
+
+if TYPE_CHECKING:
+    from corun.apps.progress_bar import ProgressBar
 
 
 class JobDisplay:
@@ -28,23 +25,16 @@ class JobDisplay:
     """
 
     def __init__(self, total: int, *, quiet: bool, as_json: bool) -> None:
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
         self._quiet = quiet
         self._json = as_json
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            redirect_stdout=False,
-            disable=quiet or total < 2 or not self._console.is_terminal,
-        )
-        self._task = self._progress.add_task("dehazing", total=total)
+        self._total = total
+        self._done = 0
+        self._bar = None if quiet or total < 2 or not _on_a_terminal() else _bar()
 
     def __enter__(self) -> JobDisplay:
-        self._progress.start()
+        if self._bar is not None:
+            self._bar.start()
+            self._bar.show("dehazing", 0, self._total)
         return self
 
     def __exit__(
@@ -53,12 +43,13 @@ class JobDisplay:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def show(self, outcome: Outcome) -> None:
         """Reports one picture."""
         if outcome.error is not None:
-            self._line("corun: " + " ".join(outcome.error.split()))
+            self._line(f"corun: {one_line(outcome.error)}")
         elif not self._quiet:
             for note in outcome.notes:
                 self._line(f"corun: {outcome.input}: note: {note}")
@@ -66,22 +57,38 @@ class JobDisplay:
                 self._line(_summary(outcome))
         if self._json:
             print_json(outcome.as_dict())
-        self._progress.advance(self._task)
+        self._done += 1
+        if self._bar is not None:
+            self._bar.show("dehazing", self._done, self._total)
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        if self._bar is not None:
+            self._bar.console.print(escaped(text), markup=False, highlight=False, soft_wrap=True)
+        elif sys.stderr is not None:
+            print(escaped(text), file=sys.stderr, flush=True)
+
+
+def _on_a_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _bar() -> ProgressBar:
+    from corun.apps.progress_bar import ProgressBar  # rich, which one photo does not need
+
+    return ProgressBar()
 
 
 def print_json(fields: dict[str, object]) -> None:
     """One line of JSON on standard output, in UTF-8 whatever the locale (RFC 8259, 8.1).
 
-    A byte of a file name that is no UTF-8 becomes the escape of its surrogate.
+    A byte of a file name that is no UTF-8 becomes the escape of its surrogate, and what could steer
+    a terminal is escaped too.
 
     Raises:
         ImageFileError: standard output is closed, or the disk behind it is full.
     """
-    line = json.dumps(fields, ensure_ascii=False) + "\n"
-    write_standard_output(line.encode("utf-8", "backslashreplace"))
+    line = escaped(json.dumps(fields, ensure_ascii=False)) + "\n"
+    write_standard_output(line.encode())
 
 
 def _summary(outcome: Outcome) -> str:

@@ -29,7 +29,7 @@ def study(
 ) -> None:
     """Serve a blind, randomised rating page over folders of results."""
     from corun.apps.command_group import complain
-    from corun.errors import ConfigurationError
+    from corun.errors import ConfigurationError, escaped
     from corun.study.server import StudyServer
     from corun.study.trials import MODES, open_study
     from corun.study.votes import VoteStore
@@ -47,7 +47,8 @@ def study(
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print(f"votes are in {votes}; see them with: corun study-results {votes}", flush=True)
+            place = escaped(str(votes))
+            print(f"votes are in {place}; see them with: corun study-results {place}", flush=True)
 
 
 def study_results(
@@ -72,6 +73,8 @@ def study_results(
 
     if output is not None and output.suffix not in (".json", ".csv"):
         raise ConfigurationError(f"{output}: results are written as .json or .csv")
+    if output is not None and output.resolve() == votes.resolve():
+        raise ConfigurationError(f"{output}: holds the votes; name another file for the results")
     store = VoteStore(votes, make=False)
     facts, cast = store.facts(), store.votes()
     methods, mode = facts["methods"], str(facts["mode"])

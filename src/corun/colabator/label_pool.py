@@ -23,13 +23,14 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from corun.colabator.pool_labels import Label, LabelFiles
-from corun.colabator.pool_lock import RunLock, hold, leads, locked, require_one_machine
+from corun.colabator.pool_lock import hold, leads, locked, require_one_machine
 from corun.colabator.pool_records import (
     RECORDS,
     PoolIdentity,
@@ -43,6 +44,9 @@ from corun.colabator.pool_records import (
     refuse_earlier,
 )
 from corun.errors import DataError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = ["Label", "LabelPool", "PoolIdentity", "PoolReader", "open_existing", "shards_of"]
 
@@ -171,7 +175,7 @@ class LabelPool(PoolReader):
         place = folder / "shards" / str(shard)
         _make(place)
         self._owner = None if owner is None else str(owner.resolve())
-        self._run_lock: RunLock | None = None
+        self._run_lock: FileLock | None = None
         # What this run last committed or returned to; None until it has.
         self._commit: str | None = None
         with locked(place):

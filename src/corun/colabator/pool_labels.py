@@ -22,11 +22,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.colabator.pool_records import Record, cannot_read, cannot_write
+from corun.files import checksum, write_atomically
 from corun.judges.protocols import block_count
 
 HEAD = struct.Struct("<32sqddddq")
 """SHA-256 of the photo's key, then a record from its step on: 80 bytes."""
-NAME = re.compile(r"([0-9a-f]{64})\.label|\.[0-9a-f]{64}\.\d+\.partial")
+NAME = re.compile(r"([0-9a-f]{64})\.label|\.corun-.*\.partial\.label")
 
 
 class Label(NamedTuple):
@@ -99,16 +100,10 @@ class LabelFiles:
                 f"a label of this pool is {self._side} pixels square with {self._blocks} blocks a "
                 f"side; got {tuple(scene.shape)} and {tuple(weights.shape)}"
             )
-        digest = hashlib.sha256(content).hexdigest()
-        partial = self.folder / f".{digest}.{os.getpid()}.partial"
+        digest = checksum(content)
         try:
-            with partial.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(self._path(digest))
+            write_atomically(self._path(digest), content)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise cannot_write(self._path(digest), error) from error
         return digest
 
@@ -125,7 +120,7 @@ class LabelFiles:
             if error.errno in (errno.ENOENT, errno.EIO):
                 return None
             raise cannot_read(path, error) from error
-        whole = hashlib.sha256(content).hexdigest() == record.digest and len(content) == self._size
+        whole = checksum(content) == record.digest and len(content) == self._size
         mine = whole and HEAD.unpack_from(content) == (_mark(record), *record[3:])
         return content if mine else None
 
@@ -156,7 +151,9 @@ class LabelFiles:
         self._remove(path for path, name in found if name and name[1] not in needed)
 
     def settle(self) -> None:
-        """Return when the names of all files are on the disk."""
+        """Return when the names of all files are on the disk; Windows flushes no folders."""
+        if os.name == "nt":
+            return
         try:
             descriptor = os.open(self.folder, os.O_RDONLY)
             try:

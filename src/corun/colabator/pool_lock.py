@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from corun.colabator.pool_records import cannot_write
 from corun.errors import DataError
+from corun.files import write_atomically
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One process at a time; released by the system if its holder dies."""
-    path = folder / "lock"
+    from filelock import FileLock
+
+    lock = FileLock(folder / "lock")
     try:
-        stream = path.open("w")
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        lock.acquire()
     except OSError as error:
-        raise cannot_write(path, error) from error
-    with stream:
+        raise cannot_write(folder / "lock", error) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
-class RunLock:
-    """Keeps other runs out of a shard, as long as this object or this process lives."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._released = weakref.finalize(self, os.close, descriptor)
+_HELD: WeakValueDictionary[tuple[Path, str], FileLock] = WeakValueDictionary()
 
 
-_HELD: weakref.WeakValueDictionary[tuple[Path, str], RunLock] = weakref.WeakValueDictionary()
+def hold(folder: Path, owner: str) -> FileLock:
+    """The lock of a run on a shard, which keeps other runs out as long as it is referred to.
 
-
-def hold(folder: Path, owner: str) -> RunLock:
-    """The lock of a run on a shard; a run that failed may begin again in the same process.
+    A run that failed may begin again in the same process.
 
     Args:
         folder: of the shard.
@@ -47,24 +49,23 @@ def hold(folder: Path, owner: str) -> RunLock:
     Raises:
         DataError: another run is using it, or it cannot be written.
     """
+    from filelock import FileLock, Timeout
+
     gc.collect()  # a run of this process that has ended may not have been freed yet
     lock = _HELD.get((folder.resolve(), owner))
     if lock is not None:
         return lock
-    path = folder / "run.lock"
+    lock, holder = FileLock(folder / "run.lock", thread_local=False), folder / "run.holder"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        lock = RunLock(descriptor)
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"the run in {owner} (process {os.getpid()})".encode(), 0)
-    except BlockingIOError as error:
-        said = path.read_text(encoding="utf-8").strip() or "another run"
+        lock.acquire(timeout=0)
+        write_atomically(holder, f"the run in {owner} (process {os.getpid()})")
+    except Timeout as error:
+        said = holder.read_text(encoding="utf-8") if holder.exists() else "another run"
         raise DataError(
             f"{folder}: in use by {said}; wait for its end, or give another pool.folder"
         ) from error
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write(folder / "run.lock", error) from error
     _HELD[folder.resolve(), owner] = lock
     return lock
 

@@ -10,7 +10,6 @@ is a plain file (``DELETE``), which is slower and needs none.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sqlite3
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corun.errors import DataError
+from corun.files import checksum
 
 RECORDS = "records.sqlite"
 VERSION = 3
@@ -241,7 +241,7 @@ def commit_name(step: int, records: Sequence[Record]) -> str:
     that is repeated exactly gives the same names.
     """
     content = json.dumps(sorted(record[1:] for record in records))
-    return f"commit-{step:08d}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+    return f"commit-{step:08d}-{checksum(content.encode())[:12]}"
 
 
 def network_disk(path: Path) -> str | None:

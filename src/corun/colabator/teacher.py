@@ -15,16 +15,12 @@ class TeacherConfig(BaseModel):
     """How fast the teacher follows the student.
 
     Attributes:
-        decay: d of θ̄ ← d·θ̄ + (1 − d)·θ at the end of the ramp, in [0,1).
-        initial_decay: d of the first update.
-        ramp_steps: updates over which d rises linearly from the one to the other; 0 for none.
+        decay: d of θ̄ ← d·θ̄ + (1 − d)·θ, in [0,1).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     decay: float = Field(0.999, ge=0, lt=1)
-    initial_decay: float = Field(0.999, ge=0, lt=1)
-    ramp_steps: int = Field(0, ge=0)
 
 
 class Teacher:
@@ -47,8 +43,8 @@ class Teacher:
         precision: torch.dtype = torch.float32,
     ) -> None:
         self.precision = precision
-        self.config = config or TeacherConfig()
-        self._average = WeightAverage(student, self.config.decay, warmup=False)
+        decay = (config or TeacherConfig()).decay
+        self._average = WeightAverage(student, decay, warmup=False)
 
     @property
     def network(self) -> nn.Module:
@@ -60,17 +56,8 @@ class Teacher:
         """How often it has followed."""
         return self._average.updates
 
-    def decay_at(self, update: int) -> float:
-        """d of update number ``update``, counted from 0."""
-        config = self.config
-        if update >= config.ramp_steps:
-            return config.decay
-        share = update / config.ramp_steps
-        return config.initial_decay + share * (config.decay - config.initial_decay)
-
     def follow(self, student: nn.Module) -> None:
         """θ̄ ← d·θ̄ + (1 − d)·θ, running statistics included; whole-number buffers are copied."""
-        self._average.decay = self.decay_at(self.updates)
         self._average.update(student)
 
     def __call__(self, hazy: Tensor) -> Any:

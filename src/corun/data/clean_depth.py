@@ -8,6 +8,7 @@ starting at the next number, in any number of processes.
 from __future__ import annotations
 
 import math
+from copy import copy
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from corun.configuration import Range, Strict, ordered
 from corun.data.images import DEPTH_SUFFIXES, list_images, read_depth, read_rgb
 from corun.errors import DataError
+from corun.files import is_text, same_name
 from corun.physics.transmission import DepthConvention, normalise_depth
 from corun.physics.window_filters import guided_filter
 
@@ -121,24 +123,46 @@ class CleanDepthFolder:
         """The depth map of each photo, which is the one file with the photo's stem."""
         config = self.config
         _refuse_shared_stems(self.photos)
-        stems = {p.stem for p in self.photos}
+        stems = {same_name(p.stem) for p in self.photos}
         maps = [
             p
             for p in sorted(config.depth.iterdir())
-            if p.suffix.lower() in DEPTH_SUFFIXES and p.stem in stems
+            if p.suffix.lower() in DEPTH_SUFFIXES and same_name(p.stem) in stems
         ]
         _refuse_shared_stems(maps)
-        by_stem = {p.stem: p for p in maps}
-        without = [p.name for p in self.photos if p.stem not in by_stem]
+        by_stem = {same_name(p.stem): p for p in maps}
+        without = [p.name for p in self.photos if same_name(p.stem) not in by_stem]
         if without:
             raise DataError(
                 f"{config.depth}: no depth for {len(without)} of {len(self.photos)} photos, "
                 f"first {without[0]}; depth files carry the photos' names"
             )
-        return [by_stem[p.stem] for p in self.photos]
+        return [by_stem[same_name(p.stem)] for p in self.photos]
 
     def __len__(self) -> int:
         return len(self.photos)
+
+    def split(self, share: float) -> tuple[CleanDepthFolder, CleanDepthFolder]:
+        """Most of the photos, and an evenly spread share of them, 1 to 64.
+
+        Raises:
+            DataError: there is only one photo, which cannot be shared.
+        """
+        if len(self.photos) < 2:
+            raise DataError(
+                f"{self.config.clean}: one photo cannot be trained on and validated on; give more, "
+                "another validation.clean, or validation=null"
+            )
+        count = min(64, max(1, round(share * len(self.photos))))
+        held = {(2 * i + 1) * len(self.photos) // (2 * count) for i in range(count)}
+        return self._only(set(range(len(self.photos))) - held), self._only(held)
+
+    def _only(self, numbers: set[int]) -> CleanDepthFolder:
+        part = copy(self)
+        part._decoded = {}
+        part.photos = [self.photos[n] for n in sorted(numbers)]
+        part.depths = [self.depths[n] for n in sorted(numbers)]
+        return part
 
     def photo(self, index: int) -> CleanDepthPhoto:
         """The decoded photo number ``index`` and its normalised depth."""
@@ -261,7 +285,9 @@ def _refuse_shared_stems(paths: list[Path]) -> None:
     """One photo, one depth map and one name for what is made of them: a stem is used once."""
     seen: dict[str, Path] = {}
     for path in paths:
-        other = seen.setdefault(path.stem, path)
+        if not is_text(path.stem):
+            raise DataError(f"{path}: its name is not UTF-8, which tables need; rename it")
+        other = seen.setdefault(same_name(path.stem), path)
         if other is not path:
             raise DataError(
                 f"{path.parent}: {other.name} and {path.name} share the name {path.stem!r}; "

@@ -6,6 +6,8 @@ Pictures are read by ``corun.pictures``, as every command reads them; depth is r
 from __future__ import annotations
 
 import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from PIL import Image
 from torch import Tensor
 
 from corun.errors import DataError, ImageFileError, MissingExtraError
+from corun.files import stand_in
 from corun.pictures.colours import read_colours
 from corun.pictures.formats import READABLE_SUFFIXES
 
-DEPTH_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", ".mat", ".h5", ".hdf5")
+DEPTH_SUFFIXES = (".npy", ".npz", ".png", ".jpg", ".jpeg", ".mat", ".h5", ".hdf5")
 """What :func:`read_depth` reads, in lower case."""
 
 _UNREADABLE = (
@@ -30,6 +33,8 @@ _UNREADABLE = (
     ValueError,
     EOFError,
     struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
     Image.DecompressionBombError,
 )
 _COLOUR_TOLERANCE = 8
@@ -61,10 +66,10 @@ def read_depth(path: Path | str, *, key: str | None = None) -> Float[Tensor, "1 
     """Read a depth map, raw: neither scaled nor turned (see ``physics.transmission``).
 
     Args:
-        path: .npy; .png or .jpg, grey, 8 or 16 bits (values 0–255 or 0–65535); .mat of any MATLAB
-            version; .h5 or .hdf5. A singleton axis is dropped.
-        key: the array's name in a .mat or HDF5 file; without it ``depth``, or the only array of
-            two dimensions there is.
+        path: .npy or .npz; .png or .jpg, grey, 8 or 16 bits (values 0–255 or 0–65535); .mat of any
+            MATLAB version; .h5 or .hdf5. A singleton axis is dropped.
+        key: the array's name in a .npz, .mat or HDF5 file; without it ``depth``, or the only array
+            of two dimensions there is.
 
     Returns:
         The file's values as float32, in the file's unit.
@@ -81,6 +86,8 @@ def read_depth(path: Path | str, *, key: str | None = None) -> Float[Tensor, "1 
     try:
         if suffix == ".npy":
             array = np.load(path, allow_pickle=False)
+        elif suffix == ".npz":
+            array = _read_npz(path, key)
         elif suffix == ".mat":
             array = _read_mat(path, key)
         elif suffix in (".h5", ".hdf5"):
@@ -134,6 +141,14 @@ def _read_grey(path: Path) -> NDArray[Any]:
             )
         return np.asarray(channels.mean(axis=2))
     return array
+
+
+def _read_npz(path: Path, key: str | None) -> NDArray[Any]:
+    with path.open("rb") as stream:
+        archive = np.load(stream, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array and no archive of arrays; call it .npy")
+        return np.asarray(_pick(dict(archive), key, path))
 
 
 def _read_mat(path: Path, key: str | None) -> NDArray[Any]:
@@ -218,5 +233,8 @@ def _unreadable(path: Path, error: Exception, wanted: str) -> str:
         return f"{path}: no permission to read it; check its access rights"
     if path.stat().st_size == 0:
         return f"{path}: is empty (0 bytes); replace it"
+    with path.open("rb") as stream:
+        if found := stand_in(stream.read(1024)):
+            return f"{path}: {found}"
     reason = " ".join(str(error).split()) or type(error).__name__
     return f"{path}: cannot be read as {wanted} ({reason}); replace it or leave it out"

@@ -17,8 +17,10 @@ from PIL import Image
 
 from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.devices import usable_threads
-from corun.dehazing.engines.protocol import Engine, MapsAnswer, SceneAnswer
+from corun.dehazing.engines.protocol import Batch, Engine, MapsAnswer, SceneAnswer
 from corun.dehazing.maps import FrameMaps, apply_maps, rows_of, transmission_at_full_size
+from corun.dehazing.memory import one_line_without_memory, require_memory
+from corun.dehazing.set_aside import within_frame
 from corun.errors import ConfigurationError, DeviceError
 from corun.physics.full_size_step import fit_airlight
 from corun.physics.working_picture import working_picture
@@ -174,7 +176,7 @@ class Dehazer:
             for samples in pictures
         ]
         batch = np.stack([w.pixels for w in working]).transpose(0, 3, 1, 2)
-        answer = self.engine.run(np.ascontiguousarray(batch))
+        answer = self._run(np.ascontiguousarray(batch), height, width)
         assert isinstance(answer, MapsAnswer)
         coefficients = np.concatenate((answer.gain, answer.offset), axis=1).transpose(0, 2, 3, 1)
         self._require_finite(coefficients)
@@ -196,7 +198,8 @@ class Dehazer:
             clear = self.apply(samples, maps, strength=strength)
             return clear, transmission_at_full_size(maps, *samples.shape[:2]), maps.airlight
         hazy = rgb_from_array(samples)
-        answer = self._scene(hazy)
+        learned = self.engine.facts.learned_frames
+        answer = self._scene(hazy) if learned else within_frame(self._scene, hazy)
         scene = answer.scene[0].transpose(1, 2, 0)
         scene = (hazy + np.float32(strength) * (scene - hazy)) if strength < 1 else scene
         clear = array_like(np.clip(scene, 0, 1), samples)
@@ -214,7 +217,7 @@ class Dehazer:
             multiple=self.engine.facts.multiple,
         )
         batch = np.ascontiguousarray(padded.pixels.transpose(2, 0, 1)[None])
-        answer = self.engine.run(batch)
+        answer = self._run(batch, height, width)
         assert isinstance(answer, SceneAnswer)
         self._require_finite(answer.scene)
         scene = np.clip(answer.scene[..., :height, :width], 0, 1)
@@ -225,6 +228,14 @@ class Dehazer:
         if A is None:
             A = fit_airlight(hazy.transpose(2, 0, 1)[None], scene, T)
         return SceneAnswer(scene, T, A)
+
+    def _run(self, batch: Batch, height: int, width: int) -> MapsAnswer | SceneAnswer:
+        """The engine's answer; too little memory, foreseen or not, becomes one line."""
+        count, _, rows, columns = batch.shape
+        needed = count * rows * columns * self.engine.facts.bytes_per_pixel
+        require_memory(needed, height, width, self.name, self.device)
+        with one_line_without_memory(height, width, self.name, self.device):
+            return self.engine.run(batch)
 
     def _require_finite(self, values: Float32[np.ndarray, "..."]) -> None:
         if not np.isfinite(values).all():

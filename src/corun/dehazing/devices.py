@@ -20,7 +20,7 @@ def usable_threads() -> int:
     else:  # macOS and Windows have no affinity that Python knows
         count = os.cpu_count() or 1
     try:
-        allowed, period = CGROUP_QUOTA.read_text().split()
+        allowed, period = CGROUP_QUOTA.read_text(encoding="ascii").split()
         quota = math.ceil(int(allowed) / int(period))
     except (OSError, ValueError):  # no such file, or "max": no quota
         return count

@@ -1,22 +1,27 @@
-"""Doing the jobs of a plan, one picture after the other; a bad one does not stop the rest."""
+"""Doing the jobs of a plan, in their order; a bad picture does not stop the rest."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
-from corun.dehazing.file_plan import Job
+from corun.dehazing.file_naming import Job
+from corun.dehazing.memory import memory_advice
+from corun.dehazing.overlap import Failed, overlapped
 from corun.dehazing.standard_streams import read_standard_input, write_standard_output
-from corun.errors import CorunError, ImageFileError
+from corun.errors import CorunError, ImageFileError, is_out_of_memory, one_line
+from corun.files import is_stream
 from corun.pictures.formats import FORMAT_OF_READ, MODES
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
-from corun.pictures.reading import read_picture
+from corun.pictures.reading import Picture, read_picture
 from corun.pictures.writing import (
     DEFAULT_QUALITY,
     encode_picture,
@@ -56,7 +61,7 @@ class Outcome:
         transmission: the transmission's file.
         model, engine, device, dtype: what computed it.
         width, height: pixels of the upright picture.
-        seconds: reading, dehazing and writing.
+        seconds: reading, dehazing and writing; those of other pictures run beside them.
         notes: what was not kept, one line each.
         error: why it failed, one line.
     """
@@ -89,22 +94,27 @@ def run_jobs(jobs: Iterable[Job], dehazer: Dehazer, options: JobOptions) -> Iter
     Raises:
         BrokenPipeError: nobody reads standard output any more.
     """
-    for job in jobs:
-        try:
-            outcome = _run(job, dehazer, options)
-        except CorunError as error:
-            outcome = Outcome(job.name, "failed", error=str(error))
-        except BrokenPipeError:
-            raise
-        except Exception as error:  # the boundary between pictures
-            if os.environ.get(TRACEBACK_VARIABLE):
-                raise
-            outcome = Outcome(job.name, "failed", error=_unexpected(job.name, error))
-        yield outcome
+    work = _Work(dehazer, options)
+    for result in overlapped(jobs, work.read, work.dehaze, work.write):
+        yield result if isinstance(result, Outcome) else _failed(result, dehazer)
+
+
+def _failed(failed: Failed[Job], dehazer: Dehazer) -> Outcome:
+    name, error = failed.job.name, failed.error
+    if isinstance(error, BrokenPipeError):
+        raise error
+    if isinstance(error, CorunError):
+        return Outcome(name, "failed", error=str(error))
+    if is_out_of_memory(error):
+        advice = memory_advice(dehazer.name, dehazer.device)
+        return Outcome(name, "failed", error=f"{name}: not enough memory; {advice}")
+    if os.environ.get(TRACEBACK_VARIABLE):
+        raise error
+    return Outcome(name, "failed", error=_unexpected(name, error))
 
 
 def _unexpected(name: str, error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = one_line(error)
     what = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return (
         f"{name}: unexpected error ({what}); this is a bug of corun, "
@@ -112,50 +122,91 @@ def _unexpected(name: str, error: Exception) -> str:
     )
 
 
-def _run(job: Job, dehazer: Dehazer, options: JobOptions) -> Outcome:
-    missing = _outputs_to_write(job, options)
-    if job.outputs and not missing:
-        return Outcome(job.name, "skipped", output=str(job.target))
-    start = time.perf_counter()
-    source = read_standard_input() if job.source is None else job.source
-    picture = read_picture(source, name=job.name, max_pixels=options.max_pixels)
-    file_format = job.file_format or _own_format(picture.metadata.format)
-    try:
-        result = dehazer.dehaze_picture(picture, strength=options.strength)
-        content, notes = encode_picture(
-            result.storable_image(), result.metadata, file_format, quality=options.quality
+class _Started(NamedTuple):
+    """A picture that was read, or None where nothing is to be written; and the seconds so far."""
+
+    picture: Picture | None
+    missing: list[Path]
+    seconds: float
+
+
+class _Cleared(NamedTuple):
+    """A picture that was dehazed, or None; its own format; and the seconds so far."""
+
+    result: Dehazed | None
+    file_format: str
+    missing: list[Path]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Work:
+    """The three steps of a job; each runs in a thread of its own (see `overlapped`)."""
+
+    dehazer: Dehazer
+    options: JobOptions
+
+    def read(self, job: Job) -> _Started:
+        start = time.perf_counter()
+        missing = _outputs_to_write(job, self.options)
+        if job.outputs and not missing:
+            return _Started(None, [], 0.0)
+        source = read_standard_input() if job.source is None else job.source
+        picture = read_picture(source, name=job.name, max_pixels=self.options.max_pixels)
+        return _Started(picture, missing, time.perf_counter() - start)
+
+    def dehaze(self, job: Job, started: _Started) -> _Cleared:
+        start = time.perf_counter()
+        picture = started.picture
+        if picture is None:
+            return _Cleared(None, "", [], 0.0)
+        file_format = job.file_format or _own_format(picture.metadata.format)
+        with _naming(job.name):
+            result = self.dehazer.dehaze_picture(picture, strength=self.options.strength)
+        seconds = started.seconds + time.perf_counter() - start
+        return _Cleared(result, file_format, started.missing, seconds)
+
+    def write(self, job: Job, cleared: _Cleared) -> Outcome:
+        start = time.perf_counter()
+        result, missing, options = cleared.result, cleared.missing, self.options
+        if result is None:
+            return Outcome(job.name, "skipped", output=str(job.target))
+        with _naming(job.name):
+            content, notes = encode_picture(
+                result.storable_image(),
+                result.metadata,
+                cleared.file_format,
+                quality=options.quality,
+            )
+            if job.transmission in missing:
+                transmission = result.transmission_image()
+                encoded, _ = encode_picture(transmission, PictureMetadata(), "PNG")
+                _write(job.transmission, encoded, options)
+        if job.target is None:
+            write_standard_output(content)
+        elif job.target in missing and not _write(job.target, content, options):
+            return Outcome(job.name, "skipped", output=str(job.target))
+        height, width = result.size
+        return Outcome(
+            job.name,
+            "ok",
+            output=None if job.target is None else str(job.target),
+            transmission=None if job.transmission is None else str(job.transmission),
+            model=self.dehazer.name,
+            engine=self.dehazer.engine.facts.name,
+            device=self.dehazer.device,
+            dtype=self.dehazer.dtype,
+            width=width,
+            height=height,
+            seconds=round(cleared.seconds + time.perf_counter() - start, 3),
+            notes=tuple(dict.fromkeys((*result.metadata.notes, *notes))),
         )
-        if job.transmission in missing:
-            transmission = result.transmission_image()
-            encoded, _ = encode_picture(transmission, PictureMetadata(), "PNG")
-            _write(job.transmission, encoded, options)
-    except CorunError as error:
-        raise ImageFileError(_naming(job.name, error)) from error
-    if job.target is None:
-        write_standard_output(content)
-    elif job.target in missing and not _write(job.target, content, options):
-        return Outcome(job.name, "skipped", output=str(job.target))
-    height, width = result.size
-    return Outcome(
-        job.name,
-        "ok",
-        output=None if job.target is None else str(job.target),
-        transmission=None if job.transmission is None else str(job.transmission),
-        model=dehazer.name,
-        engine=dehazer.engine.facts.name,
-        device=dehazer.device,
-        dtype=dehazer.dtype,
-        width=width,
-        height=height,
-        seconds=round(time.perf_counter() - start, 3),
-        notes=tuple(dict.fromkeys((*result.metadata.notes, *notes))),
-    )
 
 
 def _outputs_to_write(job: Job, options: JobOptions) -> list[Path]:
     if options.existing == "overwrite":
         return job.outputs
-    missing = [path for path in job.outputs if not _exists(path)]
+    missing = [path for path in job.outputs if is_stream(path) or not _exists(path)]
     if options.existing == "refuse" and len(missing) < len(job.outputs):
         existing = next(path for path in job.outputs if path not in missing)
         raise _exists_already(existing)
@@ -198,6 +249,11 @@ def _exists_already(path: Path) -> ImageFileError:
     return ImageFileError(f"{path}: exists already; add --overwrite or --skip-existing")
 
 
-def _naming(name: str, error: CorunError) -> str:
-    text = str(error)
-    return text if name in text else f"{name}: {text}"
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Lets every error of a picture name it."""
+    try:
+        yield
+    except CorunError as error:
+        text = str(error)
+        raise ImageFileError(text if name in text else f"{name}: {text}") from error

@@ -2,96 +2,37 @@
 
 from __future__ import annotations
 
-import glob
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from corun.errors import CorunError
-from corun.pictures.formats import (
-    FORMAT_OF_SUFFIX,
-    READABLE_SUFFIXES,
-    SUFFIX_OF_FORMAT,
-    format_from_name,
+from corun.dehazing.file_naming import (
+    STANDARD_STREAM,
+    TRANSMISSION_SUFFIX,
+    Found,
+    Job,
+    Naming,
+    PlanError,
+    job_of,
+    means_folder,
+    reason_of,
 )
+from corun.dehazing.file_search import search
+from corun.errors import CorunError
+from corun.files import is_stream, user_path
+from corun.pictures.formats import READABLE_SUFFIXES, format_from_name
 
-DEFAULT_SUFFIX = ".dehazed"
-TRANSMISSION_SUFFIX = ".transmission.png"
-STANDARD_STREAM = "-"
-
-
-class PlanError(CorunError):
-    """What was asked for contradicts itself or would destroy a picture: wrong usage."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One picture to dehaze.
-
-    Attributes:
-        source: the picture, None for standard input.
-        target: where the result goes, None for standard output.
-        transmission: where the transmission goes, None to leave it.
-        file_format: Pillow's name of the target's format; None: the source's own.
-    """
-
-    source: Path | None
-    target: Path | None
-    transmission: Path | None = None
-    file_format: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What to call the picture in messages."""
-        return "standard input" if self.source is None else str(self.source)
-
-    @property
-    def outputs(self) -> list[Path]:
-        """The files it writes, the picture last: where it is, the job is done."""
-        return [path for path in (self.transmission, self.target) if path is not None]
-
-
-@dataclass(frozen=True)
-class Naming:
-    """How outputs are named.
-
-    Attributes:
-        output: a folder, a file (one input only), "-" for standard output, or None: beside.
-        suffix: goes between stem and extension; None is ".dehazed" beside the input and nothing
-            in a folder of its own.
-        file_format: "jpg", "png", ...; None keeps each input's.
-        save_transmission: whether NAME.transmission.png is written too; where pictures differ
-            in the extension only, NAME.jpg.transmission.png.
-    """
-
-    output: str | None = None
-    suffix: str | None = None
-    file_format: str | None = None
-    save_transmission: bool = False
-
-    @property
-    def infix(self) -> str:
-        """The suffix in force, "" for none."""
-        if self.suffix is not None:
-            return self.suffix
-        return DEFAULT_SUFFIX if self.output is None else ""
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A picture and where it lies under the folder it was found in."""
-
-    path: Path
-    relative: Path
+STANDARD_INPUTS = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 
 
 @dataclass
 class Plan:
-    """The jobs, and what cannot even become a job: (input, why)."""
+    """The jobs; what cannot even become a job: (input, why); earlier results that are left out."""
 
     jobs: list[Job] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
+    left_out: list[Path] = field(default_factory=list)
+    videos: list[Path] = field(default_factory=list)
 
 
 def make_plan(
@@ -106,8 +47,9 @@ def make_plan(
 
     Args:
         inputs: files, folders, glob patterns, or "-" alone for standard input. A file that is
-            missing becomes a job that fails, a name or folder the system does not open becomes
-            one of the plan's failures; the others go on.
+            missing becomes a job that fails; a name or folder the system does not open, and a
+            file that is no picture by its name and would get the result of one that is, become
+            failures of the plan; the others go on.
         naming: where results go.
         recursive: whether folders are searched to the bottom.
         overwrite: whether a picture may be replaced by its own result.
@@ -127,14 +69,16 @@ def make_plan(
         raise PlanError("an input is an empty name; for the current folder, give .")
     if naming.output == "":
         raise PlanError("-o is an empty name; for the current folder, give -o .")
+    inputs = [STANDARD_STREAM if text in STANDARD_INPUTS else text for text in inputs]
     if STANDARD_STREAM in inputs:
         return Plan([_stream_job(inputs, naming, file_format)])
-    plan = Plan()
-    found = _search(inputs, naming, recursive, plan)
-    single = len(inputs) == 1 and len(found) == 1 and not Path(inputs[0]).is_dir()
+    searched = search(inputs, naming, recursive)
+    found = searched.found
+    plan = Plan(failures=searched.failures, left_out=searched.left_out, videos=searched.videos)
+    single = len(inputs) == 1 and len(found) == 1 and not user_path(inputs[0]).is_dir()
     for picture in found:
-        plan.jobs.append(_job(picture, naming, file_format, single))
-    if naming.output == STANDARD_STREAM and len(plan.jobs) > 1:
+        plan.jobs.append(job_of(picture, naming, file_format, single=single))
+    if naming.to_standard_output and len(plan.jobs) > 1:
         raise PlanError("-o -: standard output takes one picture; give one input or a folder -o")
     _tell_transmissions_apart(plan)
     if skip_existing:
@@ -146,198 +90,12 @@ def make_plan(
 def _stream_job(inputs: list[str], naming: Naming, file_format: str | None) -> Job:
     if len(inputs) > 1:
         raise PlanError("'-' is standard input and goes alone; leave out the other inputs")
-    if naming.output in (None, STANDARD_STREAM):
-        if naming.save_transmission:
-            raise PlanError("--save-transmission needs a file name: add -o FILE")
-        return Job(None, None, None, file_format)
-    target = Path(str(naming.output))
-    if _means_folder(str(naming.output)):
+    if naming.output is None:
+        naming = replace(naming, output=STANDARD_STREAM)
+    target = naming.place or Path(STANDARD_STREAM)
+    if naming.place is not None and means_folder(naming):
         raise PlanError(f"-o {naming.output}: a picture from standard input needs a file name")
-    return _job(_Found(target, Path(target.name)), naming, file_format, single=True, stream=True)
-
-
-def _search(inputs: list[str], naming: Naming, recursive: bool, plan: Plan) -> list[_Found]:
-    found: dict[Path, _Found] = {}
-    for text in inputs:
-        try:
-            for picture in _pictures_of(text, naming, recursive, plan):
-                found.setdefault(picture.path.resolve(), picture)
-        except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, no such home
-            plan.failures.append((text, _not_readable(text, error)))
-    return list(found.values())
-
-
-def _pictures_of(text: str, naming: Naming, recursive: bool, plan: Plan) -> list[_Found]:
-    path = Path(text).expanduser()
-    if path.is_dir():
-        failures = len(plan.failures)
-        pictures = _pictures_in(path, naming, recursive, plan)
-        if not pictures and len(plan.failures) == failures:
-            hint = "" if recursive else "; add --recursive to look into its folders"
-            plan.failures.append((text, f"{text}: the folder holds no pictures{hint}"))
-        return pictures
-    if not path.exists() and glob.has_magic(text):
-        return _pictures_matching(text, path, naming, plan)
-    return [_Found(path, Path(path.name))]
-
-
-def _pictures_matching(text: str, pattern: Path, naming: Naming, plan: Plan) -> list[_Found]:
-    """What a pattern matches, without results of earlier runs unless it asks for them by name."""
-    matches = sorted(map(Path, glob.glob(_with_literal_folders(pattern), recursive=True)))  # noqa: PTH207 (absolute patterns)
-    files = []
-    failures = len(plan.failures)
-    for match in matches:
-        if match.is_file():
-            files.append(match)
-        elif _dangles(match):
-            plan.failures.append((str(match), _dangling(match)))
-    results = None if naming.output is None else _resolved_output(naming.output)
-    pictures = []
-    for file in files:
-        among_results = results in (None, file.parent.resolve())
-        if file.name.endswith(TRANSMISSION_SUFFIX):
-            earlier = not pattern.name.endswith(TRANSMISSION_SUFFIX)
-        else:
-            earlier = among_results and _named_as_result(file, naming)
-            earlier = earlier and not _named_as_result(pattern, naming)
-        if not earlier:
-            pictures.append(_Found(file, Path(file.name)))
-    if files and not pictures:
-        plan.failures.append((text, f"{text}: matches only results of earlier runs"))
-    elif len(plan.failures) == failures and not pictures:
-        plan.failures.append((text, f"{text}: matches no file; check the pattern"))
-    return pictures
-
-
-def _with_literal_folders(pattern: Path) -> str:
-    """The pattern with its leading folders escaped that exist as they are written.
-
-    A folder called "x[1]" is that folder, not a pattern for "x1".
-    """
-    folder = Path(pattern.anchor)
-    parts = pattern.parts[1:] if pattern.anchor else pattern.parts
-    count = 0
-    for part in parts[:-1]:
-        if not (folder / part).is_dir():
-            break
-        folder, count = folder / part, count + 1
-    escaped = [glob.escape(part) for part in parts[:count]]
-    return str(Path(pattern.anchor, *escaped, *parts[count:]))
-
-
-def _named_as_result(path: Path, naming: Naming) -> bool:
-    """Whether a file in the folder of the results (or a pattern for it) has the name of one."""
-    return bool(naming.infix) and path.stem.endswith(naming.infix)
-
-
-def _not_readable(name: str | Path, error: OSError | RuntimeError) -> str:
-    return f"{name}: cannot be read ({_reason(error)}); check its name and permissions"
-
-
-def _dangles(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
-
-
-def _dangling(link: Path) -> str:
-    return f"{link}: its link leads nowhere ({link.readlink()}); mend or remove it"
-
-
-def _reason(error: OSError | RuntimeError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _files_in(folder: Path, recursive: bool, plan: Plan) -> Iterator[Path]:
-    """What a folder holds, hidden entries and folders aside; folders that are links stay shut."""
-    try:
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
-    except OSError as error:
-        plan.failures.append((str(folder), _not_readable(folder, error)))
-        return
-    for entry in entries:
-        try:
-            if entry.is_file():
-                yield entry
-            elif entry.suffix.lower() in READABLE_SUFFIXES and _dangles(entry):
-                plan.failures.append((str(entry), _dangling(entry)))
-            elif recursive and entry.is_dir() and not entry.is_symlink():
-                yield from _files_in(entry, recursive, plan)
-        except OSError as error:
-            if recursive or entry.suffix.lower() in READABLE_SUFFIXES:
-                plan.failures.append((str(entry), _not_readable(entry, error)))
-
-
-def _pictures_in(folder: Path, naming: Naming, recursive: bool, plan: Plan) -> list[_Found]:
-    """The pictures of a folder, without hidden files and without results of earlier runs."""
-    results = None if naming.output is None else _resolved_output(naming.output)
-    among_results = results in (None, folder.resolve())
-    pictures = []
-    for path in sorted(_files_in(folder, recursive, plan)):
-        relative = path.relative_to(folder)
-        if path.suffix.lower() not in READABLE_SUFFIXES:
-            continue
-        if path.name.endswith(TRANSMISSION_SUFFIX):
-            continue
-        if among_results and _named_as_result(path, naming):
-            continue
-        inside = results is not None and results in path.resolve().parents
-        if inside and results != folder.resolve():
-            continue
-        pictures.append(_Found(path, relative))
-    return pictures
-
-
-def _job(
-    found: _Found, naming: Naming, file_format: str | None, single: bool, *, stream: bool = False
-) -> Job:
-    source = None if stream else found.path
-    output = naming.output
-    if output == STANDARD_STREAM:
-        if naming.save_transmission:
-            raise PlanError("--save-transmission needs a file name: add -o FILE")
-        return Job(source, None, None, file_format)
-    if output is not None and not _means_folder(output):
-        if not single:
-            raise PlanError(f"-o {output}: several pictures need a folder; end it with a slash")
-        target = Path(output)
-        wanted = FORMAT_OF_SUFFIX.get(target.suffix.lower())
-        if wanted is None:
-            raise PlanError(
-                f"-o {output}: the suffix names no format corun writes; "
-                "for a folder, end it with a slash"
-            )
-        if file_format not in (None, wanted):
-            raise PlanError(f"-o {output} and --format {naming.file_format} disagree")
-        stem, folder = target.stem, target.parent
-    else:
-        base = found.path.parent if output is None else Path(output) / found.relative.parent
-        stem, folder = found.path.stem, base
-        own = found.path.suffix if found.path.suffix.lower() in FORMAT_OF_SUFFIX else ".png"
-        extension = own
-        if file_format is not None and FORMAT_OF_SUFFIX.get(own.lower()) != file_format:
-            extension = SUFFIX_OF_FORMAT[file_format]
-        target = folder / f"{stem}{naming.infix}{extension}"
-        wanted = FORMAT_OF_SUFFIX[extension.lower()]
-    transmission = folder / f"{stem}{TRANSMISSION_SUFFIX}" if naming.save_transmission else None
-    return Job(source, target, transmission, wanted)
-
-
-def _means_folder(output: str) -> bool:
-    path = Path(output)
-    try:
-        return path.is_dir() or output.endswith(("/", "\\")) or not path.suffix
-    except OSError as error:
-        raise _unusable(output, error) from error
-
-
-def _resolved_output(output: str) -> Path:
-    try:
-        return Path(output).resolve()
-    except (OSError, RuntimeError) as error:
-        raise _unusable(output, error) from error
-
-
-def _unusable(output: str, error: OSError | RuntimeError) -> PlanError:
-    return PlanError(f"-o {output}: cannot be used ({_reason(error)}); choose another")
+    return job_of(Found(target, Path(target.name)), naming, file_format, single=True, stream=True)
 
 
 def _tell_transmissions_apart(plan: Plan) -> None:
@@ -356,11 +114,10 @@ def _leave_out_results(plan: Plan) -> None:
         if job.source is not None:
             for output in job.outputs:
                 writers.setdefault(_place(output), set()).add(_place(job.source))
-    plan.jobs[:] = [
-        job
-        for job in plan.jobs
-        if job.source is None or not (writers.get(_place(job.source), set()) - {_place(job.source)})
-    ]
+    for job in list(plan.jobs):
+        if job.source is not None and writers.get(_place(job.source), set()) - {_place(job.source)}:
+            plan.jobs.remove(job)
+            plan.left_out.append(job.source)
 
 
 def _place(path: Path) -> Path:
@@ -373,31 +130,59 @@ def _place(path: Path) -> Path:
 
 def _refuse_conflicts(plan: Plan, overwrite: bool) -> None:
     """Raises where outputs and inputs meet; a job whose output cannot even be looked up fails."""
-    sources = {job.source.resolve() for job in plan.jobs if job.source is not None}
+    sources = {_place(job.source) for job in plan.jobs if job.source is not None}
     writers: dict[Path, Job] = {}
-    for job in list(plan.jobs):
-        try:
-            outputs = {output: output.resolve() for output in job.outputs}
-        except (OSError, RuntimeError) as error:
-            where = f"{job.target}: cannot be written ({_reason(error)}); choose another -o"
-            plan.failures.append((job.name, where))
+    for job in sorted(plan.jobs, key=_is_odd):
+        reason = _taken(job, sources, writers, overwrite)
+        if reason is not None:
+            plan.failures.append((job.name, reason))
             plan.jobs.remove(job)
-            continue
-        for output, resolved in outputs.items():
-            if resolved in writers:
-                raise PlanError(
-                    f"{writers[resolved].name} and {job.name} would both be written to {output}; "
-                    "dehaze them separately, or choose -o or --suffix"
-                )
-            writers[resolved] = job
-            own = job.source is not None and resolved == job.source.resolve()
-            if own and not overwrite:
-                raise PlanError(
-                    f"{output} would replace the picture itself; "
-                    "choose another --suffix or -o, or add --overwrite"
-                )
-            if resolved in sources and not own:
-                raise PlanError(
-                    f"the result of {job.name} would replace the input {output}; "
-                    "choose another --suffix or -o"
-                )
+
+
+def _is_odd(job: Job) -> bool:
+    """Whether a file is no picture by its name: a text or a video beside a photo, mostly."""
+    return job.source is not None and job.source.suffix.lower() not in READABLE_SUFFIXES
+
+
+def _why_no_picture(job: Job) -> str | None:
+    """What a file is instead; None where it is a picture after all."""
+    from corun.pictures.reading import read_size
+
+    assert job.source is not None
+    try:
+        read_size(job.source)
+    except CorunError as error:
+        return str(error)
+    return None
+
+
+def _taken(job: Job, sources: set[Path], writers: dict[Path, Job], overwrite: bool) -> str | None:
+    """Notes what a job writes; why the job alone fails, or None."""
+    try:
+        outputs = {path: path.resolve() for path in job.outputs if not is_stream(path)}
+        own = None if job.source is None else job.source.resolve()
+    except (OSError, RuntimeError) as error:
+        return f"{job.target}: cannot be written ({reason_of(error)}); choose another -o"
+    for output, resolved in outputs.items():
+        other = writers.get(resolved)
+        if other is not None and _is_odd(job):
+            return _why_no_picture(job) or (
+                f"{job.name}: would be written to {output}, as {other.name} is; dehaze it alone"
+            )
+        if other is not None:
+            raise PlanError(
+                f"{other.name} and {job.name} would both be written to {output}; "
+                "dehaze them separately, or choose -o or --suffix"
+            )
+        if resolved == own and not overwrite:
+            raise PlanError(
+                f"{output} would replace the picture itself; "
+                "choose another --suffix or -o, or add --overwrite"
+            )
+        if resolved in sources and resolved != own:
+            raise PlanError(
+                f"the result of {job.name} would replace the input {output}; "
+                "choose another --suffix or -o"
+            )
+    writers.update(dict.fromkeys(outputs.values(), job))
+    return None

@@ -6,14 +6,17 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Float32, Shaped
 from torch import Tensor
 
 from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.engines.protocol import Engine
 from corun.dehazing.engines.torch_engine import TorchEngine
+from corun.dehazing.memory import one_line_without_memory
 from corun.errors import DeviceError
 from corun.physics.full_size_step import fit_airlight
+from corun.pictures.frames import inside_frame
+from corun.pictures.hidden import fill_hidden
 from corun.pictures.pixels import LARGEST_FLOAT, LUMA, PixelError
 
 TENSOR_WHITE = {torch.uint8: 255, torch.uint16: 65535}
@@ -65,7 +68,9 @@ def dehaze_batch(
     if not isinstance(engine, TorchEngine):
         return _through_arrays(dehazer, hazy, strength)
     working = hazy.to(engine.device, torch.float32)
-    (scene, transmission), airlight = engine.estimate(working)
+    height, width = hazy.shape[-2:]
+    with one_line_without_memory(height, width, dehazer.name, engine.facts.device):
+        (scene, transmission), airlight = engine.estimate(working)
     if not torch.isfinite(scene).all():
         raise DeviceError(
             f"{dehazer.name} returned values that are not finite in {engine.facts.dtype}; "
@@ -113,7 +118,14 @@ def dehaze_tensor_picture(
     """
     image = image.detach()
     samples = _batch_of(image)
-    estimate = dehaze_batch(dehazer, _rgb_from_samples(samples), strength=strength)
+    hazy = _rgb_from_samples(samples)
+    hidden = samples[:, -1:] == 0 if samples.shape[1] in (2, 4) else None
+    if hidden is not None and bool(hidden.any()):
+        hazy = _filled(hazy, hidden)
+    if not dehazer.engine.facts.learned_frames and _has_frame(hazy):
+        estimate = _through_arrays(dehazer, hazy, strength)
+    else:
+        estimate = dehaze_batch(dehazer, hazy, strength=strength)
     scene = estimate.scene.to(image.device)
     if samples.shape[1] < 3:
         scene = torch.einsum("c,bchw->bhw", torch.from_numpy(LUMA).to(scene), scene)[:, None]
@@ -121,6 +133,8 @@ def dehaze_tensor_picture(
     stored = (scene if white is None else (scene * white).round()).to(image.dtype)
     if samples.shape[1] in (2, 4):
         stored = torch.cat([stored, samples[:, -1:]], dim=1)
+    if hidden is not None:
+        stored = torch.where(hidden, samples, stored)
 
     def back(value: Tensor | None) -> Tensor | None:
         if value is None:
@@ -131,6 +145,24 @@ def dehaze_tensor_picture(
     return Dehazed(
         stored.reshape(image.shape), back(estimate.transmission), back(estimate.airlight)
     )
+
+
+def _filled(
+    hazy: Float[Tensor, "b 3 h w"], hidden: Bool[Tensor, "b 1 h w"]
+) -> Float[Tensor, "b 3 h w"]:
+    """Pictures with their hidden pixels filled from the visible ones (`fill_hidden`)."""
+    pairs = zip(_arrays(hazy), hidden[:, 0].cpu().numpy(), strict=True)
+    rgb = torch.stack([torch.from_numpy(fill_hidden(*pair)) for pair in pairs])
+    return rgb.permute(0, 3, 1, 2).to(hazy.device)
+
+
+def _has_frame(hazy: Float[Tensor, "b 3 h w"]) -> bool:
+    return any(inside_frame(picture) is not None for picture in _arrays(hazy))
+
+
+def _arrays(hazy: Float[Tensor, "b 3 h w"]) -> Float32[np.ndarray, "b h w 3"]:
+    arrays: np.ndarray = hazy.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return arrays
 
 
 def _batch_of(image: Shaped[Tensor, "..."]) -> Shaped[Tensor, "b c h w"]:

@@ -8,7 +8,7 @@ A method is written as text, ``LABEL=SOURCE`` or ``SOURCE``, where the source is
 ``FILE.safetensors``      weights of ours
 ``FILE.pth``              a published CORUN checkpoint
 ``FILE.onnx``             any network of (1,3,h,w) RGB in [0,1] to the same
-``spandrel:FILE``         any model spandrel knows
+``spandrel:FILE``         a model spandrel knows, of three channels and the same size
 ``command:TEXT``          a shell command with {input} and {output}, files
 ``DIR``                   a folder of results that bear the photos' names
 ========================  =====================================================================
@@ -16,26 +16,33 @@ A method is written as text, ``LABEL=SOURCE`` or ``SOURCE``, where the source is
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from corun.data.images import read_rgb
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.loading import from_network, load
 from corun.dehazing.tensor_pictures import dehaze_batch
-from corun.errors import ConfigurationError, ImageFileError, MissingExtraError, WeightsError
-from corun.files import checksum, written_atomically
+from corun.errors import (
+    ConfigurationError,
+    ImageFileError,
+    WeightsError,
+    escaped,
+)
+from corun.files import checksum, same_name, user_path, written_atomically
+from corun.networks.brought import open_spandrel
 from corun.networks.registry import MODELS, weights_path
 
 MethodKind = Literal["input", "network", "onnx", "spandrel", "command", "folder"]
@@ -44,7 +51,7 @@ RESULT_VERSIONS: dict[str, int] = {
     "dcp": 3,
     "network": 9,
     "onnx": 3,
-    "spandrel": 2,
+    "spandrel": 3,
     "command": 1,
 }
 """Raised when the same weights make other pictures: kept results of the old code are not used."""
@@ -80,6 +87,11 @@ def parse_method(text: str) -> Method:
         ConfigurationError: no such source, or a command without {input} or {output}.
         WeightsError: a registered model whose weights are not installed.
     """
+    method = _parsed(text)
+    return replace(method, label=escaped(same_name(method.label)))
+
+
+def _parsed(text: str) -> Method:
     head, separator, rest = text.partition("=")
     plain = head.startswith(("command:", "spandrel:")) or existing(text) is not None
     labelled = bool(separator) and not plain
@@ -105,22 +117,31 @@ def parse_method(text: str) -> Method:
         kind, source = "spandrel", source.removeprefix("spandrel:")
     path = existing(source)
     if path is not None and path.is_dir():
-        return Method(label or path.name, "folder", source, "")
+        return Method(label or folder_name(path), "folder", str(path), "")
     if path is not None and path.suffix == ".onnx":
         kind = "onnx"
     if path is not None and (kind != "network" or path.suffix in (".safetensors", ".pth", ".pt")):
-        digits = checksum(path)
+        try:
+            digits = checksum(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise WeightsError(f"{path}: cannot be read ({reason}); check it") from error
         fingerprint = _fingerprint(kind, digits)
-        return Method(label or path.stem, kind, source, fingerprint, digits)
+        return Method(label or path.stem, kind, str(path), fingerprint, digits)
     raise ConfigurationError(
         f"{source}: no method; give {', '.join(MODELS)}, input, a weights or ONNX file, "
         "spandrel:FILE, command:TEXT or a folder of results"
     )
 
 
+def folder_name(folder: Path) -> str:
+    """The last part of a folder's path, also of ``..`` and ``.``; links keep their names."""
+    return Path(os.path.abspath(folder)).name  # noqa: PTH100 (resolve would follow them)
+
+
 def existing(text: str) -> Path | None:
     """The file or folder of that name; None where there is none, or it cannot be a name at all."""
-    path = Path(text)
+    path = user_path(text)
     try:
         return path if path.exists() else None
     except OSError:  # longer than the system allows, or in a folder that may not be read
@@ -173,47 +194,19 @@ def _dehaze(method: Method, hazy: Tensor) -> Tensor:
 @lru_cache(maxsize=2)
 def _dehazer(method: Method) -> Dehazer:
     if method.kind == "spandrel":
-        return from_network(_spandrel_network(method.source), name=method.label)
+        return from_network(open_spandrel(Path(method.source)), name=method.label)
     return load(method.source)
 
 
-def _spandrel_network(source: str) -> nn.Module:
-    try:
-        import spandrel
-    except ImportError as error:
-        raise MissingExtraError("spandrel", "spandrel") from error
-    try:
-        descriptor = spandrel.ModelLoader(device="cpu").load_from_file(source)
-    except Exception as error:  # any of its architectures may fail in its own way
-        raise WeightsError(f"{source}: spandrel cannot load it ({error})") from error
-    if descriptor.scale != 1 or descriptor.input_channels != 3:
-        raise WeightsError(f"{source}: not a colour model of scale 1")
-    return _SpandrelNetwork(descriptor)
-
-
-class _SpandrelNetwork(nn.Module):
-    """spandrel's descriptor as a module; it pads and crops by itself."""
-
-    def __init__(self, descriptor: Any) -> None:
-        super().__init__()
-        self.descriptor = descriptor
-        self.inner = descriptor.model
-
-    def forward(self, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """The clear scene."""
-        return cast(Tensor, self.descriptor(hazy))
-
-
 def _run_command(template: str, hazy: Path, result: Path) -> None:
-    command = template.replace("{input}", shlex.quote(str(hazy.resolve()))).replace(
-        "{output}", shlex.quote(str(result.resolve()))
-    )
+    command = template.replace("{input}", _quoted(hazy)).replace("{output}", _quoted(result))
     try:
         done = subprocess.run(
             command,
             shell=True,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=COMMAND_TIMEOUT,
             check=False,
         )
@@ -224,6 +217,12 @@ def _run_command(template: str, hazy: Path, result: Path) -> None:
         raise ImageFileError(f"{hazy}: the command failed with status {done.returncode} ({said})")
     if not result.is_file():
         raise ImageFileError(f"{hazy}: the command wrote no {{output}} file")
+
+
+def _quoted(path: Path) -> str:
+    """A path as one word of a command line, by the rules of the shell of this system."""
+    text = str(path.resolve())
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def _fingerprint(engine: str, *parts: str) -> str:

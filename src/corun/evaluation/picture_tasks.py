@@ -1,6 +1,7 @@
-"""The pieces of work a comparison is cut into; each runs in any process and never raises.
+"""The pieces of work a comparison is cut into; each runs in any process.
 
-What goes wrong with one picture is a line in the report and not the end of a long run.
+What goes wrong with one picture is a line in the report and not the end of a long run. Only a full
+disk, which is wrong with all of them, is raised, as a DataError.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from corun.errors import CorunError
+from corun.errors import CorunError, DataError, is_out_of_memory, one_line
 from corun.evaluation.detection_scores import detections_to_json
 from corun.evaluation.methods import Method, run_method
 from corun.evaluation.prepared_pictures import SizeRule, adopt_result, prepare_input
 from corun.evaluation.scoring import Companion, needs_of, ready
-from corun.files import checksum
+from corun.files import checksum, is_full
 from corun.metrics.detection_models import Detector, DetectorLayout, load_detector
 from corun.metrics.pictures import read_picture
 from corun.metrics.scoring import score_picture
@@ -94,7 +95,7 @@ def make_input(task: InputTask) -> Made:
         prepare_input(task.source, task.target, task.long_side, crop_like=task.crop_like)
         return Made(str(task.target), checksum(task.target))
     except Exception as error:
-        return Made(problem=one_line(error))
+        return Made(problem=told(error))
 
 
 def make_result(task: ResultTask) -> Made:
@@ -110,7 +111,7 @@ def make_result(task: ResultTask) -> Made:
         )
         return Made(str(adopted.path), checksum(adopted.path), adopted.notes)
     except Exception as error:
-        return Made(problem=one_line(error))
+        return Made(problem=told(error))
 
 
 def score_result(task: ScoreTask) -> dict[str, tuple[float | None, str]]:
@@ -123,7 +124,7 @@ def score_result(task: ScoreTask) -> dict[str, tuple[float | None, str]]:
             metrics = [ready(name, task.files) for name in names]
             found = score_picture(task.result, metrics, companion)
         except Exception as error:
-            reason = f"{task.result}: {one_line(error)}"
+            reason = f"{task.result}: {told(error)}"
             answers |= dict.fromkeys(names, (None, reason))
             continue
         answers |= {name: (value, "") for name, value in found.scores.items()}
@@ -137,13 +138,27 @@ def detect(task: DetectionTask) -> tuple[dict[str, Any] | None, str]:
         found = _detector(task.detector, task.layout)(read_picture(task.result))
         return detections_to_json(found), ""
     except Exception as error:
-        return None, f"{task.result}: {one_line(error)}"
+        return None, f"{task.result}: {told(error)}"
 
 
-def one_line(error: Exception) -> str:
-    """Our own errors speak for themselves; others are named by their type."""
-    text = " ".join(str(error).split())
-    return text if isinstance(error, CorunError) else f"{type(error).__name__}: {text}"
+def told(error: Exception) -> str:
+    """Our own errors speak for themselves; others are named by their type.
+
+    Raises:
+        DataError: nothing more can be written.
+    """
+    if is_full(error):
+        assert isinstance(error, OSError)
+        place = error.filename2 or error.filename or "the output folder"
+        raise DataError(
+            f"{place}: cannot be written ({error.strerror}); make room: what is done is kept, and "
+            "the same command goes on"
+        ) from error
+    if isinstance(error, CorunError):
+        return one_line(error)
+    if is_out_of_memory(error):
+        return "not enough memory; use fewer --jobs, or a smaller --long-side"
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 @lru_cache(maxsize=1)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
-from corun.data.datasets.catalogue import dataset_card
-from corun.errors import ConfigurationError
-from corun.evaluation.methods import Method, existing
+from corun.data.datasets.catalogue import DATASETS, dataset_card
+from corun.errors import ConfigurationError, escaped
+from corun.evaluation.methods import Method, existing, folder_name
 from corun.evaluation.prepared_pictures import SizeRule
+from corun.files import checksum, same_name, user_path
 from corun.metrics.detection_models import DetectorLayout
+
+LONGEST_NAME = 200
+"""Bytes of a folder's name; file systems allow 255."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Plan:
 
 
 def parse_dataset(text: str) -> DatasetChoice:
-    """A data set from ``LABEL:NAME=DIR``, ``NAME=DIR`` or ``DIR`` (a plain folder).
+    """A data set, ``LABEL:NAME=DIR`` or ``NAME=DIR``, or a plain folder, ``LABEL=DIR`` or ``DIR``.
 
     Raises:
         ConfigurationError: no folder of that name.
@@ -87,25 +92,43 @@ def parse_dataset(text: str) -> DatasetChoice:
     head, separator, rest = text.partition("=")
     whole = existing(text)
     if not separator or (whole is not None and whole.is_dir()):
-        folder = Path(text)
-        label, name = folder.name or "folder", "folder"
+        folder = user_path(text)
+        label, name = folder_name(folder) or "folder", "folder"
     else:
-        label, _, name = head.rpartition(":")
-        folder = Path(rest)
+        label, colon, name = head.rpartition(":")
+        folder = user_path(rest)
+        if not colon and name not in DATASETS:
+            _refuse_slip(name)
+            label, name = name, "folder"
         label = label or name
     dataset_card(name)
     if existing(str(folder)) is None or not folder.is_dir():
         raise ConfigurationError(f"{folder}: no such folder; write NAME=DIR (corun data list)")
-    return DatasetChoice(label, name, folder)
+    return DatasetChoice(escaped(same_name(label)), name, folder)
+
+
+def _refuse_slip(name: str) -> None:
+    """A label that is nearly the name of a data set is rather a slip of the pen."""
+    for meant in get_close_matches(name, DATASETS, 1, 0.8):
+        raise ConfigurationError(
+            f"{name}: no data set of that name; write {meant}=DIR, "
+            f"or {name}:folder=DIR for a plain folder"
+        )
 
 
 def file_name(label: str) -> str:
-    """A label as the name of a folder."""
-    return re.sub(r"[^\w.+-]+", "_", label).strip("_") or "_"
+    """A label as one part of a path, visible and inside its folder, whatever it holds.
+
+    Labels that become too long for a file system end in digits of their own.
+    """
+    name = re.sub(r"[^\w.+-]+", "_", same_name(label)).lstrip("._").rstrip("_") or "_"
+    if len(name.encode()) > LONGEST_NAME:
+        name = f"{name[: LONGEST_NAME // 4]}-{checksum(label.encode())[:8]}"
+    return name
 
 
 def _refuse_repeats(labels: list[str], what: str, form: str) -> None:
-    names = [file_name(label) for label in labels]
+    names = [file_name(label).casefold() for label in labels]  # one name on some disks
     for label, name in zip(labels, names, strict=True):
         if names.count(name) > 1:
             raise ConfigurationError(f"{label}: two of one {what} label; give each its own: {form}")

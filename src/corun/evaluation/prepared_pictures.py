@@ -15,8 +15,8 @@ from PIL import Image
 
 from corun.data.datasets.photo_sets import central_box
 from corun.data.images import list_images
-from corun.errors import DataError, ImageFileError
-from corun.files import written_atomically
+from corun.errors import CorunError, DataError, ImageFileError
+from corun.files import same_name, written_atomically
 from corun.metrics.pictures import read_picture
 from corun.metrics.protocol import prepare
 from corun.pictures.colours import read_colours, read_eight_bit
@@ -58,8 +58,11 @@ def prepare_input(
     if crop_like is not None:
         photo = _cut(photo, source, crop_like)
     picture = photo if long_side is None else prepare(photo, long_side=long_side)
-    if _holds(target, picture):
-        return
+    if not _holds(target, picture):
+        _save(picture, target)
+
+
+def _save(picture: UInt8[np.ndarray, "h w 3"], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with written_atomically(target) as partial:
         Image.fromarray(picture).save(partial, format="PNG")
@@ -90,16 +93,25 @@ def _cut(photo: UInt8[np.ndarray, "h w 3"], source: Path, like: Path) -> UInt8[n
     return np.ascontiguousarray(photo[top:bottom, left:right])
 
 
+def _is_picture(path: Path) -> bool:
+    try:
+        read_size(path)
+    except CorunError:
+        return False
+    return True
+
+
 def index_results(folder: Path, dataset: str) -> dict[str, list[Path]]:
     """The pictures of a folder of results by stem; of its sub-folder for the data set, if any.
 
     Raises:
         DataError: the folder holds no picture.
     """
-    root = folder / dataset if (folder / dataset).is_dir() else folder
+    is_part = dataset not in (".", "..") and Path(dataset).name == dataset
+    root = folder / dataset if is_part and (folder / dataset).is_dir() else folder
     found: dict[str, list[Path]] = {}
     for path in list_images(root, recursive=False):
-        found.setdefault(path.stem, []).append(path)
+        found.setdefault(same_name(path.stem), []).append(path)
     if not found:
         raise DataError(f"{root}: no pictures there; give the folder the results are in")
     return found
@@ -127,6 +139,8 @@ def adopt_result(
     """
     if not candidates:
         raise ImageFileError(f"{hazy.stem}: no result of that name")
+    if len(candidates) > 1:  # what cannot be read is no result beside one that can
+        candidates = [path for path in candidates if _is_picture(path)] or candidates
     if len(candidates) > 1:
         names = ", ".join(path.name for path in candidates)
         raise ImageFileError(f"{hazy.stem}: several results ({names}); keep one")
@@ -149,7 +163,5 @@ def adopt_result(
             f"{path}: would have to be converted ({'; '.join(notes) or 'to PNG'}), and lies where "
             "conversions are written; move the folder, or give another --output"
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with written_atomically(target) as partial:
-        Image.fromarray(pixels).save(partial, format="PNG")
+    _save(pixels, target)
     return ForeignResult(target, tuple(notes))

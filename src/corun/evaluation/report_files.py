@@ -12,6 +12,10 @@ from corun.evaluation.report_text import classes_csv, latex, markdown, scores_cs
 from corun.files import write_atomically
 
 JSON_NAME = "report.json"
+REPORT_NAMES = (
+    *(JSON_NAME, "report.md", "report.tex", "report.html"),
+    *("table.csv", "scores.csv", "classes.csv"),
+)
 
 
 def write_report(
@@ -31,25 +35,26 @@ def write_report(
     Raises:
         DataError: the folder cannot be written to.
     """
-    contents = {
-        JSON_NAME: report_json(report, folder) + "\n",
-        "report.md": markdown(report, published=published),
-        "report.tex": latex(report),
-        "report.html": html_report(report, published=published, pictures=pictures),
-        "table.csv": table_csv(report),
-        "scores.csv": scores_csv(report),
-        "classes.csv": classes_csv(report),
-    }
+    contents = (
+        report_json(report, folder) + "\n",
+        markdown(report, published=published),
+        latex(report),
+        html_report(report, published=published, pictures=pictures),
+        table_csv(report),
+        scores_csv(report),
+        classes_csv(report),
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in contents.items():
-            write_atomically(folder / name, text)
+        for name, text in zip(REPORT_NAMES, contents, strict=True):
+            # paths may hold bytes that are no UTF-8; JSON reads these escapes back
+            write_atomically(folder / name, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(
             f"{folder}: the report cannot be written there ({reason}); give another --output folder"
         ) from error
-    return [folder / name for name in contents]
+    return [folder / name for name in REPORT_NAMES]
 
 
 def load_report(folder: Path) -> Report:
@@ -63,5 +68,8 @@ def load_report(folder: Path) -> Report:
         raise ConfigurationError(f"{path}: no report there; run corun evaluate first")
     try:
         return read_report(path)
-    except (ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigurationError(f"{path}: cannot be read ({reason})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: no report of corun evaluate ({error})") from error

@@ -10,9 +10,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from corun.evaluation.published import published_for, sources_of
-from corun.evaluation.report import Cell, MetricFacts, Report
-from corun.evaluation.report_text import PAIRED, PLACES, number, remarks
+from corun.evaluation.report import Report
+from corun.evaluation.report_tables import (
+    PAIRED,
+    PLACES,
+    Entry,
+    Table,
+    class_tables,
+    number,
+    published_table,
+    significance_table,
+    summary_table,
+)
 from corun.pictures.colours import read_eight_bit
 
 THUMBNAIL = 320
@@ -69,13 +78,18 @@ def html_report(report: Report, *, published: bool = False, pictures: int = 24) 
     """
     parts = ["<h1>Dehazing, measured</h1>"]
     for dataset, photos in report.datasets.items():
-        columns = report.columns(dataset)
         parts.append(f"<h2>{_text(dataset)} ({len(photos)} photos)</h2>")
-        parts.append(_summary(report, dataset, columns))
-        parts += _classes(report, dataset)
-        if published:
-            parts.append(_published(report, dataset, columns))
-        parts.append(_significance(report, dataset, columns))
+        parts.append(
+            f"{_table(summary_table(report, dataset))}<p>Mean over the photos and its 95 % "
+            f"bootstrap interval. Bold is best, underlined second best, {PLACES}.</p>"
+        )
+        for facts, table in class_tables(report, dataset):
+            parts.append(f"<h3>AP of each class, {_text(facts.heading)}</h3>{_table(table)}")
+        if published and (table := published_table(report, dataset)).rows:
+            parts.append(f"<h3>Published, not measured here</h3>{_table(table)}")
+        if (table := significance_table(report, dataset)).rows:
+            title = f"{PAIRED} (p corrected by Holm)"
+            parts.append(f"<details><summary>{title}</summary>{_table(table)}</details>")
         parts.append(_per_photo(report, dataset))
         parts.append(_pictures(report, dataset, pictures))
     parts.append(_list("Failed, and counted in no mean", report.problems))
@@ -99,89 +113,25 @@ def embedded(path: Path, side: int = THUMBNAIL) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _summary(report: Report, dataset: str, columns: list[MetricFacts]) -> str:
-    head = "".join(f'<th title="{_text(f.summary)}">{_text(f.heading)}</th>' for f in columns)
-    rows = []
-    for method, cells in report.table(dataset).items():
-        shown = "".join(_cell(cells.get(facts.name), facts) for facts in columns)
-        rows.append(f"<tr><td>{_text(method)}</td>{shown}</tr>")
-    return (
-        f"<table><thead><tr><th>method</th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
-        "</table><p>Mean over the photos and its 95 % bootstrap interval. Bold is best, underlined "
-        f"second best, {PLACES}.</p>"
+def _table(table: Table) -> str:
+    heads = "".join(
+        f'<th title="{_text(h.summary)}">{_text(h.text)}</th>'
+        if h.summary
+        else f"<th>{_text(h.text)}</th>"
+        for h in table.heads
     )
+    rows = "".join(f"<tr>{''.join(map(_entry, row))}</tr>" for row in table.rows)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _cell(cell: Cell | None, facts: MetricFacts) -> str:
-    if cell is None:
-        return "<td>–</td>"
-    kind = {1: ' class="first"', 2: ' class="second"'}.get(cell.place, "")
-    text = f"<span{kind}>{number(cell.value, facts.decimals)}</span>"
-    if not math.isnan(cell.interval.low):
-        low, high = (number(value, facts.decimals) for value in cell.interval)
-        text += f'<br><span class="interval">{low} … {high}</span>'
-    remark = remarks(cell, facts.decimals)
-    if remark:
-        text += f'<br><span class="failed">{_text(remark)}</span>'
+def _entry(entry: Entry) -> str:
+    kind = {1: ' class="first"', 2: ' class="second"'}.get(entry.place)
+    text = _text(entry.text) if kind is None else f"<span{kind}>{_text(entry.text)}</span>"
+    if entry.interval is not None:
+        text += '<br><span class="interval">{} … {}</span>'.format(*entry.interval)
+    if entry.remark:
+        text += f'<br><span class="failed">{_text(entry.remark)}</span>'
     return f"<td>{text}</td>"
-
-
-def _classes(report: Report, dataset: str) -> list[str]:
-    """A table of AP by class for each metric that has classes."""
-    tables = []
-    for facts, classes, parts in report.class_tables(dataset):
-        head = "".join(f"<th>{_text(label)}</th>" for label in classes)
-        rows = []
-        for method, own in parts.items():
-            shown = "".join(
-                f"<td>{number(own.get(label, math.nan), facts.decimals)}</td>" for label in classes
-            )
-            rows.append(f"<tr><td>{_text(method)}</td>{shown}</tr>")
-        tables.append(
-            f"<h3>AP of each class, {_text(facts.heading)}</h3><table><thead><tr><th>method</th>"
-            f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-        )
-    return tables
-
-
-def _published(report: Report, dataset: str, columns: list[MetricFacts]) -> str:
-    known = published_for(report.names_of(dataset), [facts.name for facts in columns])
-    if not known:
-        return ""
-    head = "".join(f"<th>{_text(facts.heading)}</th>" for facts in columns)
-    rows = []
-    for method, scores in known.items():
-        shown = "".join(
-            f"<td>{scores[f.name].value:g}</td>" if f.name in scores else "<td>–</td>"
-            for f in columns
-        )
-        source = _text(sources_of(scores))
-        rows.append(f"<tr><td>{_text(method)}</td>{shown}<td>{source}</td></tr>")
-    return (
-        "<h3>Published, not measured here</h3><table><thead><tr><th>method</th>"
-        f"{head}<th>source</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    )
-
-
-def _significance(report: Report, dataset: str, columns: list[MetricFacts]) -> str:
-    rows = []
-    for facts in columns:
-        for (first, second), c in report.comparisons(dataset, facts.name).items():
-            if c.photos:
-                low, high = (number(value, facts.decimals) for value in c.interval)
-                rows.append(
-                    f"<tr><td>{_text(facts.name)}</td><td>{_text(first)} − {_text(second)}</td>"
-                    f"<td>{number(c.difference, facts.decimals)}</td><td>{low} … {high}</td>"
-                    f"<td>{c.p_value:.2g}</td><td>{c.photos}</td></tr>"
-                )
-    if not rows:
-        return ""
-    heads = ("metric", "methods", "difference", "95 %", "p", "photos")
-    return (
-        f"<details><summary>{PAIRED} (p corrected by Holm)</summary><table>"
-        f"<thead><tr>{''.join(f'<th>{h}</th>' for h in heads)}</tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></details>"
-    )
 
 
 def _per_photo(report: Report, dataset: str) -> str:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from corun.evaluation.report import (
     MetricFacts,
@@ -30,52 +31,50 @@ def report_json(report: Report, folder: Path | None = None) -> str:
         folder: where it will lie: paths of pictures below it are written relative to it, so
             that the folder can be moved, others absolute. Without, they stay as they are.
     """
-    content = {"schema": SCHEMA, **asdict(report)}
-    content["scores"] = [
-        {**asdict(s), "value": None if s.value is None else plain(s.value)} for s in report.scores
-    ]
+    pictures = report.pictures
     if folder is not None:
-        content["pictures"] = _each_path(
-            report.pictures, lambda path: _seen_from(Path(path), folder)
-        )
-    content["set_comparisons"] = [
-        {
-            **{k: v for k, v in asdict(c).items() if k != "comparison"},
-            "difference": plain(c.comparison.difference),
-            "interval": [plain(v) for v in c.comparison.interval],
-            "p_value": plain(c.comparison.p_value),
-            "photos": c.comparison.photos,
-        }
-        for c in report.set_comparisons
-    ]
-    content["set_scores"] = [
-        {
-            **asdict(s),
-            "value": plain(s.value),
-            "interval": [plain(v) for v in s.interval],
-            "parts": {key: plain(value) for key, value in s.parts.items()},
-        }
-        for s in report.set_scores
-    ]
-    content["table"] = list(report.rows())
-    content["significance"] = [
-        {
-            "dataset": dataset,
-            "metric": facts.name,
-            "first": first,
-            "second": second,
-            "difference": plain(c.difference),
-            "low": plain(c.interval.low),
-            "high": plain(c.interval.high),
-            "p_value": plain(c.p_value),
-            "photos": c.photos,
-        }
-        for dataset in report.datasets
-        for facts in report.columns(dataset)
-        for (first, second), c in report.comparisons(dataset, facts.name).items()
-        if c.photos
-    ]
-    return json.dumps(content, indent=1, ensure_ascii=False)
+        pictures = _each_path(pictures, lambda path: _seen_from(Path(path), folder))
+    content = {
+        "schema": SCHEMA,
+        **asdict(report),
+        "pictures": pictures,
+        "set_comparisons": [
+            {**_without_comparison(asdict(c)), **c.comparison._asdict()}
+            for c in report.set_comparisons
+        ],
+        "table": list(report.rows()),
+        "significance": [
+            {
+                "dataset": dataset,
+                "metric": facts.name,
+                "first": first,
+                "second": second,
+                "difference": c.difference,
+                "low": c.interval.low,
+                "high": c.interval.high,
+                "p_value": c.p_value,
+                "photos": c.photos,
+            }
+            for dataset in report.datasets
+            for facts in report.columns(dataset)
+            for (first, second), c in report.comparisons(dataset, facts.name).items()
+            if c.photos
+        ],
+    }
+    return json.dumps(_plain(content), indent=1, ensure_ascii=False)
+
+
+def _without_comparison(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != "comparison"}
+
+
+def _plain(value: Any) -> Any:
+    """With every number as JSON knows it."""
+    if isinstance(value, float):
+        return plain(value)
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
 def read_report(path: Path) -> Report:
@@ -95,12 +94,7 @@ def read_report(path: Path) -> Report:
         datasets={name: tuple(photos) for name, photos in content["datasets"].items()},
         metrics=tuple(MetricFacts(**facts) for facts in content["metrics"]),
         scores=tuple(
-            Score(
-                **{
-                    **score,
-                    "value": None if score["value"] is None else _number(score["value"]),
-                }
-            )
+            Score(**{**score, "value": None if (v := score["value"]) is None else _number(v)})
             for score in content["scores"]
         ),
         set_scores=tuple(
@@ -108,7 +102,7 @@ def read_report(path: Path) -> Report:
                 **{
                     **score,
                     "value": _number(score["value"]),
-                    "interval": Interval(*(_number(v) for v in score["interval"])),
+                    "interval": Interval(*map(_number, score["interval"])),
                     "parts": {key: _number(value) for key, value in score["parts"].items()},
                     "missing": tuple(score["missing"]),
                 }
@@ -128,7 +122,7 @@ def read_report(path: Path) -> Report:
                 c["second"],
                 Comparison(
                     _number(c["difference"]),
-                    Interval(*(_number(v) for v in c["interval"])),
+                    Interval(*map(_number, c["interval"])),
                     _number(c["p_value"]),
                     c["photos"],
                 ),

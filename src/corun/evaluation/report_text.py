@@ -7,31 +7,17 @@ import io
 import math
 from typing import Any
 
-from corun.evaluation.published import published_for, sources_of
-from corun.evaluation.report import Cell, MetricFacts, Report
-
-PAIRED = "Paired differences by sign flips, of AP by bootstrap draws shared by both"
-"""How methods are compared."""
-PLACES = "among methods with a score for every photo that any of them has one for"
-"""Who is ranked."""
-PLACES_MARKDOWN = f"**best** and *second best* {PLACES}"
-
-
-def number(value: float, decimals: int) -> str:
-    """A value as tables show it; a dash for none."""
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return "–" if math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def remarks(cell: Cell, decimals: int) -> str:
-    """What one has to know of a mean: which photos made it infinite, which it lacks; or ""."""
-    parts = []
-    if 0 < cell.infinite < cell.scored:
-        parts.append(f"{cell.infinite} ∞, the others {number(cell.finite_mean, decimals)}")
-    if cell.failed:
-        parts.append(f"{cell.failed} failed")
-    return "; ".join(parts)
+from corun.evaluation.report import Report
+from corun.evaluation.report_tables import (
+    PAIRED,
+    PLACES,
+    Entry,
+    Table,
+    class_tables,
+    published_table,
+    significance_table,
+    summary_table,
+)
 
 
 def scores_csv(report: Report) -> str:
@@ -76,19 +62,17 @@ def markdown(report: Report, *, published: bool = False) -> str:
     """The tables, their significance, the failures and where it all comes from."""
     lines: list[str] = []
     for dataset, photos in report.datasets.items():
-        columns = report.columns(dataset)
-        lines += [f"## {dataset} ({len(photos)} photos)", ""]
-        lines.append("| method | " + " | ".join(f.heading for f in columns) + " |")
-        lines.append("|---|" + "---|" * len(columns))
-        for method, cells in report.table(dataset).items():
-            shown = [_markdown_cell(cells.get(f.name), f) for f in columns]
-            lines.append(f"| {_escaped(method)} | " + " | ".join(shown) + " |")
-        lines += ["", f"Mean over the photos and 95 % bootstrap interval; {PLACES_MARKDOWN}."]
-        lines += _class_lines(report, dataset)
+        lines += [f"## {dataset} ({len(photos)} photos)"]
+        lines += _markdown_table("", summary_table(report, dataset))
+        places = f"**best** and *second best* {PLACES}"
+        lines += ["", f"Mean over the photos and 95 % bootstrap interval; {places}."]
+        for facts, table in class_tables(report, dataset):
+            lines += _markdown_table(f"AP of each class, {facts.heading}:", table)
         if published:
-            lines += _published_lines(report, dataset, columns)
-        lines += _significance_lines(report, dataset, columns)
-        lines.append("")
+            table = published_table(report, dataset)
+            lines += _markdown_table("Published, not measured here:", table)
+        title = f"{PAIRED} (p corrected by Holm within a metric):"
+        lines += [*_markdown_table(title, significance_table(report, dataset)), ""]
     lines += _section("Failed, and counted in no mean", report.problems)
     lines += _section("Notes", report.notes)
     lines += _section(
@@ -101,117 +85,82 @@ def latex(report: Report) -> str:
     """One booktabs table per data set."""
     blocks = []
     for dataset, photos in report.datasets.items():
-        columns = report.columns(dataset)
-        arrows = {"lower": r" $\downarrow$", "higher": r" $\uparrow$", "neither": ""}
-        heads = [_latex_escaped(f.name) + arrows[f.direction] for f in columns]
-        body = []
-        for method, cells in report.table(dataset).items():
-            shown = [_latex_cell(cells.get(f.name), f) for f in columns]
-            body.append(" & ".join([_latex_escaped(method), *shown]) + r" \\")
+        name = _latex_escaped(dataset)
         caption = (
-            f"{_latex_escaped(dataset)}, {len(photos)} photos: means and 95\\,\\% bootstrap "
+            f"{name}, {len(photos)} photos: means and 95\\,\\% bootstrap "
             f"intervals. Best in bold, second best underlined, {PLACES}."
         )
-        blocks.append(_latex_table(caption, heads, body))
-        for facts, classes, parts in report.class_tables(dataset):
-            body = [
-                " & ".join(
-                    [
-                        _latex_escaped(method),
-                        *(_latex_number(own.get(c, math.nan), facts.decimals) for c in classes),
-                    ]
-                )
-                + r" \\"
-                for method, own in parts.items()
-            ]
-            caption = f"{_latex_escaped(dataset)}: AP of each class, {_latex_escaped(facts.name)}."
-            blocks.append(_latex_table(caption, [_latex_escaped(c) for c in classes], body))
+        blocks.append(_latex_table(caption, summary_table(report, dataset)))
+        for facts, table in class_tables(report, dataset):
+            caption = f"{name}: AP of each class, {_latex_escaped(facts.name)}."
+            blocks.append(_latex_table(caption, table))
     return "\n\n".join(blocks) + "\n"
 
 
 def rich_table(report: Report, dataset: str) -> Any:
     """A `rich.table.Table`; the best is bold, the second best underlined."""
-    from rich.table import Table
-    from rich.text import Text
-
-    columns = report.columns(dataset)
-    # as Text, since a label may look like markup
-    title = Text(f"{dataset} ({len(report.datasets[dataset])} photos)")
-    table = Table(title=title, box=None)
-    table.add_column("method", no_wrap=True)
-    for facts in columns:
-        table.add_column(Text(facts.heading), justify="right", no_wrap=True)
-    for method, cells in report.table(dataset).items():
-        row = [Text(method)]
-        for facts in columns:
-            cell = cells.get(facts.name)
-            text = "–" if cell is None else number(cell.value, facts.decimals)
-            if cell is not None and (remark := remarks(cell, facts.decimals)):
-                text += f" ({remark})"
-            style = {1: "bold green", 2: "underline"}.get(0 if cell is None else cell.place, "")
-            row.append(Text(text, style=style))
-        table.add_row(*row)
-    return table
+    title = f"{dataset} ({len(report.datasets[dataset])} photos)"
+    return _rich(title, summary_table(report, dataset))
 
 
 def rich_class_tables(report: Report, dataset: str) -> list[Any]:
     """A `rich.table.Table` for each metric that has classes."""
-    from rich.table import Table
+    return [
+        _rich(f"{dataset}: {facts.name} of each class", table)
+        for facts, table in class_tables(report, dataset)
+    ]
+
+
+def _rich(title: str, content: Table) -> Any:
+    from rich.table import Table as RichTable
     from rich.text import Text
 
-    tables = []
-    for facts, classes, parts in report.class_tables(dataset):
-        table = Table(title=Text(f"{dataset}: {facts.name} of each class"), box=None)
-        table.add_column("method", no_wrap=True)
-        for label in classes:
-            table.add_column(Text(label), justify="right", no_wrap=True)
-        for method, own in parts.items():
-            shown = [Text(number(own.get(c, math.nan), facts.decimals)) for c in classes]
-            table.add_row(Text(method), *shown)
-        tables.append(table)
-    return tables
+    # as Text, since a label may look like markup
+    table = RichTable(title=Text(title), box=None)
+    for index, head in enumerate(content.heads):
+        table.add_column(Text(head.text), justify="right" if index else "left", no_wrap=True)
+    for row in content.rows:
+        table.add_row(
+            *(
+                Text(
+                    entry.text + (f" ({entry.remark})" if entry.remark else ""),
+                    style={1: "bold green", 2: "underline"}.get(entry.place, ""),
+                )
+                for entry in row
+            )
+        )
+    return table
 
 
-def _markdown_cell(cell: Cell | None, facts: MetricFacts) -> str:
-    if cell is None or math.isnan(cell.value):
-        return "–" if cell is None or not cell.failed else f"– ({cell.failed} failed)"
-    text = number(cell.value, facts.decimals)
-    text = {1: f"**{text}**", 2: f"*{text}*"}.get(cell.place, text)
-    if not math.isnan(cell.interval.low):
-        low, high = (number(v, facts.decimals) for v in cell.interval)
-        text += f" [{low}, {high}]"
-    remark = remarks(cell, facts.decimals)
-    return text + (f" ({remark})" if remark else "")
+def _markdown_table(title: str, table: Table) -> list[str]:
+    """Its lines after an empty one and its title; none where it has no rows."""
+    if not table.rows:
+        return []
+    lines = [*(("", title) if title else ()), ""]
+    lines.append("| " + " | ".join(_escaped(head.text) for head in table.heads) + " |")
+    lines.append("|" + "---|" * len(table.heads))
+    return lines + ["| " + " | ".join(map(_markdown_entry, row)) + " |" for row in table.rows]
 
 
-def _latex_cell(cell: Cell | None, facts: MetricFacts) -> str:
-    if cell is None:
-        return "--"
-    text = _latex_number(cell.value, facts.decimals)
-    text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(cell.place, text)
-    if not math.isnan(cell.interval.low):
-        low, high = (_latex_number(v, facts.decimals) for v in cell.interval)
-        text += rf" {{\scriptsize [{low}, {high}]}}"
-    remark = remarks(cell, facts.decimals).replace("∞", r"$\infty$")
-    return text + (rf" {{\scriptsize ({remark})}}" if remark else "")
+def _markdown_entry(entry: Entry) -> str:
+    text = _escaped(entry.text)
+    text = {1: f"**{text}**", 2: f"*{text}*"}.get(entry.place, text)
+    if entry.interval is not None:
+        text += " [{}, {}]".format(*entry.interval)
+    return text + (f" ({entry.remark})" if entry.remark else "")
 
 
-def _latex_number(value: float, decimals: int) -> str:
-    text = number(value, decimals)
-    return {"–": "--", "∞": r"$\infty$", "−∞": r"$-\infty$"}.get(text, text)
-
-
-def _latex_table(caption: str, heads: list[str], body: list[str]) -> str:
+def _latex_table(caption: str, table: Table) -> str:
     return "\n".join(
         [
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{caption}}}",
-            rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(table.heads) - 1)}}}",
             r"\toprule",
-            " & ".join(["method", *heads]) + r" \\",
+            " & ".join(_latex_escaped(head.text) for head in table.heads) + r" \\",
             r"\midrule",
-            *body,
+            *(" & ".join(map(_latex_entry, row)) + r" \\" for row in table.rows),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -219,49 +168,12 @@ def _latex_table(caption: str, heads: list[str], body: list[str]) -> str:
     )
 
 
-def _class_lines(report: Report, dataset: str) -> list[str]:
-    lines = []
-    for facts, classes, parts in report.class_tables(dataset):
-        lines += ["", f"AP of each class, {facts.heading}:", ""]
-        lines.append("| method | " + " | ".join(_escaped(label) for label in classes) + " |")
-        lines.append("|---|" + "---|" * len(classes))
-        for method, own in parts.items():
-            shown = [number(own.get(label, math.nan), facts.decimals) for label in classes]
-            lines.append(f"| {_escaped(method)} | " + " | ".join(shown) + " |")
-    return lines
-
-
-def _published_lines(report: Report, dataset: str, columns: list[MetricFacts]) -> list[str]:
-    known = published_for(report.names_of(dataset), [facts.name for facts in columns])
-    if not known:
-        return []
-    lines = ["", "Published, not measured here:", ""]
-    lines.append("| method | " + " | ".join(f.heading for f in columns) + " | source |")
-    lines.append("|---|" + "---|" * (len(columns) + 1))
-    for method, scores in known.items():
-        shown = [f"{scores[f.name].value:g}" if f.name in scores else "–" for f in columns]
-        source = _escaped(sources_of(scores))
-        lines.append(f"| {_escaped(method)} | " + " | ".join(shown) + f" | {source} |")
-    return lines
-
-
-def _significance_lines(report: Report, dataset: str, columns: list[MetricFacts]) -> list[str]:
-    lines = []
-    for facts in columns:
-        for (first, second), c in report.comparisons(dataset, facts.name).items():
-            if c.photos == 0:
-                continue
-            low, high = (number(v, facts.decimals) for v in c.interval)
-            lines.append(
-                f"| {facts.name} | {_escaped(first)} − {_escaped(second)} | "
-                f"{number(c.difference, facts.decimals)} | [{low}, {high}] | {c.p_value:.2g} | "
-                f"{c.photos} |"
-            )
-    if not lines:
-        return []
-    head = ["", f"{PAIRED} (p corrected by Holm within a metric):", ""]
-    head += ["| metric | methods | difference | 95 % | p | photos |", "|---|---|---|---|---|---|"]
-    return head + lines
+def _latex_entry(entry: Entry) -> str:
+    text = _latex_escaped(entry.text)
+    text = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(entry.place, text)
+    if entry.interval is not None:
+        text += r" {{\scriptsize [{}, {}]}}".format(*map(_latex_escaped, entry.interval))
+    return text + (rf" {{\scriptsize ({_latex_escaped(entry.remark)})}}" if entry.remark else "")
 
 
 def _section(title: str, lines: tuple[str, ...]) -> list[str]:
@@ -298,4 +210,5 @@ _LATEX = {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
     "~": r"\textasciitilde{}",
+    **{"–": "--", "−": "$-$", "∞": r"$\infty$", "↓": r"$\downarrow$", "↑": r"$\uparrow$"},
 }

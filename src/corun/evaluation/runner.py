@@ -19,6 +19,7 @@ from corun.evaluation.detection_scores import (
     set_scores,
 )
 from corun.evaluation.methods import load_method
+from corun.evaluation.output_folder import CACHE_NAME, refuse_overwriting
 from corun.evaluation.picture_tasks import (
     DetectionTask,
     InputTask,
@@ -37,15 +38,13 @@ from corun.evaluation.report import MetricFacts, Report, Score, SetComparison, S
 from corun.evaluation.score_cache import ScoreCache
 from corun.evaluation.scoring import Companion, facts_of, needs_of
 from corun.evaluation.work_pool import WorkPool
-from corun.files import checksum
+from corun.files import checksum, same_name
 from corun.metrics.detection import Detections
 from corun.metrics.detection_models import load_detector
 from corun.pictures.reading import read_size
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done and how many there are."""
-
-CACHE_NAME = "scores.sqlite"
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -60,7 +59,7 @@ class _Run:
     cache: ScoreCache
     pool: WorkPool
     progress: Progress
-    photos: dict[str, dict[str, Photo]] = field(default_factory=dict)
+    photos: dict[str, dict[str, Photo]]
     inputs: dict[tuple[str, str], Made] = field(default_factory=dict)
     references: dict[tuple[str, str], Made] = field(default_factory=dict)
     results: dict[tuple[str, str, str], Made] = field(default_factory=dict)
@@ -75,7 +74,8 @@ def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> 
     """Makes what is missing, scores what is not scored yet, and reports everything.
 
     Results lie in `plan.output` as PNGs, scores in its `scores.sqlite`: a run that was
-    interrupted goes on where it stopped, and one more method costs only its own work.
+    interrupted goes on where it stopped, and one more method costs only its own work. Who may have
+    company in that folder holds it meanwhile (`output_folder.held`).
 
     Args:
         plan: what to compare.
@@ -94,10 +94,14 @@ def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> 
     facts = {name: facts_of(name, plan.files) for name in picture_metrics}
     for method in plan.methods:
         load_method(method)
+    photos: dict[str, dict[str, Photo]] = {}
+    problems: list[str] = []
+    for choice in plan.datasets:
+        photos[choice.label], unusable = _photos(plan, choice)
+        problems += unusable
+    _refuse_overwriting(plan, photos)
     with ScoreCache(plan.output / CACHE_NAME) as cache, WorkPool(plan.jobs) as pool:
-        run = _Run(plan, cache, pool, progress)
-        for choice in plan.datasets:
-            _open(run, choice)
+        run = _Run(plan, cache, pool, progress, photos, problems=problems)
         _make_inputs(run)
         _make_results(run)
         _score(run, facts)
@@ -118,13 +122,43 @@ def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> 
     )
 
 
-def _open(run: _Run, choice: DatasetChoice) -> None:
+def _photos(plan: Plan, choice: DatasetChoice) -> tuple[dict[str, Photo], list[str]]:
+    """The photos of a data set by name, and what is wrong with others."""
     found = open_dataset(choice.name, choice.folder)
-    run.problems += [f"{choice.label}: {problem}" for problem in found.problems]
     if not found.photos:
-        raise DataError(f"{choice.folder}: no usable photo for {choice.name}")
-    chosen = found.photos[: run.plan.limit]
-    run.photos[choice.label] = {photo.name: photo for photo in chosen}
+        raise DataError("; ".join((f"{choice.folder}: no usable photo", *found.problems[:1])))
+    photos = {photo.name: photo for photo in found.photos[: plan.limit]}
+    return photos, [f"{choice.label}: {problem}" for problem in found.problems]
+
+
+def _refuse_overwriting(plan: Plan, photos: dict[str, dict[str, Photo]]) -> None:
+    inputs = [*plan.files.values(), *(d.truth for d in plan.datasets if d.truth is not None)]
+    targets = []
+    # what we prepared may be compared, too, as a row of its own: it is made again as it was
+    prepared = [(plan.output / kind).resolve() for kind in ("inputs", "references")]
+    for label, own in photos.items():
+        for name, photo in own.items():
+            of_photo = (photo.image, photo.reference, photo.annotation, photo.depth)
+            inputs += [path for path in of_photo if path is not None]
+            targets.append(plan.hazy(label, name))
+            if photo.reference is not None:
+                targets.append(plan.reference(label, name))
+            targets += [
+                plan.picture(method.label, label, name)
+                for method in plan.methods
+                if method.kind != "folder"  # see `adopt_result`
+            ]
+        for method in plan.methods:
+            if method.kind == "folder":
+                offered = index_results(Path(method.source), label)
+                inputs += [
+                    path
+                    for paths in offered.values()
+                    for path in paths
+                    if not any(own in path.resolve().parents for own in prepared)
+                ]
+    inputs += [Path(method.source) for method in plan.methods if method.checksum]
+    refuse_overwriting(plan.output, inputs, targets)
 
 
 def _make_inputs(run: _Run) -> None:
@@ -310,7 +344,7 @@ def _truth(run: _Run, choice: DatasetChoice) -> tuple[dict[str, TrueBoxes], list
     truth, annotated = {}, []
     for name, photo in run.photos[choice.label].items():
         made = run.inputs[choice.label, name]
-        boxes = coco.get(photo.image.stem)
+        boxes = coco.get(same_name(photo.image.stem))
         if boxes is None and photo.annotation is not None:
             boxes = read_voc(photo.annotation)
         if boxes is None:

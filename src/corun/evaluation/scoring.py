@@ -10,7 +10,7 @@ from typing import Literal
 from corun.errors import CorunError
 from corun.evaluation.detection_scores import DETECTION_METRICS, DETECTION_SUMMARIES
 from corun.evaluation.report import MetricFacts
-from corun.metrics.pyiqa_metrics import pyiqa_installed
+from corun.judges.pyiqa_metric import pyiqa_installed
 from corun.metrics.registry import LoadedMetric, all_metrics, load_metric, metric_named
 
 Companion = Literal["input", "reference"]

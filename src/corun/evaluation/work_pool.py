@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,7 +24,8 @@ class WorkPool:
     """Processes that stay for all stages of a run, so that each loads its models once.
 
     They are started anew (spawned) at the first need, so they work beside CUDA and threads, and
-    each is limited to its share of the cores.
+    each is limited to its share of the cores. Ctrl-C is this process's affair: it ends them. They
+    end by themselves where this process is killed.
 
     Args:
         jobs: processes; 1 works in this one.
@@ -30,6 +34,7 @@ class WorkPool:
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
         self._executor: ProcessPoolExecutor | None = None
+        self._others = set(multiprocessing.active_children())
 
     def __enter__(self) -> WorkPool:
         return self
@@ -40,8 +45,12 @@ class WorkPool:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._executor is None:
+            return
+        if error is not None:  # nobody waits for what is being worked on
+            for process in set(multiprocessing.active_children()) - self._others:
+                process.terminate()
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
     def finished(
         self, function: Callable[[Any], Answer], tasks: Sequence[Task]
@@ -74,15 +83,17 @@ class WorkPool:
     ) -> Iterator[tuple[Task, Answer]]:
         executor = self._started()
         waiting = iter(tasks)
-        pending: dict[Future[Answer], Task] = {
-            executor.submit(function, task): task for task in islice(waiting, 2 * self._jobs)
-        }
+        with _deaf_to_interrupts():  # processes start as tasks come, and inherit this
+            pending: dict[Future[Answer], Task] = {
+                executor.submit(function, task): task for task in islice(waiting, 2 * self._jobs)
+            }
         while pending:
             done, _ = wait(pending, return_when=FIRST_COMPLETED)
             for future in done:
                 task = pending.pop(future)
                 for following in islice(waiting, 1):
-                    pending[executor.submit(function, following)] = following
+                    with _deaf_to_interrupts():
+                        pending[executor.submit(function, following)] = following
                 yield task, future.result()
 
     def _started(self) -> ProcessPoolExecutor:
@@ -91,13 +102,43 @@ class WorkPool:
             self._executor = ProcessPoolExecutor(
                 self._jobs,
                 mp_context=multiprocessing.get_context("spawn"),
-                initializer=_limit_threads,
+                initializer=_begin,
                 initargs=(threads,),
             )
         return self._executor
 
 
-def _limit_threads(threads: int) -> None:
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """A process started meanwhile is deaf to Ctrl-C from its first moment, while it is loading.
+
+    Here, one that comes meanwhile is answered afterwards.
+    """
+    mask: Callable[..., Any] | None = getattr(signal, "pthread_sigmask", None)  # not on Windows
+    if mask is None:
+        yield
+        return
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        mask(signal.SIG_SETMASK, before)
+
+
+def _begin(threads: int) -> None:
+    """Prepares a worker: its share of the cores, and an end where its parent has one."""
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    # a handler, other than deafness, is not inherited by the commands that a worker runs
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     import torch
 
     torch.set_num_threads(threads)

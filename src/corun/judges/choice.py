@@ -15,12 +15,12 @@ class DensityChoice(BaseModel):
     """What reads the haze density D.
 
     Attributes:
-        kind: ``embedded``: our density network; ``fade``: FADE; ``clip``: CLIP with prompts, with
-            DA-CLIP's controller if its checkpoint is given; ``hazdesnet``: HazDesNet.
-        weights: embedded: a density network of your own; hazdesnet: its HDF5 file; clip: the
-            checkpoint of DA-CLIP's controller.
+        kind: ``embedded``: our density network; ``fade``: FADE; ``clip``: CLIP with prompts, or
+            DA-CLIP if its checkpoint is given; ``hazdesnet``: HazDesNet.
+        weights: embedded: a density network of your own; hazdesnet: its HDF5 file; clip: DA-CLIP's
+            published checkpoint, which needs no other file.
         model: clip: open_clip's name of the model.
-        pretrained: clip: open_clip's tag of the weights, or a local file.
+        pretrained: clip without ``weights``: open_clip's tag of the weights, or a local file.
         hazy_prompt: clip: what a hazy picture is called.
         clear_prompt: clip: what a clear one is called.
         degradations: clip: if given, D is the probability of ``hazy`` in this list.
@@ -65,7 +65,7 @@ def build_density(choice: DensityChoice) -> DensityEvaluator:
         ConfigurationError: a file it needs is not named.
     """
     if choice.kind == "embedded":
-        from corun.judges.embedded import embedded_density
+        from corun.judges.density_net import embedded_density
 
         return embedded_density(choice.weights)
     if choice.kind == "fade":
@@ -73,16 +73,21 @@ def build_density(choice: DensityChoice) -> DensityEvaluator:
 
         return FadeDensity()
     if choice.kind == "hazdesnet":
-        from corun.judges.hazdesnet import load_hazdesnet
+        from corun.judges.hazdesnet import HazDesNetDensity, load_hazdesnet
 
         if choice.weights is None:
             raise ConfigurationError(
                 "evaluators.density.weights: hazdesnet needs its HDF5 weights file; name it here"
             )
-        return load_hazdesnet(choice.weights)
+        return HazDesNetDensity(load_hazdesnet(choice.weights))
     from corun.judges.clip import open_clip_density
 
-    return open_clip_density(choice)
+    degradations = choice.degradations
+    if degradations and "hazy" not in degradations:
+        raise ConfigurationError("evaluators.density.degradations: must contain 'hazy'")
+    prompts = degradations or (choice.hazy_prompt, choice.clear_prompt)
+    hazy = degradations.index("hazy") if degradations else 0
+    return open_clip_density(choice.model, choice.pretrained, choice.weights, prompts, hazy)
 
 
 def build_quality(choice: QualityChoice) -> QualityEvaluator:
@@ -90,10 +95,10 @@ def build_quality(choice: QualityChoice) -> QualityEvaluator:
 
     Raises:
         WeightsError: it cannot load; the message says which file it wants.
-        MissingExtraError: a package it needs is not installed.
+        ConfigurationError: pyiqa is not installed, or its metric cannot be a quality.
     """
     if choice.kind == "embedded":
-        from corun.judges.embedded import embedded_quality
+        from corun.judges.natural_scene import embedded_quality
 
         return embedded_quality(choice.weights)
     from corun.judges.pyiqa_metric import PyiqaQuality

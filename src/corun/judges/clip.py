@@ -3,19 +3,18 @@
     D = softmax(s·⟨e(image), e(prompts)⟩)[hazy],   s CLIP's own scale, e normalised features.
 
 DA-CLIP (Luo et al., "Controlling Vision-Language Models for Universal Image Restoration", ICLR
-2024) adds a controller: a copy of the image tower reads the degradation, and what its blocks give,
-through projections that start at zero, is added to the image tower's blocks, the last to the
-first. Its published checkpoint keeps the copy under ``visual_control.``, the copy's transformer
-under ``visual_control.transformer.transformer.``, the projections under
-``visual_control.transformer.zero_modules.``, and the plain CLIP under ``clip.``.
+2024) adds a controller: a copy of the image tower, trained to read the degradation. (It also steers
+the image tower, which reads the content; D needs neither.) Its published checkpoint keeps the copy
+under ``visual_control.``, the copy's transformer under ``visual_control.transformer.transformer.``,
+and the plain CLIP, with the tower of texts, under ``clip.``: the one file is all that D needs.
 """
 
 from __future__ import annotations
 
-import copy
 import pickle
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,103 +22,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, MissingExtraError, WeightsError
-from corun.judges.choice import DensityChoice
+from corun.judges.facts import JUDGES
 from corun.judges.protocols import Scores, block_count, cut_blocks
-from corun.networks.adapters import read_state
+from corun.networks.brought import read_state
 from corun.networks.checkpoints import DAMAGE
 from corun.networks.fingerprint import fingerprint, values_fingerprint
 
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
 _CONTROL = "visual_control."
-_ZERO = "transformer.zero_modules."
-
-
-class DegradationFeatures(NamedTuple):
-    """What the two towers say of a batch.
-
-    Attributes:
-        content: of the image tower, steered by the controller, (b,d).
-        degradation: of the controller, (b,d).
-    """
-
-    content: Float[Tensor, "b d"]
-    degradation: Float[Tensor, "b d"]
-
-
-class DegradationController(nn.Module):
-    """DA-CLIP's pair of towers.
-
-    Args:
-        visual: CLIP's image tower, with its blocks in ``visual.transformer.resblocks``.
-
-    Raises:
-        ConfigurationError: the image tower is not a transformer.
-    """
-
-    def __init__(self, visual: nn.Module) -> None:
-        super().__init__()
-        self.visual = visual
-        self.control = copy.deepcopy(visual)
-        blocks = _blocks(visual)
-        width = int(self.visual.transformer.width)  # type: ignore[union-attr,arg-type]
-        self.projections = nn.ModuleList(nn.Linear(width, width) for _ in blocks)
-        for parameter in self.projections.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> DegradationFeatures:
-        """Both features of pictures that are prepared as CLIP wants them."""
-        signals: list[Tensor] = []
-
-        def record(index: int) -> Callable[..., None]:
-            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-                signals.append(self.projections[index](output))
-
-            return hook
-
-        def steer(index: int) -> Callable[..., Tensor]:
-            def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-                return output + signals[len(signals) - 1 - index]
-
-            return hook
-
-        degradation = _with_hooks(self.control, record, image)
-        content = _with_hooks(self.visual, steer, image)
-        return DegradationFeatures(content, degradation)
-
-    def load_published(self, state: dict[str, Tensor], source: str) -> None:
-        """Fill copy and projections from DA-CLIP's checkpoint, and the image tower if it is there.
-
-        Raises:
-            WeightsError: tensors are missing or of another shape.
-        """
-        control = {
-            name.removeprefix(_CONTROL): tensor
-            for name, tensor in state.items()
-            if name.startswith(_CONTROL)
-        }
-        zero = {n.removeprefix(_ZERO): control.pop(n) for n in list(control) if n.startswith(_ZERO)}
-        inner = "transformer.transformer."
-        tower = {
-            "transformer." + n.removeprefix(inner) if n.startswith(inner) else n: tensor
-            for n, tensor in control.items()
-        }
-        own = {
-            n.removeprefix("clip.visual."): tensor
-            for n, tensor in state.items()
-            if n.startswith("clip.visual.")
-        }
-        try:
-            self.control.load_state_dict(tower)
-            self.projections.load_state_dict(zero)
-            if own:
-                self.visual.load_state_dict(own)
-        except RuntimeError as error:
-            raise WeightsError(
-                f"{source}: not DA-CLIP's controller for this CLIP model "
-                f"({' '.join(str(error).split())[:200]}); give daclip_ViT-B-32.pt with "
-                "evaluators.density.model: ViT-B-32"
-            ) from error
+_TEXTS = "clip."
 
 
 class ClipDensity:
@@ -135,7 +47,7 @@ class ClipDensity:
         towers: what moves to a device.
     """
 
-    differentiable = True
+    differentiable = JUDGES["clip"].differentiable
 
     def __init__(
         self,
@@ -188,56 +100,78 @@ def prepare(image: Float[Tensor, "b 3 h w"], size: int) -> Float[Tensor, "b 3 s 
     return (square - mean) / std
 
 
-def open_clip_density(choice: DensityChoice) -> ClipDensity:
-    """Open CLIP as a configuration says.
+def open_clip_density(
+    model_name: str,
+    pretrained: str | None,
+    da_clip: Path | None,
+    prompts: Sequence[str],
+    hazy: int,
+) -> ClipDensity:
+    """Open CLIP, or DA-CLIP.
+
+    Args:
+        model_name: open_clip's name of the model.
+        pretrained: open_clip's tag of the weights, or a local file; not read for DA-CLIP.
+        da_clip: DA-CLIP's checkpoint.
+        prompts: the texts.
+        hazy: which of them is the hazy one.
 
     Raises:
         MissingExtraError: open_clip is not installed, or what it needs.
-        ConfigurationError: no weights are named, or ``hazy`` is not in the degradations.
+        ConfigurationError: no weights are named.
         WeightsError: the weights cannot be loaded.
     """
-    if choice.pretrained is None:
+    if pretrained is None and da_clip is None:
         raise ConfigurationError(
-            "evaluators.density.pretrained: name open_clip's tag of the weights, or a local file"
+            "evaluators.density: name CLIP's weights as pretrained (open_clip's tag, or a local "
+            "file), or DA-CLIP's file as weights"
         )
-    if choice.degradations and "hazy" not in choice.degradations:
-        raise ConfigurationError("evaluators.density.degradations: must contain 'hazy'")
     try:
         import open_clip
     except ImportError as error:
         raise MissingExtraError(f"open_clip ({error})", "clip") from error
+    source = pretrained if da_clip is None else str(da_clip)
     try:
-        model = open_clip.create_model(choice.model, pretrained=choice.pretrained)
+        model = open_clip.create_model(model_name, pretrained=None if da_clip else pretrained)
     except (OSError, pickle.UnpicklingError, *DAMAGE) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(
-            f"{choice.pretrained}: CLIP {choice.model} cannot be loaded ({reason}); give a local "
-            "weights file of this model"
+            f"{source}: CLIP {model_name} cannot be loaded ({reason}); give a local weights file "
+            "of this model"
         ) from error
+    if da_clip is not None:
+        fill_with_da_clip(model, read_state(da_clip), str(da_clip))
     model = model.eval().requires_grad_(False)
-    prompts = choice.degradations or (choice.hazy_prompt, choice.clear_prompt)
-    hazy = prompts.index("hazy") if choice.degradations else 0
-    texts = encode_texts(model, open_clip.get_tokenizer(choice.model), prompts)
+    texts = encode_texts(model, open_clip.get_tokenizer(model_name), prompts)
     scale = float(model.logit_scale.exp())
+    digits = values_fingerprint(fingerprint(model.visual), texts, hazy, scale)
+    name = f"{'clip' if da_clip is None else 'da-clip'} {model_name} {digits}"
+    return ClipDensity(model.encode_image, texts, hazy, scale, name, towers=model.visual)
 
-    def named(kind: str, towers: nn.Module) -> str:
-        digits = values_fingerprint(fingerprint(towers), texts, hazy, scale)
-        return f"{kind} {choice.model} {digits}"
 
-    if choice.weights is None:
-        name = named("clip", model.visual)
-        return ClipDensity(model.encode_image, texts, hazy, scale, name, towers=model)
-    controller = DegradationController(model.visual)
-    controller.load_published(read_state(choice.weights), str(choice.weights))
-    controller.eval().requires_grad_(False)
-    return ClipDensity(
-        lambda image: controller(image).degradation,
-        texts,
-        hazy,
-        scale,
-        named("da-clip", controller),
-        towers=controller,
-    )
+def fill_with_da_clip(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Make a CLIP of DA-CLIP's texts and controller: its image tower then reads degradations.
+
+    Raises:
+        WeightsError: tensors are missing or of another shape.
+    """
+    inner = "transformer.transformer."
+    filled = {n.removeprefix(_TEXTS): t for n, t in state.items() if n.startswith(_TEXTS)}
+    filled = {n: t for n, t in filled.items() if not n.startswith("visual.")}
+    for name, tensor in state.items():
+        part = name.removeprefix(_CONTROL)
+        if part != name and not part.startswith("transformer.zero_modules."):
+            part = "transformer." + part.removeprefix(inner) if part.startswith(inner) else part
+            filled[f"visual.{part}"] = tensor
+    if "logit_scale" in state:
+        filled["logit_scale"] = state["logit_scale"]
+    try:
+        model.load_state_dict(filled)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{source}: not DA-CLIP for this CLIP model ({' '.join(str(error).split())[:200]}); "
+            "give daclip_ViT-B-32.pt with evaluators.density.model: ViT-B-32"
+        ) from error
 
 
 @torch.no_grad()
@@ -246,26 +180,3 @@ def encode_texts(
 ) -> Float[Tensor, "t d"]:
     """Normalised features of texts."""
     return F.normalize(model.encode_text(tokenize(list(prompts))).float(), dim=-1)
-
-
-def _blocks(visual: nn.Module) -> nn.ModuleList:
-    blocks = getattr(getattr(visual, "transformer", None), "resblocks", None)
-    if not isinstance(blocks, nn.ModuleList):
-        raise ConfigurationError(
-            "evaluators.density.model: DA-CLIP's controller needs a CLIP whose image tower is a "
-            "transformer (the published one: ViT-B-32)"
-        )
-    return blocks
-
-
-def _with_hooks(visual: nn.Module, make: Callable[[int], Any], image: Tensor) -> Tensor:
-    """Call a tower with a hook on the output of each of its blocks."""
-    handles = [
-        block.register_forward_hook(make(index)) for index, block in enumerate(_blocks(visual))
-    ]
-    try:
-        features: Tensor = visual(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return features

@@ -1,8 +1,16 @@
-"""FADE as haze density (Choi, You and Bovik, TIP 2015), by the package fade-python."""
+"""FADE, by the package fade-python: how foggy a picture looks.
+
+D = D_f/(1 + D_ff), the Mahalanobis-like distances of 12 statistics of 8×8 patches from those of
+fog-free and of foggy photos (Choi, You and Bovik, "Referenceless Prediction of Perceptual Fog
+Density and Perceptual Image Defogging", TIP 2015). Lower is clearer. It rewards darkening and
+over-saturation: never report it alone. fade-python agrees with the authors' MATLAB code to 1e-3.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from corun.errors import MissingExtraError
+from corun.judges.facts import JUDGES
 from corun.judges.protocols import Scores, pixel_block_means
 
 PATCH = 8
@@ -26,20 +35,24 @@ class FadeDensity:
         MissingExtraError: fade-python is not installed.
     """
 
-    differentiable = False
+    differentiable = JUDGES["fade"].differentiable
 
     def __init__(self) -> None:
-        try:
-            from pyfade import fade_array
-        except ImportError as error:
-            raise MissingExtraError("fade-python", "metrics") from error
-        self._fade = fade_array
+        self._fade = _fade_array()
         self.name = f"fade {version('fade-python')}"
 
-    @torch.no_grad()
+    def values(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
+        """F of RGB pictures in [0,1], as 8-bit ones, in double precision.
+
+        Raises:
+            ValueError: a picture is smaller than a patch.
+        """
+        found = [float(self._fade(_levels(picture))) for picture in image]
+        return torch.tensor(found, dtype=torch.float64)
+
     def overall(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
         """D of pictures."""
-        found = torch.tensor([float(self._fade(_levels(picture))) for picture in image])
+        found = self.values(image).float()
         return (found / (1 + found)).to(image.device)
 
     @torch.no_grad()
@@ -68,9 +81,18 @@ class FadeDensity:
         return self
 
 
+def _fade_array() -> Callable[..., Any]:
+    try:
+        from pyfade import fade_array
+    except ImportError as error:
+        raise MissingExtraError("fade-python", "metrics") from error
+    function: Callable[..., Any] = fade_array
+    return function
+
+
 def _levels(picture: Float[Tensor, "3 h w"]) -> NDArray[np.uint8]:
     """As FADE wants it: 8-bit RGB, (h,w,3)."""
     levels: NDArray[np.uint8] = (
-        (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        (picture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     )
     return levels

@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,9 @@ from torch import Tensor
 
 from corun.data.images import list_images, read_rgb
 from corun.errors import ConfigurationError, DataError, ImageFileError, WeightsError
-from corun.files import write_atomically
+from corun.files import shipped, write_atomically
 from corun.judges.protocols import Scores, block_count
+from corun.networks.fingerprint import values_fingerprint
 from corun.statistics.natural_scene import (
     NEIGHBOURS,
     SignedMoments,
@@ -202,6 +203,17 @@ class NaturalSceneQuality:
             for m in self.models
         )
         return self
+
+
+def embedded_quality(path: Path | None = None) -> NaturalSceneQuality:
+    """The shipped pristine model, or one of your own.
+
+    Raises:
+        WeightsError: the file is missing or of another layout.
+    """
+    models = load_models(shipped("quality.json") if path is None else path)
+    numbers = [value for model in models for value in astuple(model)]
+    return NaturalSceneQuality(models, f"natural-scene {values_fingerprint(*numbers)}")
 
 
 def fit_folder(

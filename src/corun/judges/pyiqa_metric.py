@@ -1,7 +1,14 @@
-"""Any no-reference metric of pyiqa as image quality, if the user has installed it."""
+"""Metrics of the package pyiqa, where the user installed it: NIMA, MUSIQ, PAQ2PIQ, CLIP-IQA …
+
+pyiqa is not a dependency: its licence is non-commercial and its requirements are heavy. It is
+imported only when one of its metrics is asked for, and it fetches its own weights.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,11 +16,55 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.errors import ConfigurationError, WeightsError
+from corun.judges.facts import JUDGES
 from corun.judges.protocols import Scores, cut_blocks
 from corun.networks.fingerprint import fingerprint, values_fingerprint
 
-KNOWN_RANGES = {"musiq": (0.0, 100.0), "clipiqa": (0.0, 1.0)}
-"""(worst, best) of metrics whose scale is fixed by what they were trained on."""
+
+def pyiqa_installed() -> bool:
+    """Whether the package is there; it is not imported to find out."""
+    return importlib.util.find_spec("pyiqa") is not None
+
+
+def pyiqa_version() -> str:
+    """Of the installed package."""
+    try:
+        return importlib.metadata.version("pyiqa")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def open_metric(name: str) -> Any:
+    """A metric of pyiqa with its weights, on the processor.
+
+    Raises:
+        ConfigurationError: pyiqa is not installed, or has no such metric.
+        WeightsError: its weights cannot be fetched.
+    """
+    pyiqa = _import_pyiqa(name)
+    _require(name, pyiqa.list_models())
+    try:
+        return pyiqa.create_metric(name, device=torch.device("cpu"))
+    except (OSError, RuntimeError, ValueError) as error:  # no network, or a file lacks in its cache
+        reason = " ".join(str(error).split())
+        raise WeightsError(
+            f"pyiqa cannot get the weights of {name} ({reason}); run it once with network access, "
+            "it keeps them in its cache"
+        ) from error
+
+
+def facts_in_pyiqa(name: str) -> Mapping[str, Any]:
+    """What pyiqa says of a metric: ``metric_mode`` (FR or NR), ``lower_better``, ``score_range``.
+
+    Raises:
+        ConfigurationError: pyiqa is not installed, or has no such metric.
+    """
+    _import_pyiqa(name)
+    from pyiqa.default_model_configs import DEFAULT_CONFIGS
+
+    _require(name, DEFAULT_CONFIGS)
+    facts: Mapping[str, Any] = DEFAULT_CONFIGS[name]
+    return facts
 
 
 class PyiqaQuality:
@@ -21,8 +72,8 @@ class PyiqaQuality:
 
     Args:
         metric: its name in pyiqa; the paper uses ``musiq``.
-        value_range: (worst, best): the values that become 0 and 1; without, the one of
-            :data:`KNOWN_RANGES`.
+        value_range: (worst, best): the values that become 0 and 1; without, those of the table
+            of judges.
 
     Raises:
         ConfigurationError: pyiqa is not installed, knows no such metric, the metric needs a
@@ -31,29 +82,16 @@ class PyiqaQuality:
     """
 
     def __init__(self, metric: str, value_range: tuple[float, float] | None = None) -> None:
-        try:
-            import pyiqa
-        except ImportError as error:
-            raise ConfigurationError(
-                "evaluators.quality: pyiqa is not installed; it is not part of any extra because "
-                "of its licence: pip install pyiqa, or set kind: embedded"
-            ) from error
-        value_range = value_range or KNOWN_RANGES.get(metric)
+        _import_pyiqa(metric)
+        if value_range is None and metric in JUDGES:
+            value_range = JUDGES[metric].scale
         if value_range is None:
             raise ConfigurationError(
                 f"evaluators.quality.range: give [worst, best] of {metric}; it is not known here"
             )
         if value_range[0] == value_range[1]:
             raise ConfigurationError("evaluators.quality.range: worst and best are the same")
-        if metric not in pyiqa.list_models():
-            raise ConfigurationError(f"evaluators.quality.metric: pyiqa has no metric {metric!r}")
-        try:
-            self._metric: Any = pyiqa.create_metric(metric)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise WeightsError(
-                f"pyiqa's {metric}: its weights cannot be loaded ({error}); fetch them once where "
-                "there is a network, pyiqa keeps them in its cache"
-            ) from error
+        self._metric = open_metric(metric)
         mode, lower = self._metric.metric_mode, bool(self._metric.lower_better)
         if mode != "NR":
             raise ConfigurationError(
@@ -86,3 +124,21 @@ class PyiqaQuality:
     def _scaled(self, values: Tensor) -> Tensor:
         worst, best = self._range
         return ((values.float().flatten() - worst) / (best - worst)).clamp(0, 1)
+
+
+def _import_pyiqa(name: str) -> Any:
+    try:
+        import pyiqa
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{name} is computed by pyiqa, which is not installed or cannot be imported "
+            f"({error}); install it with: pip install pyiqa (its licence is non-commercial)"
+        ) from error
+    return pyiqa
+
+
+def _require(name: str, known: Any) -> None:
+    if name not in known:
+        raise ConfigurationError(
+            f"pyiqa has no metric {name!r}; pyiqa.list_models() lists those it has"
+        )

@@ -22,7 +22,6 @@ from corun.data.datasets.boxes import TrueBoxes
 Style = Literal["voc07", "voc", "coco"]
 """11 points, all points (both at IoU 0.5), or 101 points averaged over IoU 0.50, 0.55 … 0.95."""
 
-STYLES: tuple[Style, ...] = ("voc07", "voc", "coco")
 COCO_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 COCO_MOST = 100
 """COCO counts this many detections of a class in a photo, the surest ones."""
@@ -172,28 +171,6 @@ def area_under(
     return float(padded[first].mean())
 
 
-def average_precision(
-    truth: Mapping[str, TrueBoxes], found: Mapping[str, Detections], label: str, style: Style
-) -> float:
-    """AP of one class over photos.
-
-    Args:
-        truth: photo → its objects.
-        found: photo → what was detected; a photo of `truth` that is absent here has nothing.
-        label: the class.
-        style: how precision is averaged.
-
-    Returns:
-        [0,1]; NaN where no photo holds an object of the class.
-    """
-    thresholds = COCO_THRESHOLDS if style == "coco" else (0.5,)
-    values = [
-        average_of_matches(matches_of(truth, found, label, style, threshold), style)
-        for threshold in thresholds
-    ]
-    return float(np.mean(values))
-
-
 def matches_of(
     truth: Mapping[str, TrueBoxes],
     found: Mapping[str, Detections],
@@ -207,28 +184,6 @@ def matches_of(
         match(objects, found.get(name, NOTHING), label, threshold=threshold)
         for name, objects in truth.items()
     ]
-
-
-def average_of_matches(matches: Sequence[Matches], style: Style) -> float:
-    """AP of photos already matched; NaN without an object."""
-    if sum(match.objects for match in matches) == 0:
-        return float("nan")
-    return area_under(*precision_and_recall(matches), style)
-
-
-def mean_average_precision(
-    truth: Mapping[str, TrueBoxes], found: Mapping[str, Detections], style: Style
-) -> tuple[float, dict[str, float]]:
-    """mAP, and AP for each class the photos hold.
-
-    Returns:
-        The mean over the classes, [0,1], NaN without any object; and class → AP.
-    """
-    per_class = {
-        label: average_precision(truth, found, label, style) for label in classes_of(truth)
-    }
-    values = [value for value in per_class.values() if not np.isnan(value)]
-    return (float(np.mean(values)) if values else float("nan")), per_class
 
 
 def classes_of(truth: Mapping[str, TrueBoxes]) -> list[str]:

@@ -16,7 +16,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from corun.errors import ConfigurationError, MissingExtraError, WeightsError
-from corun.files import checksum
+from corun.files import checksum, user_path
 from corun.metrics.detection import Detections, overlaps
 
 DetectorLayout = Literal["auto", "yolox", "yolov8"]
@@ -156,7 +156,7 @@ def load_detector(source: str | Path, layout: DetectorLayout = "auto") -> Detect
     """
     if not str(source).endswith(".onnx") and ":" in str(source):
         return _from_python(str(source))
-    path = Path(source)
+    path = user_path(source)
     if layout == "auto":
         layout = _guess_layout(path)
     return YoloxDetector(path) if layout == "yolox" else YoloV8Detector(path)

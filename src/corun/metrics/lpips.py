@@ -8,7 +8,6 @@ authors do (``lpips/weights/v0.1/alex.pth``).
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import WeightsError
+from corun.networks.brought import read_state
 
 
 class _Layer(NamedTuple):
@@ -41,11 +41,6 @@ _ALEXNET = (
 )
 _SHIFT = (-0.030, -0.088, -0.188)
 _SCALE = (0.458, 0.448, 0.450)
-_UNREADABLE = (
-    OSError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError,
-    pickle.UnpicklingError,
-)  # fmt: skip
-"""What PyTorch's reader answers to a file that is no state dict, depending on its first bytes."""
 MIN_SIDE = 31
 """Below this many pixels the last pooling has nothing left."""
 
@@ -120,7 +115,7 @@ def load_lpips(backbone: Path | str, heads: Path | str) -> Lpips:
         WeightsError: a file is missing, unreadable or of another network.
     """
     network = Lpips()
-    alexnet, linear = _read(Path(backbone)), _read(Path(heads))
+    alexnet, linear = read_state(Path(backbone)), read_state(Path(heads))
     state = dict(network.state_dict())
     for index, layer in enumerate(_ALEXNET):
         for kind in ("weight", "bias"):
@@ -136,21 +131,6 @@ def load_lpips(backbone: Path | str, heads: Path | str) -> Lpips:
             f"{backbone} and {heads}: shapes of another network; LPIPS here is AlexNet, version 0.1"
         ) from error
     return network.eval().requires_grad_(False)
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise WeightsError(
-            f"{path}: no such file; LPIPS needs torchvision's alexnet-owt-7be5be79.pth and "
-            "lpips/weights/v0.1/alex.pth of the package lpips"
-        )
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        raise WeightsError(f"{path}: not a PyTorch state dict; check the file") from error
-    if not isinstance(state, Mapping):
-        raise WeightsError(f"{path}: not a PyTorch state dict; check the file")
-    return state
 
 
 def _take(path: Path, state: Mapping[str, Tensor], key: str) -> Tensor:

@@ -13,14 +13,8 @@ The means are not comparable with those of another size: FADE and BRISQUE depend
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
-
-from corun.files import written_atomically
-from corun.metrics.pictures import read_picture
 
 LONG_SIDE = 640
 """Pixels."""
@@ -48,14 +42,3 @@ def prepare(
     scale = long_side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-def prepare_file(source: Path, target: Path, *, long_side: int = LONG_SIDE) -> None:
-    """Read a photo, prepare it and save it as PNG.
-
-    Raises:
-        ImageFileError: the photo cannot be read.
-    """
-    prepared = prepare(read_picture(source), long_side=long_side)
-    with written_atomically(target) as partial:
-        Image.fromarray(prepared).save(partial, format="PNG")

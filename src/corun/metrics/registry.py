@@ -1,60 +1,43 @@
-"""The table of metrics: what each measures, which way is better, and what it needs.
-
-``METRICS`` is data. :func:`load_metric` turns an entry and the user's files into a function.
-"""
+"""Metrics by name: from an entry of the table and the user's files to a function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from torch import Tensor
 
 from corun.errors import ConfigurationError, WeightsError
 from corun.files import checksum
+from corun.judges.facts import NeededFile
+from corun.judges.pyiqa_metric import facts_in_pyiqa, open_metric, pyiqa_installed, pyiqa_version
+from corun.metrics import full_reference, guards
+from corun.metrics.pictures import as_tensor
+from corun.metrics.table import METRICS, Metric
 
-Picture = UInt8[np.ndarray, "h w 3"]
 ScoreFunction = Callable[[np.ndarray, np.ndarray | None], float]
 """(picture, reference or None) → score; both RGB, 0–255, (h,w,3)."""
-Kind = Literal["no-reference", "full-reference", "guard"]
-Needs = Literal["nothing", "input", "target"]
+Function = Callable[..., Tensor]
+"""(pictures) or (pictures, references), RGB in [0,1], (b,3,h,w) → scores."""
+Files = Mapping[str, Path]
+PYIQA = "pyiqa:"
 
-
-@dataclass(frozen=True)
-class NeededFile:
-    """A file that the user keeps on disk, because it may not be part of this package."""
-
-    key: str
-    """Its name in the mapping of files."""
-    what: str
-    """What it is and how to get it, for the error message."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """The facts of one metric."""
-
-    name: str
-    title: str
-    kind: Kind
-    better: Literal["lower", "higher", "neither"]
-    score_range: str
-    source: str
-    version: str
-    """Raised when the number for the same file changes: caches are keyed by it."""
-    build: Callable[[Mapping[str, Path]], tuple[ScoreFunction, str]]
-    """From local files to the function and the name of the implementation that was chosen."""
-    needs: Needs = "nothing"
-    """What the score compares with: the hazy input, or the true clear scene."""
-    infinite_is_best: bool = False
-    """Whether +∞ is a score (PSNR of equal pictures) and no failure."""
-    downloads: bool = False
-    """Whether its package may fetch weights from the network when it is first used."""
-    files: tuple[NeededFile, ...] = ()
-    """Files without which it cannot be computed (see ``build`` for substitutes)."""
+_PLAIN: dict[str, Function] = {
+    "brightness": guards.mean_brightness,
+    "contrast": guards.contrast,
+    "colourfulness": guards.colourfulness,
+    "crushed": guards.crushed_fraction,
+    "clipped": guards.clipped_fraction,
+    "hue-shift": guards.hue_shift,
+    "psnr": full_reference.psnr,
+    "ssim": full_reference.ssim,
+    "ms-ssim": full_reference.ms_ssim,
+    "ciede2000": full_reference.ciede2000,
+}
 
 
 @dataclass(frozen=True)
@@ -75,23 +58,28 @@ def metric_named(name: str) -> Metric:
     Raises:
         ConfigurationError: there is no such metric; the message lists those there are.
     """
-    if name.startswith("pyiqa:"):
-        from corun.metrics.pyiqa_metrics import pyiqa_metric
-
-        return pyiqa_metric(name.removeprefix("pyiqa:"))
-    metrics = all_metrics()
-    if name not in metrics:
-        raise ConfigurationError(
-            f"no metric is called {name!r}; choose from {', '.join(metrics)} or pyiqa:NAME"
+    if name.startswith(PYIQA):
+        facts = facts_in_pyiqa(name.removeprefix(PYIQA))
+        compares = facts.get("metric_mode") == "FR"
+        return Metric(
+            name=name,
+            title=name.removeprefix(PYIQA),
+            kind="full-reference" if compares else "no-reference",
+            better="lower" if facts.get("lower_better", False) else "higher",
+            score_range=str(facts.get("score_range", "not stated")),
+            source="pyiqa",
+            needs="target" if compares else "nothing",
         )
-    return metrics[name]
+    if name not in METRICS:
+        raise ConfigurationError(
+            f"no metric is called {name!r}; choose from {', '.join(METRICS)} or pyiqa:NAME"
+        )
+    return METRICS[name]
 
 
 def all_metrics() -> dict[str, Metric]:
     """Every metric by name, in the order of reports."""
-    from corun.metrics.table import METRICS
-
-    return {metric.name: metric for metric in METRICS}
+    return METRICS
 
 
 def load_metric(name: str, files: Mapping[str, Path | str] | None = None) -> LoadedMetric:
@@ -108,25 +96,105 @@ def load_metric(name: str, files: Mapping[str, Path | str] | None = None) -> Loa
     """
     metric = metric_named(name)
     given = {key: Path(path) for key, path in (files or {}).items()}
-    score, implementation = metric.build(given)
+    function, implementation = _function_of(metric, given)
     sums = [checksum(given[file.key])[:12] for file in metric.files if file.key in given]
     return LoadedMetric(
         metric=metric,
         implementation=implementation,
         version="+".join([metric.version, implementation, *sums]),
-        score=score,
+        score=partial(_score, function, compares=metric.needs != "nothing"),
     )
 
 
-def needed_file(metric: str, file: NeededFile, files: Mapping[str, Path]) -> Path:
-    """The path of a needed file.
+def _score(
+    function: Function, picture: np.ndarray, reference: np.ndarray | None, *, compares: bool
+) -> float:
+    pictures = [as_tensor(picture)]
+    if compares:
+        if reference is None:
+            raise ValueError("this metric compares with a reference picture, and none was given")
+        pictures.append(as_tensor(reference))
+    with torch.no_grad():
+        return float(function(*pictures).flatten()[0])
+
+
+def _function_of(metric: Metric, files: Files) -> tuple[Function, str]:
+    """The function, and which implementation and weights it is."""
+    if metric.name in _PLAIN:
+        return _PLAIN[metric.name], "corun"
+    if metric.downloads or metric.name.startswith(PYIQA):
+        return _of_pyiqa(metric.name.removeprefix(PYIQA))
+    return _WITH_WEIGHTS[metric.name](metric, files)
+
+
+def _of_pyiqa(name: str) -> tuple[Function, str]:
+    return open_metric(name), f"pyiqa {pyiqa_version()} {name}"
+
+
+def _fade(metric: Metric, files: Files) -> tuple[Function, str]:
+    from corun.judges.fade import FadeDensity
+
+    judge = FadeDensity()
+    return judge.values, f"fade-python {judge.name.split()[1]}"
+
+
+def _brisque(metric: Metric, files: Files) -> tuple[Function, str]:
+    if not any(file.key in files for file in metric.files) and pyiqa_installed():
+        return _of_pyiqa("brisque")
+    from corun.judges.brisque import load_brisque
+
+    return load_brisque(*_needed(metric, files)), "corun, published SVR"
+
+
+def _hazdesnet(metric: Metric, files: Files) -> tuple[Function, str]:
+    from corun.judges.hazdesnet import load_hazdesnet
+
+    network = load_hazdesnet(*_needed(metric, files))
+    return network.mean_density, "corun, published weights"
+
+
+def _niqe(metric: Metric, files: Files) -> tuple[Function, str]:
+    from corun.judges.niqe import load_pristine_statistics, niqe
+
+    statistics = load_pristine_statistics(*_needed(metric, files))
+    return partial(niqe, pristine=statistics), "corun, published statistics"
+
+
+def _niqe_embedded(metric: Metric, files: Files) -> tuple[Function, str]:
+    from corun.judges.niqe import embedded_statistics, niqe
+
+    return partial(niqe, pristine=embedded_statistics()), "corun, embedded statistics"
+
+
+def _lpips(metric: Metric, files: Files) -> tuple[Function, str]:
+    from corun.metrics.lpips import load_lpips
+
+    return load_lpips(*_needed(metric, files)), "corun, AlexNet 0.1"
+
+
+_WITH_WEIGHTS: dict[str, Callable[[Metric, Files], tuple[Function, str]]] = {
+    "fade": _fade,
+    "brisque": _brisque,
+    "hazdesnet": _hazdesnet,
+    "niqe": _niqe,
+    "niqe-embedded": _niqe_embedded,
+    "lpips": _lpips,
+}
+
+
+def _needed(metric: Metric, files: Files) -> list[Path]:
+    """The paths of a metric's files.
 
     Raises:
-        WeightsError: it is not given or not there; the message says how to get it.
+        WeightsError: one is not given or not there; the message says how to get it.
     """
+    return [_present(metric.title, file, files) for file in metric.files]
+
+
+def _present(title: str, file: NeededFile, files: Files) -> Path:
     if file.key not in files:
-        raise WeightsError(f"{metric} needs the file {file.key}: {file.what}")
+        raise WeightsError(f"{title} needs the file {file.key}: {file.what}")
     path = files[file.key]
     if not path.is_file():
-        raise WeightsError(f"{path}: no such file; {metric} needs it as {file.key}: {file.what}")
+        raise WeightsError(f"{path}: no such file; {title} needs it as {file.key}: {file.what}")
     return path

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, WeightsError
-from corun.files import write_atomically
+from corun.files import stand_in, write_atomically
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
 from corun.networks.files import network_file
@@ -43,6 +45,7 @@ DAMAGE = (
     RuntimeError,
     TypeError,
     ValueError,
+    struct.error,
 )
 """What torch and safetensors raise on damaged files; there is no common base class."""
 
@@ -165,6 +168,7 @@ def load_file_of_ours(path: Path) -> tuple[CORUN, dict[str, Any]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    refuse_stand_in(path)
     try:
         with safe_open(path, framework="pt") as opened:
             header = (opened.metadata() or {}).get(HEADER_KEY)
@@ -203,6 +207,7 @@ def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.sav
     Raises:
         WeightsError: unreadable, or it would run code.
     """
+    refuse_stand_in(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged files make torch warn of its own internals
@@ -216,6 +221,17 @@ def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.sav
         explained = isinstance(error, OSError | RuntimeError)
         reason = _one_line(error) if explained else "it is damaged or of another kind"
         raise WeightsError(f"{path}: not a readable weights file ({reason}); {remedy}") from error
+
+
+def refuse_stand_in(path: Path) -> None:
+    """Refuses a pointer or a web page by what it is; what cannot be read is left to the reader.
+
+    Raises:
+        WeightsError: the file is one of these.
+    """
+    with suppress(OSError), path.open("rb") as stream:
+        if found := stand_in(stream.read(1024)):
+            raise WeightsError(f"{path}: {found}")
 
 
 def convert_weights(source: Path, destination: Path) -> CORUN:

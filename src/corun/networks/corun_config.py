@@ -10,6 +10,17 @@ from corun.errors import ConfigurationError
 TransmissionStep = Literal["paper", "least_squares"]
 
 
+BOUNDS = {
+    "stages": (1, 64),
+    "dim": (1, 1024),
+    "levels": (1, 8),
+    "ffn_expansion": (1, 32),
+    "cell": (1, 64),
+    "working_pixels": (0, 1 << 27),
+}
+"""Least and most of each hyper-parameter: beyond, no machine runs the network on a photo."""
+
+
 @dataclass(frozen=True)
 class CorunConfig:
     """Hyper-parameters of CORUN; they travel inside the weights file.
@@ -41,16 +52,12 @@ class CorunConfig:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     def __post_init__(self) -> None:
-        for name in ("stages", "dim", "levels", "ffn_expansion", "cell"):
+        for name, (least, most) in BOUNDS.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if type(value) is not int or not least <= value <= most:
                 raise ConfigurationError(
-                    f"{name} must be a whole number of at least 1, not {value!r}"
+                    f"{name} must be a whole number from {least} to {most:,}, not {value!r}"
                 )
-        if not isinstance(self.working_pixels, int) or self.working_pixels < 0:
-            raise ConfigurationError(
-                f"working_pixels must be a whole number of at least 0, not {self.working_pixels!r}"
-            )
         if self.dim % 2:
             raise ConfigurationError(f"dim must be even (channels are halved), not {self.dim}")
         if self.transmission_step not in get_args(TransmissionStep):
@@ -68,6 +75,11 @@ class CorunConfig:
     def multiple(self) -> int:
         """Of which the sides of a picture must be multiples once it is padded or reduced."""
         return self.cell << self.levels
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """What the widest maps of the network take at least, for each pixel it works on."""
+        return self.dim * 20 // self.cell**2
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain values, for JSON."""

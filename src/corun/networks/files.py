@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from corun.errors import WeightsError
+from corun.files import user_path
 from corun.networks.registry import names
 
 HUB_PREFIX = "hf://"
@@ -19,8 +20,7 @@ def network_file(text: str) -> Path:
     if text.startswith(HUB_PREFIX):
         return _from_hub(text)
     try:
-        literal = Path(text)
-        path = literal if literal.exists() else literal.expanduser()
+        path = user_path(text)
         found = path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or str(error)

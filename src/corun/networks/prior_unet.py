@@ -7,7 +7,7 @@ and N pixels, q = W_q·X and k = W_k·X meet the pixels only through the Gram ma
 
 and proj(A·v) is one C×C matrix applied to X. What remains at full resolution is one Gram matrix,
 one 1×1 convolution, and convolutions of radius at most 2, which run strip by strip with an exact
-halo when no gradient is needed. See ``docs/algorithm.md``.
+halo when no gradient is needed. See ``docs/explanation/speed.md``.
 """
 
 from __future__ import annotations

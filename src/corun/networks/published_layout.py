@@ -164,35 +164,13 @@ def build_filled(
     source: str,
     shown_names: Mapping[str, str] | None = None,
 ) -> CORUN:
-    """Build CORUN and fill it as :func:`load_strictly` does, with its arguments and errors.
+    """Build CORUN around the tensors of a file, refusing any difference in names and shapes.
 
-    The first comparison is with a network without memory, so that a damaged file, whatever size
-    it promises, costs none.
-    """
-    impossible = f"{source}: no network has the hyper-parameters {config.to_dict()}"
-    if max(config.stages, config.levels) > len(state):
-        raise WeightsError(f"{impossible} and only {len(state)} tensors")
-    try:
-        with torch.device("meta"):
-            layout = CORUN(config).state_dict()
-    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
-        raise WeightsError(impossible) from error
-    _refuse_differences(config, layout, state, source, shown_names or {})
-    network = CORUN(config)
-    load_strictly(network, state, source, shown_names)
-    return network
-
-
-def load_strictly(
-    network: CORUN,
-    state: Mapping[str, Tensor],
-    source: str,
-    shown_names: Mapping[str, str] | None = None,
-) -> None:
-    """Fill a network by name, refusing any difference.
+    It is built once, without memory of its own, so that a damaged file costs none, whatever size
+    it promises; then float32 copies of the tensors become its parameters.
 
     Args:
-        network: the network to fill.
+        config: hyper-parameters.
         state: tensors under our names.
         source: the file's name, for errors.
         shown_names: our name → the name in the file, for errors.
@@ -201,8 +179,18 @@ def load_strictly(
         WeightsError: lists the missing, unexpected and mis-shaped tensors, and those that hold
             no floating-point numbers or some that are not finite.
     """
-    _refuse_differences(network.config, network.state_dict(), state, source, shown_names or {})
-    network.load_state_dict(dict(state))
+    impossible = f"{source}: no network has the hyper-parameters {config.to_dict()}"
+    if max(config.stages, config.levels) > len(state):
+        raise WeightsError(f"{impossible} and only {len(state)} tensors")
+    try:
+        with torch.device("meta"):
+            network = CORUN(config)
+    except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+        raise WeightsError(impossible) from error
+    _refuse_differences(config, network.state_dict(), state, source, shown_names or {})
+    own = {name: tensor.to(torch.float32, copy=True) for name, tensor in state.items()}
+    network.load_state_dict(own, assign=True)
+    return network
 
 
 def _refuse_differences(

@@ -1,4 +1,4 @@
-"""The last J-step, taken at the photo's own size (docs/algorithm.md, "The last step").
+"""The last J-step, taken at the photo's own size (docs/explanation/full-size-step.md).
 
 The stages know the scene J, the photo P′ and the transmission T averaged over cells. What the
 averages lost is restored by one more closed-form J-step at every pixel: the minimiser over J* of

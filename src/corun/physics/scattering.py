@@ -69,25 +69,3 @@ def remove_haze(
         raise ValueError(f"t_min must be in (0, 1], got {t_min}")
     floored = transmission.clip(t_min, None)
     return (hazy - airlight * (1 - floored)) / floored
-
-
-def scattering_residual(
-    hazy: Array,
-    scene: Array,
-    transmission: Array,
-    airlight: Array | float,
-) -> Array:
-    """r = J·t + A·(1−t) − P: how far (J, t, A) is from explaining the hazy picture, signed.
-
-    Its L1 norm with A = 1 is the scattering-consistency loss of Fang et al. (2024), Eq. 17.
-
-    Args:
-        hazy: P, [0,1].
-        scene: J, [0,1].
-        transmission: t, unitless, [0,1]; one channel, or one per colour.
-        airlight: A, [0,1]; (B,3,1,1), or anything that broadcasts to the picture, or one number.
-
-    Returns:
-        The residual, same shape as the hazy picture, in its units.
-    """
-    return add_haze(scene, transmission, airlight) - hazy

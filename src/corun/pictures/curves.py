@@ -72,7 +72,7 @@ def exponent_of_profile(icc: bytes | None) -> float | None:
         return None
     try:
         middle = _curve_at_half(icc)
-    except (struct.error, ValueError, OverflowError, ZeroDivisionError, IndexError):
+    except (struct.error, ValueError, TypeError, ArithmeticError, IndexError):
         return None
     return math.log(middle) / math.log(0.5) if middle is not None and 0 < middle < 1 else None
 

@@ -22,8 +22,22 @@ FORMAT_OF_SUFFIX = {
 }
 """Every suffix of a picture, in lower case, to its format: the one list there is."""
 
-READABLE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX)
+RAW_SUFFIXES = frozenset(
+    {
+        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq"),
+        *(".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".ori", ".pef", ".raf"),
+        *(".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+    }
+)
+"""What cameras call the data of their sensors, in lower case; read with the extra "raw"."""
+
+READABLE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | RAW_SUFFIXES
 """What is taken for a picture when a folder is searched."""
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv"}
+)
+"""What a search of a folder names as left for `corun video`, in lower case."""
 
 READABLE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "HEIF")
 """Pillow's names of the formats that are read."""

@@ -6,8 +6,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from PIL import Image
+
 from corun.pictures.pixels import PixelError
-from corun.pictures.tiff_header import TiffHeader
+from corun.pictures.tiff_header import COMPRESSION, TiffHeader
 
 DEFAULT_MAX_PIXELS = 178_956_970
 """Pictures above this are refused unless asked for: Pillow's own limit, 512 MiB of RGB bytes."""
@@ -17,6 +19,19 @@ MOST_SAMPLES = 16
 
 COPIES = 2
 """How often the decoded samples are held at once: as decoded, and turned upright."""
+
+LARGEST_RATIOS = {1: 1, 5: 2600, 8: 1032, 32946: 1032, 32773: 64}
+"""Compression of a TIFF (none, LZW, deflate (2), PackBits) to the most bytes one byte can give."""
+
+RUN_LENGTHS = (1, 2)
+"""The compressions of BMP that Pillow decodes pixel by pixel."""
+
+MOST_TILES = 1_000_000
+SMALL, LARGE = 1_000_000, 50_000_000
+"""Pixels up to which anything is decoded at once, and above which a process of its own does it."""
+
+PIXELS_PER_BYTE = 500
+"""More than any honest JPEG; only a picture of one colour has more."""
 
 _MEMORY = Path("/proc/meminfo")
 _CONTAINER = Path("/sys/fs/cgroup")
@@ -55,8 +70,13 @@ def check_size(
         )
 
 
-def check_tiff(header: TiffHeader, *, max_pixels: int) -> None:
-    """Refuses a TIFF by its header: volumes, huge tiles, samples without end.
+def check_tiff(header: TiffHeader, size: int, *, max_pixels: int) -> None:
+    """Refuses a TIFF by its header: volumes, huge tiles, samples without end, bytes that lack.
+
+    Args:
+        header: its first directory.
+        size: of the file, in bytes.
+        max_pixels: the limit.
 
     Raises:
         PixelError: it is no photo, or too large.
@@ -70,6 +90,54 @@ def check_tiff(header: TiffHeader, *, max_pixels: int) -> None:
     if depth > 1:
         raise PixelError(f"a volume of {depth} planes is no photo; export one plane as a TIFF")
     check_size(width, height, max_pixels=max_pixels, bytes_per_pixel=header.bytes_per_pixel)
+    ratio = LARGEST_RATIOS.get(header.one(COMPRESSION, 1))
+    if ratio is not None:
+        _check_plausible(width, height, header.bytes_per_pixel, size, ratio)
+    if header.tiles > MOST_TILES:
+        raise PixelError(f"a TIFF of {header.tiles:,} tiles or strips; save it with larger ones")
+
+
+def check_plausible(image: Image.Image, data: bytes) -> None:
+    """Refuses a PNG or BMP whose few bytes cannot hold its pixels.
+
+    Args:
+        image: opened, not loaded.
+        data: the whole file.
+
+    Raises:
+        PixelError: they cannot.
+    """
+    if image.format == "PNG":
+        channels = {2: 3, 4: 2, 6: 4}.get(data[25], 1)
+        _check_plausible(*image.size, data[24] * channels / 8, len(data), LARGEST_RATIOS[8])
+    elif image.format in ("BMP", "DIB"):
+        packed = image.info.get("compression") in RUN_LENGTHS
+        least = {"RGB": 2.0, "RGBA": 4.0}.get(image.mode, 1.0 if packed else 1 / 8)
+        _check_plausible(*image.size, least, len(data), 128 if packed else 1)
+
+
+def is_suspect(width: int, height: int, size: int, *, scans: int = 1) -> bool:
+    """Whether a picture is to be decoded where it can be given up: it is large, or a bomb perhaps.
+
+    Args:
+        width, height: pixels.
+        size: of the file, in bytes.
+        scans: how often a decoder goes over the pixels.
+    """
+    pixels = width * height
+    few_bytes = pixels > SMALL and pixels > PIXELS_PER_BYTE * size
+    return few_bytes or pixels > LARGE or pixels * scans > 10 * LARGE
+
+
+def _check_plausible(
+    width: int, height: int, bytes_per_pixel: float, size: int, ratio: int
+) -> None:
+    needed = width * height * bytes_per_pixel
+    if width * height > SMALL and needed > ratio * size:
+        raise PixelError(
+            f"the file is cut short or damaged ({width}x{height} pixels do not fit in "
+            f"{size:,} bytes); copy it again from its source"
+        )
 
 
 def free_memory() -> int | None:

@@ -5,22 +5,38 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from numbers import Real
 
+import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from corun.pictures.curves import exponent_of_profile, unusual_exponent
-from corun.pictures.png_chunks import Chunk
+from corun.pictures.described import is_structural
+from corun.pictures.png_chunks import Chunk, comment_chunks
+from corun.shapes import Shaped
 
 ORIENTATION = ExifTags.Base.Orientation.value
 EXIF_IFD = ExifTags.IFD.Exif.value
 GPS_IFD = ExifTags.IFD.GPSInfo.value
+MAKER_NOTE = ExifTags.Base.MakerNote.value
+DESCRIPTION = ExifTags.Base.ImageDescription.value
 INTEROP_IFD = ExifTags.IFD.Interop.value
 SUB_DIRECTORIES = (EXIF_IFD, GPS_IFD)
 RESOLUTION_TAGS = (282, 283)
 RESOLUTION_UNIT = 296
 ICC_PROFILE = 34675
+
+OTHER_TAGS = (RESOLUTION_UNIT, ICC_PROFILE, 700, 33723)
+"""Further tags that are kept, XMP and IPTC among them."""
+
+GEOREFERENCE = {
+    **dict.fromkeys((33550, 33922, 34264, 34736), 12),  # scale, tie points, transformation: double
+    34735: 3,  # keys: short
+    **dict.fromkeys((34737, 42112, 42113), 2),  # texts; GDAL's metadata and no-data value: ASCII
+}
+"""Tags of GeoTIFF 1.1 (OGC 19-008r4) and GDAL to their types of TIFF 6.0."""
 
 PHOTOGRAPH_TAGS = frozenset(
     {
@@ -65,7 +81,11 @@ class PictureMetadata:
         dpi: resolution in dots per inch, (x, y).
         exponent: γ, where the samples v mean the light v^γ and that is not what a screen shows; it
             is stated by the profile or, without one, by `chunks`.
-        chunks: text and colour chunks of a PNG, for another PNG.
+        chunks: text and colour chunks of a PNG; the comment of a JPEG is one of them.
+        xmp: the XMP packet, UTF-8; once a picture is upright, it states no other orientation.
+        iptc: the IPTC-IIM block.
+        georeference: where on the earth a TIFF is, tags to values.
+        spare: bands of a TIFF that are neither colour nor alpha, (H,W,N), upright, as stored.
         encoding: what the writer of `format` repeats: "progressive", "lossless", "compression".
         notes: what could not be kept, one line each.
     """
@@ -76,6 +96,10 @@ class PictureMetadata:
     dpi: tuple[float, float] | None = None
     exponent: float | None = None
     chunks: tuple[Chunk, ...] = ()
+    xmp: bytes | None = None
+    iptc: bytes | None = None
+    georeference: Mapping[int, object] = field(default_factory=dict)
+    spare: Shaped[np.ndarray, "h w n"] | None = field(default=None, compare=False)
     encoding: Mapping[str, str | bool] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -102,12 +126,16 @@ class PictureMetadata:
         if image.format == "TIFF":
             encoding["compression"] = str(image.info.get("compression", "raw"))
         dpi = image.info.get("dpi")
+        xmp = image.info.get("xmp")
         return cls(
             format=image.format,
             exif=block,
             icc=image.info.get("icc_profile") or None,
             exponent=unusual_exponent(exponent_of_profile(image.info.get("icc_profile"))),
             dpi=sound_resolution(*dpi) if dpi else None,
+            chunks=comment_chunks(image.info.get("comment")),
+            xmp=xmp.encode() if isinstance(xmp, str) else xmp or None,
+            georeference=georeference_of(exif) if image.format == "TIFF" else {},
             encoding=encoding,
             notes=(*notes, *unread, *unwritten),
         )
@@ -179,7 +207,7 @@ def _directory_by_tifffile(data: bytes) -> tuple[Image.Exif, tuple[str, ...]]:
         for tag in tiff.pages.first.tags:
             if tag.code in RESOLUTION_TAGS:
                 exif[tag.code] = TiffImagePlugin.IFDRational(*tag.value)
-            elif tag.code in PHOTOGRAPH_TAGS or tag.code in (RESOLUTION_UNIT, ICC_PROFILE):
+            elif tag.code in PHOTOGRAPH_TAGS or tag.code in (*OTHER_TAGS, *GEOREFERENCE):
                 exif[tag.code] = tag.value
             elif tag.code in SUB_DIRECTORIES:
                 notes = (EXIF_PARTLY_LOST,)
@@ -201,6 +229,10 @@ def serialise_exif(
     photograph are taken. The embedded thumbnail is left out: it would show the hazy picture.
     """
     directories, lost = _directories(exif, file_format)
+    description = directories[0].get(DESCRIPTION)
+    structure = is_structural(description)
+    if structure is not None:
+        del directories[0][DESCRIPTION]
     details = directories[EXIF_IFD]
     for tag, length in zip((0xA002, 0xA003), size, strict=True):  # PixelXDimension, -Y-
         if tag in details:
@@ -218,9 +250,33 @@ def serialise_exif(
             for directory, entries in directories.items()
         }
         block = _exif_bytes(whole)
+    notes = (structure,) if structure else ()
     if not lost:
+        return block, notes
+    return block, (*notes, EXIF_LOST if block is None else EXIF_PARTLY_LOST)
+
+
+def georeference_of(exif: Image.Exif) -> dict[int, object]:
+    """The tags of :data:`GEOREFERENCE` in a TIFF's directory that can be read."""
+    found: dict[int, object] = {}
+    for tag in GEOREFERENCE:
+        with suppress(*DAMAGED_EXIF):
+            if tag in exif:
+                found[tag] = exif[tag]
+    return found
+
+
+def exif_within(block: bytes, limit: int) -> tuple[bytes | None, tuple[str, ...]]:
+    """An EXIF block of at most so many bytes, and notes: the maker note goes first."""
+    if len(block) <= limit:
         return block, ()
-    return block, (EXIF_LOST if block is None else EXIF_PARTLY_LOST,)
+    exif = Image.Exif()
+    exif.load(block)
+    exif.get_ifd(EXIF_IFD).pop(MAKER_NOTE, None)
+    shorter = exif.tobytes()
+    if len(shorter) <= limit:
+        return shorter, ("its EXIF is too long for JPEG; the camera's maker note was not kept",)
+    return None, ("its EXIF is too long for JPEG and was not kept",)
 
 
 def exif_has_sub_directories(block: bytes) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
-WIDTH, LENGTH, BITS, SAMPLES_PER_PIXEL = 256, 257, 258, 277
+WIDTH, LENGTH, BITS, COMPRESSION, SAMPLES_PER_PIXEL, ROWS_PER_STRIP = 256, 257, 258, 259, 277, 278
 TILE_WIDTH, TILE_LENGTH = 322, 323
 IMAGE_DEPTH, TILE_DEPTH = 32997, 32998
 
@@ -27,9 +27,11 @@ class TiffHeader:
 
     Attributes:
         tags: the values by tag, of integer types only.
+        present: every tag, of whatever type.
     """
 
     tags: Mapping[int, tuple[int, ...]]
+    present: frozenset[int] = frozenset()
 
     def one(self, tag: int, default: int) -> int:
         """The first value of a tag, or the default where there is none."""
@@ -51,6 +53,15 @@ class TiffHeader:
         return width, height, depth
 
     @property
+    def tiles(self) -> int:
+        """How many tiles or strips make up the picture."""
+        width, height, _ = self.decoded_size
+        if TILE_WIDTH in self.tags:
+            area = max(1, self.one(TILE_WIDTH, 1)) * max(1, self.one(TILE_LENGTH, 1))
+            return width * height // area
+        return height // max(1, self.one(ROWS_PER_STRIP, height))
+
+    @property
     def bytes_per_pixel(self) -> float:
         """Of all samples together."""
         bits = self.tags.get(BITS, (1,))
@@ -64,12 +75,14 @@ def read_tiff_header(data: bytes) -> TiffHeader | None:
     order = "<" if data[:1] == b"I" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     try:
-        return TiffHeader(_directory(data, order, big))
+        present: set[int] = set()
+        tags = _directory(data, order, big, present)
+        return TiffHeader(tags, frozenset(present))
     except struct.error:
         return None
 
 
-def _directory(data: bytes, order: str, big: bool) -> dict[int, tuple[int, ...]]:
+def _directory(data: bytes, order: str, big: bool, present: set[int]) -> dict[int, tuple[int, ...]]:
     (start,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)
     (count,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, start)
     first, length, letter = start + (8 if big else 2), 20 if big else 12, "Q" if big else "I"
@@ -77,6 +90,7 @@ def _directory(data: bytes, order: str, big: bool) -> dict[int, tuple[int, ...]]
     tags = {}
     for at in range(first, first + length * min(count, 65535), length):
         tag, kind, number = struct.unpack_from(f"{order}HH{letter}", data, at)
+        present.add(tag)
         if kind not in _LETTERS or not 0 < number <= _MOST_VALUES:
             continue
         place = at + length - inline

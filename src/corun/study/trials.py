@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 from corun.data.images import list_images
-from corun.errors import DataError, ImageFileError
-from corun.files import checksum
+from corun.errors import CorunError, DataError, escaped
+from corun.files import checksum, is_text, same_name
 from corun.pictures.colours import read_eight_bit
 
 StudyMode = Literal["score", "pairs"]
@@ -103,16 +103,17 @@ def open_study(
         seed: of the choice and the orders.
 
     Raises:
-        DataError: too few folders, an empty one, two pictures of one stem, no common photo, or
-            none that can be shown.
+        DataError: too few folders, an empty one, two sound pictures of one stem, no common photo,
+            or none that can be shown.
     """
     needed = 2 if mode == "pairs" else 1
     if len(folders) < needed:
         raise DataError(f"mode {mode} needs at least {needed} folder(s) of results")
     methods = dict(zip(_labels(folders), folders, strict=True))
-    files = {label: _by_stem(folder) for label, folder in methods.items()}
+    left_out: list[str] = []
+    files = {label: _by_name(folder, left_out) for label, folder in methods.items()}
     every = sorted(set().union(*files.values()))
-    left_out = [
+    left_out += [
         f"{photo}: missing in {', '.join(label for label in methods if photo not in files[label])}"
         for photo in every
         if any(photo not in own for own in files.values())
@@ -122,7 +123,7 @@ def open_study(
         raise DataError(
             f"{', '.join(str(folder) for folder in folders)}: no photo that all of them have"
         )
-    shown = _by_stem(originals) if originals is not None else {}
+    shown = _by_name(originals, left_out) if originals is not None else {}
 
     def pictures_of(photo: str) -> list[Path]:
         beside = [shown[photo]] if photo in shown else []
@@ -161,17 +162,28 @@ def _why_not_shown(paths: list[Path]) -> str:
     for path in paths:
         try:
             read_eight_bit(path)
-        except ImageFileError as error:
+        except CorunError as error:
             return str(error)
     return ""
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _by_name(folder: Path, left_out: list[str]) -> dict[str, Path]:
+    """The pictures of a folder by the name of their photo; those without one are left out."""
     files: dict[str, Path] = {}
     for path in list_images(folder):
-        if path.stem in files:
-            raise DataError(f"{path}: {files[path.stem].name} has the same stem; keep one")
-        files[path.stem] = path
+        name = same_name(path.stem)
+        other = files.get(name)
+        if not is_text(name):  # no database takes it, so no vote could be cast
+            left_out.append(f"{path}: its name is not UTF-8; rename it")
+        elif other is None:
+            files[name] = path
+        elif _why_not_shown([path]):
+            left_out.append(f"{path}: {other.name} has the same stem, and can be shown")
+        elif _why_not_shown([other]):
+            left_out.append(f"{other}: {path.name} has the same stem, and can be shown")
+            files[name] = path
+        else:
+            raise DataError(f"{path}: {other.name} has the same stem; keep one")
     if not files:
         raise DataError(f"{folder}: no pictures there")
     return files
@@ -179,7 +191,9 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 def _labels(folders: Sequence[Path]) -> list[str]:
     for length in range(1, max(len(folder.resolve().parts) for folder in folders) + 1):
-        labels = ["/".join(folder.resolve().parts[-length:]) for folder in folders]
+        labels = [
+            escaped(same_name("/".join(folder.resolve().parts[-length:]))) for folder in folders
+        ]
         if len(set(labels)) == len(labels):
             return labels
     raise DataError(f"{folders[0]}: is given twice; give each folder once")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corun.errors import DataError
+from corun.files import database_error, same_name
 from corun.study.trials import Study, Trial
 
 _SCHEMA = """
@@ -33,6 +34,9 @@ CREATE TABLE IF NOT EXISTS votes (
 );
 """
 
+
+PATIENCE = 30.0
+"""Seconds that is waited for another program which has the file."""
 
 _TABLES = {
     "participants": ["token", "code", "since"],
@@ -91,18 +95,16 @@ class VoteStore:
         self.path = path
         if not make and not path.is_file():
             raise DataError(f"{path}: no such file; it is made by corun study")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self._connected() as connection:
-                found = _tables(connection)
-                if make and not found:
-                    connection.executescript(_SCHEMA)
-                    found = _TABLES
-        except (OSError, sqlite3.OperationalError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise DataError(f"{path}: cannot be used for votes ({reason}); name another") from error
-        except sqlite3.DatabaseError as error:
-            raise DataError(f"{path}: not a file of votes ({error}); name another") from error
+        if make:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise database_error(path, error, "votes", "name another file") from error
+        with self._connected() as connection:
+            found = _tables(connection)
+            if make and not found:
+                connection.executescript(_SCHEMA)
+                found = _TABLES
         if found != _TABLES:
             held = f"it holds {', '.join(found)}" if found else "it is empty"
             raise DataError(f"{path}: not a file of votes ({held}); name another")
@@ -113,18 +115,15 @@ class VoteStore:
         Raises:
             DataError: it holds votes on other methods, photos or another mode.
         """
-        facts = json.dumps(
-            {
-                "mode": study.mode,
-                "methods": list(study.methods),
-                "photos": list(study.pictures),
-                "seed": study.seed,
-            }
-        )
+        facts = {
+            "mode": study.mode,
+            "methods": list(study.methods),
+            "photos": list(study.pictures),
+            "seed": study.seed,
+        }
         with self._connected() as connection:
-            connection.execute("INSERT OR IGNORE INTO study VALUES (1, ?)", (facts,))
-            stored = connection.execute("SELECT facts FROM study").fetchone()[0]
-        if stored != facts:
+            connection.execute("INSERT OR IGNORE INTO study VALUES (1, ?)", (json.dumps(facts),))
+        if self.facts() != facts:
             raise DataError(
                 f"{self.path}: holds votes of another study (other methods, photos, mode or seed); "
                 "name another file with --votes"
@@ -140,12 +139,18 @@ class VoteStore:
             row = connection.execute("SELECT facts FROM study").fetchone()
         if row is None:
             raise DataError(f"{self.path}: holds no study yet; run corun study first")
-        facts: dict[str, object] = json.loads(row[0])
+        # version 0.1 stored names as the disk spelled them
+        facts: dict[str, object] = {
+            key: [same_name(name) for name in value] if isinstance(value, list) else value
+            for key, value in json.loads(row[0]).items()
+        }
         return facts
 
     def enrol(self, code: str) -> tuple[str, str]:
         """The token and code of a participant: the known one of the code, or a new one."""
-        code = " ".join(code.split())[:80] or secrets.token_hex(4)
+        # a lone half of a letter, which JSON can say and SQLite cannot keep, becomes "?"
+        code = same_name(" ".join(code.encode("utf-8", "replace").decode().split()))[:80]
+        code = code or secrets.token_hex(4)
         with self._connected() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO participants (token, code) VALUES (?, ?)",
@@ -166,7 +171,7 @@ class VoteStore:
         """The keys of the questions a participant has answered."""
         with self._connected() as connection:
             rows = connection.execute("SELECT question FROM votes WHERE participant = ?", (token,))
-            return {row[0] for row in rows}
+            return {same_name(row[0]) for row in rows}
 
     def record(self, token: str, trial: Trial, value: float) -> bool:
         """Stores an answer; False, and nothing changes, where the question has one already."""
@@ -186,13 +191,22 @@ class VoteStore:
                 "SELECT participant, photo, first, second, value, at FROM votes "
                 "ORDER BY participant, question"
             )
-            return [Vote(*row) for row in rows]
+            return [
+                Vote(
+                    who, same_name(photo), same_name(first), second and same_name(second), value, at
+                )
+                for who, photo, first, second, value, at in rows
+            ]
 
     @contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=30)
+        """A connection of its own; what goes wrong with the file, at any moment, is a DataError."""
         try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
+            connection = sqlite3.connect(self.path, timeout=PATIENCE)
+            try:
+                with connection:
+                    yield connection
+            finally:
+                connection.close()
+        except (OSError, sqlite3.Error) as error:
+            raise database_error(self.path, error, "votes", "name another file") from error

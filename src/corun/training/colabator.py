@@ -26,7 +26,7 @@ from corun.judges.choice import (
     build_density,
     build_quality,
 )
-from corun.networks.adapters import open_network, save_adapted
+from corun.networks.brought import open_network, save_adapted
 from corun.networks.checkpoints import in_channels_last
 from corun.networks.fingerprint import file_fingerprint, fingerprint, values_fingerprint
 from corun.networks.outputs import read_output
@@ -39,6 +39,7 @@ from corun.training.validation import (
     require_validation_data,
     synthetic_scores,
     synthetic_sheet,
+    validation_batches,
 )
 
 
@@ -50,11 +51,13 @@ class NetworkChoice(Strict):
             ``spandrel:FILE``, or ``package.module:Class``.
         weights: a state dict for a built-in network or a class of your own.
         arguments: for its constructor.
+        range: what a class of your own takes, and gives, for black and white.
     """
 
     name: str
     weights: Path | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
+    range: tuple[float, float] = (0.0, 1.0)
 
 
 class EvaluatorsConfig(Strict):
@@ -140,7 +143,10 @@ class ColabatorTraining:
         torch.manual_seed(config.run.seed)
         choice = config.network
         self.network: nn.Module = open_network(
-            choice.name, weights=choice.weights, arguments=choice.arguments
+            choice.name,
+            weights=choice.weights,
+            arguments=choice.arguments,
+            value_range=choice.range,
         )
         self.synthetic = CleanDepthFolder(config.synthetic, config.run.seed)
         self.photos = RealPhotoFolder(config.real, config.run.seed)
@@ -218,7 +224,7 @@ class ColabatorTraining:
         The criterion is Q + 1 − D where there are real photos that can be read, else PSNR.
         """
         settings = self.config.validation
-        scores = synthetic_scores(network, settings) or {}
+        scores = synthetic_scores(network, validation_batches(settings)) or {}
         real = {} if settings.real is None else self._real_scores(network, settings.real)
         scores |= real
         if real:
@@ -232,7 +238,8 @@ class ColabatorTraining:
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> dict[str, Tensor]:
         """Photo, label, trusted weights and student of some real photos; synthetic examples."""
-        sheets = synthetic_sheet(network, self.config.validation)
+        settings = self.config.validation
+        sheets = synthetic_sheet(network, settings, validation_batches(settings))
         device = next(network.parameters()).device
         adaptation = self._on(device)
         count = min(self.config.validation.shown, len(self.photos))
@@ -357,6 +364,8 @@ def identity_of(task: ColabatorTraining) -> str:
     for name in ("validation", "validation_photos", "pool"):
         relevant.pop(name)
     relevant["network"] = task.identity.network
+    if config.network.range != (0.0, 1.0):
+        relevant["range"] = config.network.range
     relevant["evaluators"] = {"density": task.density.name, "quality": task.quality.name}
     relevant["real"]["folder"] = values_fingerprint(*task.photos.keys)
     for kind, files in (("clean", task.synthetic.photos), ("depth", task.synthetic.depths)):

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import SynthesisConfig, synthesize_haze
-from corun.files import write_atomically
-from corun.networks.density_net import STRIDE, DensityNet, save_density_net
+from corun.files import checksum, write_atomically
+from corun.judges.density_net import STRIDE, DensityNet, save_density_net
 from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
 from corun.training.engine import train
 from corun.training.task import LossTerms, Validation
@@ -169,10 +169,12 @@ class DensityTraining:
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write ``density.safetensors`` (float16) and ``density.json`` beside it."""
         assert isinstance(network, DensityNet)
-        save_density_net(folder / "density.safetensors", network)
+        weights = folder / "density.safetensors"
+        save_density_net(weights, network)
         result = self.validate(network)
         about = {
             "trained_by": "corun train density",
+            "sha256": checksum(weights),
             "validation": {} if result is None else result.scores,
             "configuration": self.config.model_dump(
                 mode="json",

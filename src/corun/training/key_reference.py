@@ -132,10 +132,13 @@ def _is_part(annotation: Any) -> bool:
 def _fields(type_: type) -> list[tuple[str, Any, str]]:
     """Name, type and default, as YAML, of each field."""
     if issubclass(type_, BaseModel):
-        return [
-            (name, field.annotation, _as_yaml(field.get_default(call_default_factory=True)))
-            for name, field in type_.model_fields.items()
-        ]
+        found = []
+        for name, field in type_.model_fields.items():
+            default = field.get_default(call_default_factory=True)
+            # A part that may be null is shown as what it is by default.
+            kind = type(default) if isinstance(default, BaseModel) else field.annotation
+            found.append((name, kind, _as_yaml(default)))
+        return found
     assert dataclasses.is_dataclass(type_)
     return [(f.name, f.type, _as_yaml(f.default)) for f in dataclasses.fields(type_)]
 

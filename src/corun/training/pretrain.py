@@ -21,7 +21,7 @@ from corun.data.synthesis import (
     synthesize_haze,
 )
 from corun.errors import ConfigurationError
-from corun.judges.embedded import embedded_density
+from corun.judges.density_net import embedded_density
 from corun.losses import (
     VggFeatures,
     colour_loss,
@@ -36,7 +36,7 @@ from corun.losses import (
 from corun.networks.checkpoints import load_network, save_network
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
-from corun.networks.published_layout import load_strictly
+from corun.networks.published_layout import build_filled
 from corun.training.configuration import (
     OptimizerConfig,
     RunConfig,
@@ -46,10 +46,12 @@ from corun.training.configuration import (
 from corun.training.engine import train
 from corun.training.task import LossTerms, Validation
 from corun.training.validation import (
+    ValidationBatches,
     ValidationConfig,
     require_validation_data,
     synthetic_scores,
     synthetic_sheet,
+    validation_batches,
 )
 
 
@@ -106,6 +108,18 @@ class PretrainLossConfig(Strict):
     density_weights: Path | None = None
 
 
+class PretrainValidationConfig(ValidationConfig):
+    """What is validated on; ``null`` for nothing. Recipes' photos are not looked for when a command
+    gives ``data.clean`` and no ``validation.clean``.
+
+    Attributes:
+        clean: folder of clean photos; without it, photos of ``data.clean`` that are not trained on.
+        held_out: share of ``data.clean`` that is such, (0,1); at least one photo, at most 64.
+    """
+
+    held_out: float = Field(0.05, gt=0, lt=1)
+
+
 class PretrainConfig(Strict):
     """Everything a pre-training needs; see ``configs/``.
 
@@ -120,7 +134,7 @@ class PretrainConfig(Strict):
     synthesis: SynthesisConfig = SynthesisConfig()
     loss: PretrainLossConfig = PretrainLossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    validation: ValidationConfig = ValidationConfig()
+    validation: PretrainValidationConfig | None = PretrainValidationConfig()
 
 
 @dataclass(frozen=True)
@@ -140,7 +154,8 @@ class Pretraining:
 
     def __init__(self, config: PretrainConfig) -> None:
         self.config = config
-        require_validation_data(config.validation)
+        if config.validation is not None:
+            require_validation_data(config.validation)
         network, crop = config.network, config.data.crop
         if crop % network.multiple or 0 < network.working_pixels < crop**2:
             raise ConfigurationError(
@@ -150,6 +165,9 @@ class Pretraining:
         torch.manual_seed(config.run.seed)
         self.network: nn.Module = initial_network(config)
         self.folder = CleanDepthFolder(config.data, config.run.seed)
+        self.held_out: CleanDepthFolder | None = None
+        if config.validation is not None and config.validation.clean is None:
+            self.folder, self.held_out = self.folder.split(config.validation.held_out)
         self.features: VggFeatures | None = None
         self.layer_weights: tuple[float, ...] = ()
         if config.loss.contrastive and config.loss.vgg is not None:
@@ -269,13 +287,23 @@ class Pretraining:
 
     def validate(self, network: nn.Module) -> Validation | None:
         """PSNR and SSIM on fixed synthetic haze over the validation photos."""
-        scores = synthetic_scores(network, self.config.validation)
-        name = f"PSNR on {self.config.validation.clean}"
-        return None if scores is None else Validation(scores, scores["PSNR"], name)
+        scores = synthetic_scores(network, self._validation_batches())
+        if scores is None or self.config.validation is None:
+            return None
+        clean = self.config.validation.clean
+        place = f"photos held out of {self.config.data.clean}" if clean is None else str(clean)
+        return Validation(scores, scores["PSNR"], f"PSNR on {place}")
 
     def pictures(self, network: nn.Module) -> dict[str, Tensor]:
         """Hazy, dehazed, target of some validation photos; real photos before and after."""
-        return synthetic_sheet(network, self.config.validation)
+        if self.config.validation is None:
+            return {}
+        return synthetic_sheet(network, self.config.validation, self._validation_batches())
+
+    def _validation_batches(self) -> ValidationBatches:
+        if self.config.validation is None:
+            return ()
+        return validation_batches(self.config.validation, self.held_out)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing besides the network."""
@@ -286,7 +314,7 @@ class Pretraining:
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write ``weights.safetensors`` with everything that made it."""
-        scores = synthetic_scores(network, self.config.validation)
+        scores = synthetic_scores(network, self._validation_batches())
         metadata = {
             "trained_by": "corun train pretrain",
             "configuration": self.config.model_dump(mode="json"),
@@ -309,11 +337,10 @@ def initial_network(config: PretrainConfig) -> nn.Module:
     Raises:
         WeightsError: the file's tensors are not those of the configured network.
     """
-    network = CORUN(config.network)
-    if config.initial_weights is not None:
-        source = load_network(config.initial_weights).network
-        load_strictly(network, source.state_dict(), str(config.initial_weights))
-    return network
+    if config.initial_weights is None:
+        return CORUN(config.network)
+    source = load_network(config.initial_weights).network
+    return build_filled(config.network, source.state_dict(), str(config.initial_weights))
 
 
 def run(config_path: Path, overrides: list[str] | None = None) -> None:
@@ -326,15 +353,31 @@ def run(config_path: Path, overrides: list[str] | None = None) -> None:
     import sys
 
     config = load_configuration(PretrainConfig, config_path, overrides)
+    config = validated_on_own_data(config, overrides or [])
     task = Pretraining(config)
     for notice in task.notices:
         sys.stderr.write(f"note: {notice}\n")
     train(task, config.run, config.optimizer, identity_of(config))
 
 
+def validated_on_own_data(config: PretrainConfig, overrides: list[str]) -> PretrainConfig:
+    """Without a recipe's validation photos, where a command names other photos to train on."""
+    named = {override.partition("=")[0].strip() for override in overrides}
+    if config.validation is None or "data.clean" not in named:
+        return config
+    if named & {"validation", "validation.clean"}:
+        return config
+    other = {"clean": None, "depth": None} | ({} if "validation.real" in named else {"real": None})
+    return config.model_copy(update={"validation": config.validation.model_copy(update=other)})
+
+
 def identity_of(config: PretrainConfig) -> str:
     """What must not change between a checkpoint and its continuation."""
-    relevant = config.model_dump(mode="json", exclude={"run": {"folder", "device", "threads"}})
+    relevant = config.model_dump(
+        mode="json", exclude={"run": {"folder", "device", "threads"}, "validation": True}
+    )
+    if config.validation is not None and config.validation.clean is None:
+        relevant["data"]["held_out"] = config.validation.held_out
     for name in ("workers", "checkpoint_every", "validate_every", "picture_every", "compile"):
         relevant["run"].pop(name)
     import json

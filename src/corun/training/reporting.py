@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor
+
+from corun.errors import DataError
 
 
 class Reporter:
@@ -56,8 +61,9 @@ class Reporter:
             TimeRemainingColumn,
         )
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._writer = _event_writer(self.folder, self.first)
+        with self._writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._writer = _event_writer(self.folder, self.first)
         self._progress = Progress(
             TextColumn("[bold]training"),
             BarColumn(),
@@ -85,7 +91,10 @@ class Reporter:
     ) -> None:
         if self._progress is not None:
             self._progress.stop()
-        if self._writer is not None:
+        if self._writer is None:
+            return
+        first_error_counts = nullcontext() if error is None else suppress(DataError)
+        with first_error_counts, self._writing(self.folder / "events"):
             self._writer.close()
 
     def step(self, done: int, numbers: dict[str, float]) -> None:
@@ -131,20 +140,47 @@ class Reporter:
 
         for name, sheet in sheets.items():
             if self._writer is not None:
-                self._writer.add_image(name, sheet.clamp(0, 1).cpu(), done)
-            (self.folder / "pictures").mkdir(exist_ok=True)
+                with self._writing(self.folder / "events"):
+                    self._writer.add_image(name, sheet.clamp(0, 1).cpu(), done)
+            path = self.folder / "pictures" / f"{name}-{done:06d}.png"
             pixels = (sheet.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-            with written_atomically(self.folder / "pictures" / f"{name}-{done:06d}.png") as partial:
-                Image.fromarray(pixels).save(partial)
+            with self._writing(path):
+                path.parent.mkdir(exist_ok=True)
+                with written_atomically(path) as partial:
+                    Image.fromarray(pixels).save(partial, format="PNG")
 
     def _log(self, record: dict[str, Any]) -> None:
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
+        path = self.folder / "log.jsonl"
+        with self._writing(path):
+            before = path.stat().st_size if path.exists() else 0
+            try:
+                with path.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(record) + "\n")
+            except OSError:
+                with suppress(OSError):  # half a line would spoil the log of the run that goes on
+                    os.truncate(path, before)
+                raise
 
     def _scalars(self, group: str, done: int, numbers: dict[str, float]) -> None:
         if self._writer is not None:
-            for name, value in numbers.items():
-                self._writer.add_scalar(f"{group}/{name}", value, done)
+            with self._writing(self.folder / "events"):
+                for name, value in numbers.items():
+                    self._writer.add_scalar(f"{group}/{name}", value, done)
+
+    @contextmanager
+    def _writing(self, path: Path) -> Iterator[None]:
+        """A full disk, or a folder that is gone, ends the training with one line.
+
+        TensorBoard writes in a thread of its own, whose error comes with a later call.
+        """
+        try:
+            yield
+        except OSError as error:
+            self._writer = None  # its thread is dead, and to close it would raise the same again
+            raise DataError(
+                f"{path}: cannot be written ({error.strerror or error}); mend that, and the same "
+                "command goes on from the last checkpoint"
+            ) from error
 
 
 def _event_writer(folder: Path, first: int) -> Any:

@@ -85,11 +85,14 @@ def _last_checkpoint(folder: Path, identity: str, world: int) -> dict[str, Any] 
     if not path.exists():
         return None
     content = load_checkpoint(path)
-    if content["identity"] != identity:
-        keys = ", ".join(differing_keys(identity, content["identity"]))
+    # Checkpoints of before name the validation, which changes nothing but what is shown.
+    keys = [
+        k for k in differing_keys(identity, content["identity"]) if k.split(".")[0] != "validation"
+    ]
+    if keys:
         raise ConfigurationError(
-            f"{path}: belongs to another configuration ({keys}); use another run.folder, or move "
-            "it away"
+            f"{path}: belongs to another configuration ({', '.join(keys)}); use another "
+            "run.folder, or move it away"
         )
     if content.get("world", world) != world:
         raise ConfigurationError(

@@ -26,7 +26,7 @@ class ValidationConfig(Strict):
     """What is validated on.
 
     Attributes:
-        clean: folder of clean photos; none for no validation.
+        clean: folder of clean photos; without it, an adaptation is not validated on synthetic haze.
         depth: folder of their depth maps.
         convention: what the depth files hold.
         side: side of the central crop of each photo.
@@ -44,6 +44,10 @@ class ValidationConfig(Strict):
     shown: int = Field(4, ge=1)
 
 
+ValidationBatches = tuple[tuple[HazyBatch, Tensor], ...]
+"""Synthetic haze and its clean photos, (b,3,s,s)."""
+
+
 def require_validation_data(config: ValidationConfig) -> None:
     """Find out at the start, not at the first validation, that a folder is missing or empty.
 
@@ -58,15 +62,23 @@ def require_validation_data(config: ValidationConfig) -> None:
 
 
 @lru_cache(maxsize=4)
-def validation_batches(config: ValidationConfig) -> tuple[tuple[HazyBatch, Tensor], ...]:
-    """Hazy central crops with fixed haze, and the clean crops; four to a batch."""
-    if config.clean is None or config.depth is None:
-        return ()
-    folder = CleanDepthFolder(
-        CleanDepthConfig(
+def validation_batches(
+    config: ValidationConfig, held_out: CleanDepthFolder | None = None
+) -> ValidationBatches:
+    """Hazy central crops with fixed haze, and the clean crops; four to a batch.
+
+    Args:
+        config: what is validated on.
+        held_out: the photos where the configuration names none.
+    """
+    folder = held_out
+    if config.clean is not None and config.depth is not None:
+        data = CleanDepthConfig(
             clean=config.clean, depth=config.depth, convention=config.convention, flip=False
         )
-    )
+        folder = CleanDepthFolder(data)
+    if folder is None:
+        return ()
     generator = torch.Generator().manual_seed(config.seed)
     crops = []
     for index in range(len(folder)):
@@ -94,17 +106,16 @@ def centre_crop(image: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "c s 
 
 
 @torch.no_grad()
-def synthetic_scores(network: nn.Module, config: ValidationConfig) -> dict[str, float] | None:
+def synthetic_scores(network: nn.Module, batches: ValidationBatches) -> dict[str, float] | None:
     """Mean PSNR (dB) and SSIM of the network over the validation photos, clamped to [0,1].
 
     Args:
         network: maps hazy to (scene, transmission) or to the scene.
-        config: what is validated on.
+        batches: what it is validated on.
 
     Returns:
-        ``PSNR`` and ``SSIM``, or None where the configuration names no photos.
+        ``PSNR`` and ``SSIM``, or None where there are no photos.
     """
-    batches = validation_batches(config)
     if not batches:
         return None
     psnrs, ssims = [], []
@@ -116,11 +127,13 @@ def synthetic_scores(network: nn.Module, config: ValidationConfig) -> dict[str, 
 
 
 @torch.no_grad()
-def synthetic_sheet(network: nn.Module, config: ValidationConfig) -> dict[str, Tensor]:
+def synthetic_sheet(
+    network: nn.Module, config: ValidationConfig, batches: ValidationBatches
+) -> dict[str, Tensor]:
     """Contact sheets: ``synthetic`` (hazy, dehazed, clean) and ``real`` (before, after)."""
     sheets: dict[str, Tensor] = {}
     rows: list[Tensor] = []
-    for haze, clean in validation_batches(config):
+    for haze, clean in batches:
         scene = dehazed(network, haze.hazy)
         rows += [torch.cat((p, j, g), 2) for p, j, g in zip(haze.hazy, scene, clean, strict=True)]
         if len(rows) >= config.shown:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from corun.errors import DataError
+from corun.files import same_name
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def read_coco(path: Path | str) -> dict[str, TrueBoxes]:
             objects[entry["image_id"]].append(entry)
         truth: dict[str, TrueBoxes] = {}
         for image in content["images"]:
-            stem = Path(image["file_name"]).stem
+            stem = same_name(Path(image["file_name"]).stem)
             if stem in truth:
                 raise ValueError(f"two pictures of the stem {stem!r}")
             own = objects[image["id"]]

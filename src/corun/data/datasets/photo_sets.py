@@ -10,6 +10,7 @@ from typing import Literal
 
 from corun.data.images import DEPTH_SUFFIXES, list_images
 from corun.errors import DataError
+from corun.files import is_text, same_name
 
 ReferenceCrop = Literal["none", "centre"]
 """Whether clear views are published larger than the hazy photos, which are their middle."""
@@ -151,11 +152,14 @@ def read_layout(name: str, folder: Path, layout: Layout) -> PhotoSet:
 
     photos: dict[str, Photo] = {}
     for path in images:
-        photo_name = "-".join(path.relative_to(root).with_suffix("").parts)
+        photo_name = same_name("-".join(path.relative_to(root).with_suffix("").parts))
+        if not is_text(photo_name):
+            problems.append(f"{path}: its name is not UTF-8; rename it")
+            continue
         if photo_name in photos:
             problems.append(f"{path}: another picture has the stem {photo_name!r}; rename one")
             continue
-        key = layout.image_key(path.stem)
+        key = layout.image_key(same_name(path.stem))
         missing = [
             what
             for what, known, wanted in (
@@ -197,7 +201,7 @@ def _companions(
     found: dict[str, list[Path]] = defaultdict(list)
     for path in list_images(root):
         if path.stem.endswith(layout.reference_ends):
-            found[layout.reference_key(path.stem)].append(path)
+            found[layout.reference_key(same_name(path.stem))].append(path)
     for paths in found.values():
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
@@ -211,7 +215,7 @@ def _xml_files(folder: Path, candidates: tuple[str, ...], problems: list[str]) -
         if candidates:
             problems.append(f"{folder}: no folder of annotations ({' or '.join(candidates)})")
         return {}
-    return {path.stem: path for path in sorted(root.glob("*.xml"))}
+    return {same_name(path.stem): path for path in sorted(root.glob("*.xml"))}
 
 
 def _depth_files(folder: Path, candidates: tuple[str, ...], problems: list[str]) -> dict[str, Path]:
@@ -221,5 +225,7 @@ def _depth_files(folder: Path, candidates: tuple[str, ...], problems: list[str])
             problems.append(f"{folder}: no folder of depth maps ({' or '.join(candidates)})")
         return {}
     return {
-        path.stem: path for path in sorted(root.iterdir()) if path.suffix.lower() in DEPTH_SUFFIXES
+        same_name(path.stem): path
+        for path in sorted(root.iterdir())
+        if path.suffix.lower() in DEPTH_SUFFIXES
     }

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from corun.dehazing.engines.protocol import Batch, MapsAnswer, SceneAnswer
-from corun.errors import NetworkOutputError, WeightsError
+from corun.dehazing.engines.protocol import Batch, EngineFacts, MapsAnswer, SceneAnswer
+from corun.errors import ConfigurationError, NetworkOutputError, WeightsError
+from corun.networks.corun_config import CorunConfig
 from corun.shapes import Float32
 
 FACTS_KEY = "corun"
@@ -31,6 +32,7 @@ class GraphFacts:
         gives_maps: whether they are the maps of the full-size step.
         multiple: of which the sides of the input are multiples, pixels.
         working_pixels: pixels above which a picture is reduced for it; 0 for never.
+        bytes_per_pixel: what it takes at least, for each pixel it is given.
     """
 
     name: str
@@ -39,6 +41,19 @@ class GraphFacts:
     gives_maps: bool
     multiple: int
     working_pixels: int
+    bytes_per_pixel: int = 24
+
+    def engine_facts(self, engine: str, device: str, dtype: str) -> EngineFacts:
+        """What the code around an engine has to know of this graph."""
+        return EngineFacts(
+            engine,
+            device,
+            dtype,
+            self.gives_maps,
+            self.multiple,
+            self.working_pixels,
+            self.bytes_per_pixel,
+        )
 
     @classmethod
     def read(
@@ -66,7 +81,8 @@ class GraphFacts:
             said = json.loads(text)
             part, multiple = said["part"], int(said["multiple"])
             working_pixels, name = int(said["working_pixels"]), str(said["name"])
-        except (ValueError, KeyError, TypeError) as error:
+            config = CorunConfig(**said["config"])
+        except (ValueError, KeyError, TypeError, ConfigurationError) as error:
             raise WeightsError(
                 f"{path}: what it says about itself is damaged; export the model again"
             ) from error
@@ -81,6 +97,7 @@ class GraphFacts:
                     maps,
                     multiple if stages else 1,
                     working_pixels if maps else 0,
+                    config.bytes_per_pixel,
                 )
         raise WeightsError(
             f"{path}: its results are {', '.join(outputs)}, not {', '.join(MAPS_NAMES)} or "

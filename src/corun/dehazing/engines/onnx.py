@@ -12,9 +12,14 @@ from corun.dehazing.engines.protocol import (
     EngineFacts,
     MapsAnswer,
     SceneAnswer,
+)
+from corun.errors import (
+    CorunError,
+    DeviceError,
+    MissingExtraError,
+    WeightsError,
     is_out_of_memory,
 )
-from corun.errors import CorunError, DeviceError, MissingExtraError, WeightsError
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -59,10 +64,7 @@ class OnnxEngine:
     @property
     def facts(self) -> EngineFacts:
         """Of the graph and the device."""
-        graph = self._graph
-        return EngineFacts(
-            "onnx", self._device, "float32", graph.gives_maps, graph.multiple, graph.working_pixels
-        )
+        return self._graph.engine_facts("onnx", self._device, "float32")
 
     def run(self, pictures: Batch) -> MapsAnswer | SceneAnswer:
         """See the protocol; a device that fails is left for the CPU, which is noted."""
@@ -71,7 +73,7 @@ class OnnxEngine:
             results = self._results(session, pictures)
         except Exception as error:  # the runtime's own errors have no common base class
             if is_out_of_memory(error):
-                raise DeviceError(_too_little(self.name, device, pictures)) from error
+                raise MemoryError(_line(error)) from error
             if device == "cpu":
                 raise DeviceError(f"{self.name}: ONNX Runtime failed ({_line(error)})") from error
             self._leave(device, error)
@@ -141,11 +143,3 @@ def _runtime() -> Any:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _too_little(name: str, device: str, pictures: Batch) -> str:
-    height, width = pictures.shape[2:]
-    return (
-        f"not enough memory on {device} for {width}x{height} pixels with {name}; "
-        "use a smaller picture or close other programs"
-    )

@@ -12,9 +12,8 @@ from corun.dehazing.engines.protocol import (
     EngineFacts,
     MapsAnswer,
     SceneAnswer,
-    is_out_of_memory,
 )
-from corun.errors import DeviceError, MissingExtraError, WeightsError
+from corun.errors import DeviceError, MissingExtraError, WeightsError, is_out_of_memory
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -64,10 +63,7 @@ class OpenVinoEngine:
     @property
     def facts(self) -> EngineFacts:
         """Of the graph."""
-        graph = self._graph
-        return EngineFacts(
-            "openvino", "cpu", self._dtype, graph.gives_maps, graph.multiple, graph.working_pixels
-        )
+        return self._graph.engine_facts("openvino", "cpu", self._dtype)
 
     def run(self, pictures: Batch) -> MapsAnswer | SceneAnswer:
         """See the protocol; every thread has a request of its own."""
@@ -80,7 +76,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             text = " ".join(str(error).split())[:200]
             if is_out_of_memory(error):
-                text = "not enough memory; use a smaller picture"
+                raise MemoryError(text) from error
             raise DeviceError(f"{self.name}: OpenVINO failed ({text})") from error
         return self._graph.answer(named, pictures)
 

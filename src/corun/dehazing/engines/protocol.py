@@ -24,6 +24,9 @@ class EngineFacts:
             picture with a finished scene.
         multiple: of which the sides of what it is given are multiples, pixels.
         working_pixels: pixels above which a picture is reduced for it; 0 for never.
+        bytes_per_pixel: what it takes at least, for each pixel it is given.
+        learned_frames: whether it was trained on pictures with uniform frames; from the others
+            that give finished scenes they are kept away.
     """
 
     name: str
@@ -32,6 +35,8 @@ class EngineFacts:
     gives_maps: bool
     multiple: int = 1
     working_pixels: int = 0
+    bytes_per_pixel: int = 24
+    learned_frames: bool = False
 
 
 class MapsAnswer(NamedTuple):
@@ -82,10 +87,3 @@ class Engine(Protocol):
 
     def take_notes(self) -> tuple[str, ...]:
         """What the user has to be told once, one line each: empty from then on."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a runtime says, in its own words, that memory ran out."""
-    text = str(error).lower()
-    words = ("out of memory", "failed to allocate", "can't allocate", "not enough memory")
-    return isinstance(error, MemoryError) or any(w in text for w in (*words, "bad_alloc"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float
@@ -14,10 +13,8 @@ from corun.dehazing.engines.protocol import (
     EngineFacts,
     MapsAnswer,
     SceneAnswer,
-    is_out_of_memory,
 )
 from corun.dehazing.engines.torch_devices import choose_device, dtype_from_name
-from corun.errors import DeviceError
 from corun.networks.corun import CORUN
 from corun.networks.outputs import NetworkOutput, read_output
 from corun.networks.reduction import pad_to_multiple
@@ -67,6 +64,8 @@ class TorchEngine:
             gives_maps=maps,
             multiple=config.multiple if config and maps else size_multiple,
             working_pixels=config.working_pixels if config and maps else 0,
+            bytes_per_pixel=config.bytes_per_pixel if config else 24,
+            learned_frames=config is not None and config.full_size_step,
         )
 
     def run(self, pictures: Batch) -> MapsAnswer | SceneAnswer:
@@ -75,7 +74,7 @@ class TorchEngine:
         if self.facts.gives_maps:
             network = self.network
             assert isinstance(network, CORUN)
-            with self._running(batch), self._precision():
+            with torch.no_grad(), self._precision():
                 maps = network.maps(batch)
             return MapsAnswer(*(value.float().numpy() for value in maps))
         found, airlight = self.estimate(batch)
@@ -98,7 +97,7 @@ class TorchEngine:
         """
         height, width = hazy.shape[-2:]
         working = hazy.to(self.device, torch.float32)
-        with self._running(working):
+        with torch.no_grad():
             padded = pad_to_multiple(working, self._size_multiple)
             with self._precision():
                 network = self.network
@@ -117,22 +116,6 @@ class TorchEngine:
     def take_notes(self) -> tuple[str, ...]:
         """Nothing."""
         return ()
-
-    @contextmanager
-    def _running(self, batch: Tensor) -> Iterator[None]:
-        """Without gradients; running out of memory becomes one line."""
-        try:
-            with torch.no_grad():
-                yield
-        except RuntimeError as error:
-            if not (isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error)):
-                raise
-            height, width = batch.shape[-2:]
-            other = "" if self.name == "corun-lite" else ", --model corun-lite"
-            raise DeviceError(
-                f"not enough memory on {self.device} for {width}x{height} pixels with {self.name}; "
-                f"use a smaller picture{other} or another --device"
-            ) from error
 
     def _precision(self) -> torch.autocast | nullcontext[None]:
         if self.dtype == torch.float32:

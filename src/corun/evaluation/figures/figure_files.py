@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from corun.errors import ConfigurationError, MissingExtraError
+from corun.errors import ConfigurationError, DataError, MissingExtraError
 from corun.files import written_atomically
 
 FIGURE_SUFFIXES = (".png", ".pdf")
@@ -40,18 +40,23 @@ def save_figure(figure: Any, path: Path, *, dpi: int = 150) -> Path:
 
     Raises:
         ConfigurationError: another suffix.
+        DataError: it cannot be written there.
     """
     suffix = path.suffix.lower()
     if suffix not in FIGURE_SUFFIXES:
         raise ConfigurationError(f"{path}: figures are written as .png or .pdf")
     import matplotlib as mpl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     unset = (
         {"Software": None}
         if suffix == ".png"
         else {"CreationDate": None, "Creator": None, "Producer": None}
     )
-    with mpl.rc_context(RULES), written_atomically(path) as partial:
-        figure.savefig(partial, dpi=dpi, metadata=unset)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with mpl.rc_context(RULES), written_atomically(path) as partial:
+            figure.savefig(partial, dpi=dpi, metadata=unset)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{path}: cannot be written ({reason}); name another file") from error
     return path

@@ -10,13 +10,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.errors import ConfigurationError, MissingExtraError
+from corun.errors import ConfigurationError, DataError, MissingExtraError
 from corun.evaluation.figures.figure_files import new_figure
 from corun.metrics.detection import Detections
 from corun.networks.corun import CORUN
 
 SHOWN_SCORE = 0.3
 """Detections below this confidence are not drawn."""
+
+
+LEAST = 16
+"""Height and width that FADE needs."""
 
 
 def stages_figure(network: CORUN, hazy: Float[Tensor, "1 3 h w"]) -> Any:
@@ -62,6 +66,7 @@ def density_figure(pictures: Mapping[str, Float[np.ndarray, "h w 3"]]) -> Any:
         pictures: title → RGB in [0,1].
 
     Raises:
+        DataError: a picture is too small.
         MissingExtraError: fade-python is not installed.
     """
     try:
@@ -70,6 +75,11 @@ def density_figure(pictures: Mapping[str, Float[np.ndarray, "h w 3"]]) -> Any:
         raise MissingExtraError("fade-python", "metrics") from error
     maps, scores = {}, {}
     for title, picture in pictures.items():
+        height, width = picture.shape[:2]
+        if min(height, width) < LEAST:
+            raise DataError(
+                f"{title}: is {width}×{height}, and FADE needs at least {LEAST}×{LEAST} pixels"
+            )
         levels = np.round(picture * 255).astype(np.uint8)
         score, density = pyfade.fade(levels, return_map=True)
         maps[title], scores[title] = np.asarray(density), float(score)

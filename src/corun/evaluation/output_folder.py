@@ -1,0 +1,77 @@
+"""The folder that takes everything: one comparison at a time, and nobody's files in its way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from corun.errors import ConfigurationError, CorunError, DataError
+from corun.evaluation.report_files import REPORT_NAMES, load_report
+from corun.files import lock
+
+CACHE_NAME = "scores.sqlite"
+LOCK_NAME = ".corun-evaluate.lock"
+
+
+@contextmanager
+def held(output: Path) -> Iterator[None]:
+    """Makes the folder where it is not there, and waits until no other comparison writes into it.
+
+    Raises:
+        DataError: it cannot be made or written.
+    """
+
+    def waiting() -> None:
+        line = f"corun: waiting for another corun evaluate that writes into {output}"
+        print(line, file=sys.stderr, flush=True)
+
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        stream = lock(output / LOCK_NAME, waiting=waiting)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"{output}: scores cannot be kept there ({reason}); give another --output folder"
+        ) from error
+    with stream:
+        yield
+
+
+def refuse_overwriting(output: Path, inputs: Iterable[Path], targets: Iterable[Path]) -> None:
+    """Nothing that is compared is written over, and in a folder that is not ours nothing is.
+
+    A folder is ours where it holds kept scores or a report of ours.
+
+    Args:
+        output: the folder.
+        inputs: every file that is read.
+        targets: every picture that will be written.
+
+    Raises:
+        ConfigurationError: names the first file in the way.
+    """
+    known = {path.resolve() for path in inputs}
+    writes = [output / name for name in (CACHE_NAME, *REPORT_NAMES)] + list(targets)
+    for target in writes:
+        if target.resolve() in known:
+            raise ConfigurationError(
+                f"{target}: is compared, and would be written over; give another --output folder"
+            )
+    if (output / CACHE_NAME).exists() or _has_report(output):
+        return
+    for target in writes:
+        if target.exists():
+            raise ConfigurationError(
+                f"{target}: is there already and not of an earlier corun evaluate; "
+                "give another --output folder"
+            )
+
+
+def _has_report(output: Path) -> bool:
+    try:
+        load_report(output)
+    except CorunError:
+        return False
+    return True
