@@ -6,8 +6,11 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 
+import shutil
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -66,3 +69,29 @@ def exif_block() -> bytes:
     exif.get_ifd(0x8769)[0xA003] = 17
     exif.get_ifd(0x8825)[1] = "N"
     return exif.tobytes()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium with a profile of its own, which asks nothing of the network."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+    programs = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    program, driver_program = next(filter(None, programs), None), shutil.which("chromedriver")
+    if program is None or driver_program is None:
+        pytest.skip("needs chromium and chromedriver (Debian: chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for switch in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu"):
+        options.add_argument(f"--{switch}")
+    for switch in ("disable-background-networking", "disable-component-update", "disable-sync"):
+        options.add_argument(f"--{switch}")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('profile')}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # selenium's own log file
+        driver = webdriver.Chrome(
+            options=options, service=webdriver.ChromeService(executable_path=driver_program)
+        )
+        driver.set_page_load_timeout(60)
+        yield driver
+        driver.quit()

@@ -22,6 +22,7 @@ from corun.export import ExportReport, export_model
 from corun.export.onnx_graphs import OPSET
 from corun.export.parity import GREATEST
 from corun.networks.corun import CORUN
+from corun.networks.corun_config import CorunConfig
 
 SIZES = [(1, 1, 1), (2, 1, 57), (1, 83, 1), (3, 30, 41), (1, 45, 46), (1, 131, 77)]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -206,6 +207,28 @@ def test_eight_bits_are_calibrated_on_photos(weights: Path, photos: Path, tmp_pa
     assert all(found.scene_mean <= 1 / 255 for found in report.differences.values())
     results = run(report.path, "hazy", pictures(1, 33, 51))
     assert results["scene"].shape == (1, 3, 33, 51)
+
+
+@pytest.mark.slow
+def test_only_the_last_scene_prior_is_in_eight_bits(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small = CorunConfig(
+        stages=2, dim=4, levels=1, ffn_expansion=1, transmission_step="least_squares", cell=2
+    )
+    network = CORUN(small).eval().requires_grad_(False)
+    report = export_model(network, tmp_path / "int8.onnx", precision="int8", photos=photos)
+    convolutions = [n for n in onnx.load(report.path).graph.node if n.op_type == "Conv"]
+    in_float, in_eight_bits = (
+        {n.input[1].rpartition("unfolding.")[2] for n in convolutions if wanted is is_eight(n)}
+        for wanted in (False, True)
+    )
+    assert not any(name.startswith("0.scene_prior") for name in in_eight_bits)
+    assert any(name.startswith("0.scene_prior.bottleneck.ffn") for name in in_float)
+    assert {name[:3] for name in in_eight_bits} >= {"0.t", "1.s"}
+
+
+def is_eight(convolution: onnx.NodeProto) -> bool:
+    return "Dequantize" in convolution.input[1]
 
 
 @pytest.mark.slow

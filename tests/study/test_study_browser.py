@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +13,14 @@ import pytest
 from corun.study import server as study_server
 from corun.study.server import StudyServer
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
+pytest.importorskip("selenium", reason="needs selenium")
 
-from selenium.webdriver.common.by import By  # noqa: E402 - after the check that it is there
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
 Serve = Callable[[str], StudyServer]
 PATIENCE = 60
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """A headless Chromium with a profile of its own."""
-    program = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    driver_program = shutil.which("chromedriver")
-    if program is None or driver_program is None:
-        pytest.skip("needs chromium and chromedriver (Debian: chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # selenium's own log file
-        driver = webdriver.Chrome(
-            options=options, service=webdriver.ChromeService(executable_path=driver_program)
-        )
-        driver.set_page_load_timeout(PATIENCE)
-        yield driver
-        driver.quit()
 
 
 def wait(browser: Any, condition: Callable[[Any], Any]) -> Any:

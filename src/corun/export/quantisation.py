@@ -56,8 +56,9 @@ def calibration_pictures(folder: Path, config: CorunConfig) -> list[Float[Tensor
 def with_whole_numbers(model: Model, part: Part, pictures: list[Float[Tensor, "1 3 h w"]]) -> Model:
     """The model with its dense convolutions in 8 bits (QDQ; weights per channel), by extremes.
 
-    The first and last convolution of each prior, whose maps are colours and transmissions, and
-    the depthwise ones, which are few operations, stay in float32.
+    What stays in float32: the first and last convolution of each prior, whose maps are colours and
+    transmissions; the depthwise ones, which are few operations; and the scene priors of all stages
+    but the last, for the closed-form steps after them enlarge the errors of their scenes.
 
     Args:
         model: in float32.
@@ -103,16 +104,19 @@ def _kept_in_float(model: Model, part: Part) -> list[str]:
         if isinstance(prior, PriorUNet)
         for convolution in (prior.embedding, prior.mapping)
     }
+    scenes = [f"unfolding.{k}.scene_prior." for k in range(part.network.config.stages - 1)]
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    return [
-        node.name
-        for node in model.graph.node
-        if node.op_type == "Conv"
-        and (
-            shapes.get(node.input[1]) in edges
-            or any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
-        )
-    ]
+    kept, in_scene_prior = [], False
+    for node in model.graph.node:
+        if node.op_type != "Conv":
+            continue
+        weight = node.input[1]
+        if "unfolding." in weight:  # the halves of a fused one have no name, and lie in between
+            in_scene_prior = any(scene in weight for scene in scenes)
+        depthwise = any(a.name == "group" and a.i > 1 for a in node.attribute)
+        if in_scene_prior or depthwise or shapes.get(weight) in edges:
+            kept.append(node.name)
+    return kept
 
 
 @contextmanager

@@ -31,7 +31,8 @@ PROVIDERS = {
 
 ARENA_KEPT = 1 << 20
 """Pixels of a batch up to which the runtime may keep its memory for the next one; of larger ones
-it would keep for ever what the largest ever asked for."""
+it would keep for ever what the largest ever asked for. Results lie in that memory, too, and are not
+given back: graphs that give finished scenes do without it, for theirs are as large as the photo."""
 
 
 class OnnxEngine:
@@ -53,11 +54,15 @@ class OnnxEngine:
         self._runtime = _runtime()
         self._lock = threading.Lock()
         self._notes: list[str] = []
+        self._arena = True
         self._session = self._open(device)
         inputs = [value.name for value in self._session.get_inputs()]
         outputs = [value.name for value in self._session.get_outputs()]
         said = self._session.get_modelmeta().custom_metadata_map.get(FACTS_KEY)
         self._graph = GraphFacts.read(str(path), said, inputs, outputs)
+        if not self._graph.gives_maps:
+            self._arena = False
+            self._session = self._open(device)
         self._device = device
         self.name = self._graph.name
 
@@ -88,7 +93,7 @@ class OnnxEngine:
 
     def _results(self, session: Any, pictures: Batch) -> list[Any]:
         options = self._runtime.RunOptions()
-        if self._device == "cpu" and pictures.size > 3 * ARENA_KEPT:
+        if self._arena and self._device == "cpu" and pictures.size > 3 * ARENA_KEPT:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         given = {self._graph.input_name: pictures}
         results: list[Any] = session.run(list(self._graph.output_names), given, options)
@@ -116,6 +121,7 @@ class OnnxEngine:
         options.log_severity_level = 4
         # A pattern is kept for every size ever seen: of free sizes, without end.
         options.enable_mem_pattern = False
+        options.enable_cpu_mem_arena = self._arena
         options.add_session_config_entry("session.force_spinning_stop", "1")
         chosen: list[Any] = [(provider, {"device_id": int(number)}) if number else provider]
         if kind != "cpu":
