@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -92,11 +93,14 @@ def test_the_version_names_the_recorded_commit(
 
 
 def test_completion_is_printed_for_a_shell() -> None:
+    # Typer would else ask which shell started it, and a test run may have none.
+    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "corun", "--show-completion", "bash"],
         capture_output=True,
         encoding="utf-8",
         check=True,
+        env=environment,
     )
     assert "complete" in done.stdout
 

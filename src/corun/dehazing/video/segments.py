@@ -115,7 +115,7 @@ class Workshop:
         progress = Progress(made_of)
         if wanted:
             with suppress(OSError, ValueError, KeyError, TypeError):
-                stored = json.loads((self.folder / "progress.json").read_text("utf-8"))
+                stored = json.loads((self.folder / "progress.json").read_text(encoding="utf-8"))
                 if stored["made_of"] == json.loads(json.dumps(made_of)):
                     progress.segments = [Segment(**fields) for fields in stored["segments"]]
         kept = {self.path_of(number) for number in range(len(progress.segments))}
