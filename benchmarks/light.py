@@ -97,11 +97,12 @@ def loop(photo: Path, rounds: int) -> None:
         except CorunError as error:
             print(f"{kind}: {error}")
     seconds: dict[str, list[float]] = {kind: [] for kind in dehazers}
-    for number in range(4 * rounds + 1):
+    for _ in range(rounds):
         for kind, dehazer in dehazers.items():
-            start = time.perf_counter()
-            dehazer(picture)
-            if number:
+            dehazer(picture)  # threads of the engine before may still spin; it is not counted
+            for _ in range(5):
+                start = time.perf_counter()
+                dehazer(picture)
                 seconds[kind].append(time.perf_counter() - start)
     medians = {kind: statistics.median(found) for kind, found in seconds.items()}
     for kind, median in medians.items():
