@@ -38,7 +38,7 @@ for index in range(1000):
     longest = 1000 if index % 10 == 5 else 400
     height, width = rng.integers(16, longest + 1, 2)
     dehazer(grain[:height, :width])
-    if index >= 100 and index % 50 == 0:
+    if index % 10 == 9:
         measured.append(resident())
 """
 IDLE = """
@@ -70,7 +70,7 @@ def test_a_picture_of_50_megapixels_leaves_its_memory() -> None:
 @pytest.mark.slow
 def test_a_thousand_pictures_of_random_sizes_take_no_more_than_the_first_hundred() -> None:
     measured = measure(MANY)
-    assert max(measured) <= 1.1 * measured[0]
+    assert max(measured[10:]) <= 1.1 * max(measured[:10])
 
 
 def test_no_thread_is_busy_when_there_is_nothing_to_do() -> None:
