@@ -232,11 +232,14 @@ def _table(
 
 
 def _command() -> str:
-    return (
-        "python benchmarks/quality/run.py " + shlex.join(sys.argv[1:])
-        if sys.argv[1:]
-        else ("python benchmarks/quality/run.py")
-    )
+    """As anyone would give it: where folders lie on this machine is left out."""
+    kept, words = [], iter(sys.argv[1:])
+    for word in words:
+        if word in ("--shared", "--output"):
+            next(words, None)
+        elif not word.startswith(("--shared=", "--output=")):
+            kept.append(word)
+    return shlex.join(["python", "benchmarks/quality/run.py", *kept])
 
 
 def _progress(what: str, done: int, total: int) -> None:

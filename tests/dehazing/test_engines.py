@@ -20,13 +20,14 @@ import corun
 from corun.data.scenes import render
 from corun.dehazing import devices
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.engines.graph_facts import MAPS_NAMES, SCENE_NAMES, GraphFacts
 from corun.dehazing.engines.onnx import OnnxEngine
 from corun.dehazing.engines.protocol import MapsAnswer
 from corun.dehazing.loading import load
 from corun.errors import CorunError, DeviceError, NetworkOutputError, WeightsError
 from corun.files import checksum
 from corun.networks.checkpoints import load_network
-from corun.networks.registry import MODELS, graph_path, weights_path
+from corun.networks.registry import LITE_CONFIG, MODELS, graph_path, weights_path
 
 onnx = pytest.importorskip("onnx")
 
@@ -302,3 +303,20 @@ def test_open_files_and_bytes_are_pictures(tmp_path: Path) -> None:
     assert result.size == (20, 30)
     with pytest.raises(CorunError, match="the picture"):
         corun.dehaze(b"no picture", "dcp")
+
+
+@pytest.mark.parametrize("part", ["whole", "stages"])
+def test_no_frame_is_kept_from_a_network_that_has_learned_them(part: str) -> None:
+    """An exported corun-lite sees the pictures that it sees in torch, whatever comes out of it."""
+    said = {
+        "name": "lite",
+        "part": part,
+        "multiple": 16,
+        "working_pixels": 307_200,
+        "config": LITE_CONFIG.to_dict(),
+    }
+    outputs = MAPS_NAMES if part == "stages" else SCENE_NAMES
+    facts = GraphFacts.read("lite.onnx", json.dumps(said), ["hazy"], outputs)
+    assert facts.engine_facts("onnx", "cpu", "float32").learned_frames
+    foreign = GraphFacts.read("other.onnx", None, ["in"], ["out"])
+    assert not foreign.engine_facts("onnx", "cpu", "float32").learned_frames

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
+from corun.apps import options
 from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
 
 HELP = (
@@ -56,10 +57,7 @@ def batch(
     quality: Annotated[
         int, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF and HEIC.")
     ] = 95,
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(min=1, help="Refuse larger pictures.", show_default="178956970"),
-    ] = None,
+    max_pixels: options.MaxPixels = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Do the I-th of N parts, I from 1.")
     ] = "1/1",
@@ -84,23 +82,15 @@ def batch(
     gpus: Annotated[
         float, typer.Option(min=0.0, help="Of each worker on Ray; 0.25 puts four on one.")
     ] = 0.0,
-    engine: Annotated[
-        Literal["auto", "onnx", "openvino", "torch"], typer.Option(help="What runs the network.")
-    ] = "auto",
+    engine: options.Engine = "auto",
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Of the CPU, for each worker.", show_default="all; on Ray 1"),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu, coreml or dml.")
-    ] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
-    ] = "auto",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object per picture on standard output.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.JsonLines = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Dehaze any number of pictures, from any store to any store."""
     from corun.apps.dehaze_command import stopped_by_sigterm

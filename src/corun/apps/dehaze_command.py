@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from corun.apps import options
 from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
 from corun.apps.video_command import VIDEO_SUFFIXES, dehaze_clips
 from corun.errors import ConfigurationError
@@ -67,31 +68,17 @@ def dehaze(
     save_transmission: Annotated[
         bool, typer.Option("--save-transmission", help="Write NAME.transmission.png too.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    overwrite: options.Overwrite = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave existing files, go on with the rest.")
     ] = False,
-    engine: Annotated[
-        Literal["auto", "onnx", "openvino", "torch"], typer.Option(help="What runs the network.")
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of the CPU.", show_default="as many as the process may use"),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu, coreml or dml.")
-    ] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
-    ] = "auto",
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(min=1, help="Refuse larger pictures.", show_default="178956970"),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object per picture on standard output.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    engine: options.Engine = "auto",
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    max_pixels: options.MaxPixels = None,
+    as_json: options.JsonLines = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Take the haze out of pictures."""
     from corun.dehazing.file_naming import Naming, PlanError
@@ -151,7 +138,7 @@ def dehaze(
         from corun.dehazing.file_jobs import JobOptions, run_jobs
         from corun.pictures.limits import DEFAULT_MAX_PIXELS
 
-        options = JobOptions(
+        wanted = JobOptions(
             strength=strength,
             quality=quality,
             max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
@@ -164,7 +151,7 @@ def dehaze(
                 stopped_by_sigterm(),
                 JobDisplay(len(plan.jobs), quiet=quiet, as_json=as_json) as display,
             ):
-                for outcome in run_jobs(plan.jobs, dehazer, options):
+                for outcome in run_jobs(plan.jobs, dehazer, wanted):
                     display.show(outcome)
                     done += 1
                     failed += outcome.status == "failed"

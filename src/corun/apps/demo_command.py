@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from corun.apps import options
 from corun.errors import ImageFileError
 
 
@@ -25,8 +26,8 @@ def demo(
     ] = 2.5,
     width: Annotated[int, typer.Option(min=1, help="Pixels.")] = 640,
     height: Annotated[int, typer.Option(min=1, help="Pixels.")] = 400,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
+    device: options.Device = "auto",
+    overwrite: options.Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Render a hazy scene, dehaze it, and compare with the known truth; needs no photo.

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corun.apps import options
+
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
 
@@ -24,15 +26,10 @@ KEY_VARIABLE = "CORUN_API_KEY"
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="0.0.0.0 serves the network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="To be loaded, once for each; the first is the default.", show_default="corun-lite"
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
+    model: options.ServedModels = None,
+    device: options.Device = "auto",
     api_key_file: Annotated[
         Path | None,
         typer.Option(
@@ -56,13 +53,8 @@ def serve(
     receive_seconds: Annotated[
         float, typer.Option(min=1, help="For the body of a request to arrive.")
     ] = 120,
-    root_path: Annotated[
-        str, typer.Option(metavar="PATH", help="Under which a proxy shows it, such as /haze.")
-    ] = "",
-    proxy: Annotated[
-        str,
-        typer.Option(metavar="ADDRESSES", help="Whose X-Forwarded-For and -Proto are believed."),
-    ] = "127.0.0.1",
+    root_path: options.RootPath = "",
+    proxy: options.Proxy = "127.0.0.1",
 ) -> None:
     """Serve pictures over HTTP."""
     from corun.server.limits import Limits

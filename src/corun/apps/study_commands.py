@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from corun.apps import options
+
 
 def study(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results, by method.")],
     mode: Annotated[str, typer.Option(help="score (1 to 10) or pairs.")] = "score",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
+    port: options.Port = 8000,
     host: Annotated[
         str, typer.Option(help="0.0.0.0 lets others on your network take part.")
     ] = "127.0.0.1",

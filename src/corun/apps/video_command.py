@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from corun.apps import options
 from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
 from corun.errors import ConfigurationError, CorunError
 
@@ -87,24 +88,15 @@ def video(
     resume: Annotated[
         bool, typer.Option(help="Go on where the same command was interrupted.")
     ] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
-    engine: Annotated[
-        Literal["auto", "onnx", "openvino", "torch"], typer.Option(help="What runs the network.")
-    ] = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of the CPU.", show_default="as many as the process may use"),
-    ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu, coreml or dml.")
-    ] = "auto",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
-    ] = "auto",
+    overwrite: options.Overwrite = False,
+    engine: options.Engine = "auto",
+    threads: options.Threads = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="The outcome as JSON on standard output.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Take the haze out of a film, a camera or a stream."""
     from corun.dehazing.video.conversion import VideoOptions
@@ -113,7 +105,7 @@ def video(
 
     try:
         bits = None if bitrate is None else _bits_per_second(bitrate)
-        options = VideoOptions(
+        wanted = VideoOptions(
             strength=strength,
             encoding=Encoding(codec, crf, bits),
             start=0.0 if start is None else _seconds("--start", start),
@@ -134,18 +126,18 @@ def video(
 
     dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads)
     if is_live(source):
-        _record(source, output, dehazer, options, quiet=quiet, as_json=as_json)
+        _record(source, output, dehazer, wanted, quiet=quiet, as_json=as_json)
     elif every is not None:
-        _stills(Path(source), output, dehazer, options, every, quiet=quiet, as_json=as_json)
+        _stills(Path(source), output, dehazer, wanted, every, quiet=quiet, as_json=as_json)
     else:
-        convert(Path(source), output, dehazer, options, quiet=quiet, as_json=as_json)
+        convert(Path(source), output, dehazer, wanted, quiet=quiet, as_json=as_json)
 
 
 def convert(
     source: Path,
     output: Path,
     dehazer: Dehazer,
-    options: VideoOptions,
+    wanted: VideoOptions,
     *,
     quiet: bool,
     as_json: bool,
@@ -162,7 +154,7 @@ def convert(
     display = FilmDisplay(source, quiet=quiet)
     try:
         with _ended_by_sigterm(SystemExit(128 + signal.SIGTERM)), display:
-            result = dehaze_video(source, output, dehazer, options, display.report)
+            result = dehaze_video(source, output, dehazer, wanted, display.report)
     except KeyboardInterrupt:
         complain(f"interrupted after {display.done} frames; the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
@@ -219,7 +211,7 @@ def dehaze_clips(
         complain(f"-o {output}: several films need a folder; end it with a slash")
         raise typer.Exit(WRONG_USAGE)
     dehazer = load()
-    options = VideoOptions(strength=strength, overwrite=existing == "overwrite")
+    wanted = VideoOptions(strength=strength, overwrite=existing == "overwrite")
     failed = 0
     for source in sources:
         folder = source.parent if output is None else Path(output)
@@ -232,7 +224,7 @@ def dehaze_clips(
                 complain(f"{source}: skipped, {target} exists")
             continue
         try:
-            convert(source, target, dehazer, options, quiet=quiet, as_json=as_json)
+            convert(source, target, dehazer, wanted, quiet=quiet, as_json=as_json)
         except CorunError as error:
             complain(str(error))
             if as_json:
@@ -253,7 +245,7 @@ def _record(
     source: str,
     output: Path,
     dehazer: Dehazer,
-    options: VideoOptions,
+    wanted: VideoOptions,
     *,
     quiet: bool,
     as_json: bool,
@@ -264,7 +256,7 @@ def _record(
     begun = time.perf_counter()
     # The end of a recording is asked for by Ctrl-C, or by SIGTERM all the same.
     with _ended_by_sigterm(KeyboardInterrupt()), RecordingDisplay(quiet=quiet) as display:
-        result = dehaze_live(source, output, dehazer, options, display.report)
+        result = dehaze_live(source, output, dehazer, wanted, display.report)
     seconds = time.perf_counter() - begun
     fields: dict[str, object] = {
         "input": source,
@@ -285,7 +277,7 @@ def _stills(
     source: Path,
     folder: Path,
     dehazer: Dehazer,
-    options: VideoOptions,
+    wanted: VideoOptions,
     every: float,
     *,
     quiet: bool,
@@ -293,7 +285,7 @@ def _stills(
 ) -> None:
     from corun.dehazing.video.stills import dehaze_stills
 
-    written = dehaze_stills(source, folder, dehazer, every=every, options=options)
+    written = dehaze_stills(source, folder, dehazer, every=every, options=wanted)
     fields: dict[str, object] = {"input": str(source), "status": "ok"}
     fields["outputs"] = [str(path) for path in written]
     line = f"{source} -> {folder} ({len(written)} stills)"

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corun.apps import options
+
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
 
@@ -20,28 +22,18 @@ HELP = (
 
 
 def web(
-    host: Annotated[str, typer.Option(help="0.0.0.0 serves the network.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 7860,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="To be loaded; once for each, the default first.", show_default="corun-lite"
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 7860,
+    model: options.ServedModels = None,
+    device: options.Device = "auto",
     host_name: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="By which browsers may call it, beside this machine's."),
     ] = None,
     max_bytes: Annotated[int, typer.Option(min=1, help="Of one photo's file.")] = 64 * 1024**2,
     max_pixels: Annotated[int, typer.Option(min=1, help="Of one photo.")] = 50_000_000,
-    root_path: Annotated[
-        str, typer.Option(metavar="PATH", help="Under which a proxy shows it, such as /haze.")
-    ] = "",
-    proxy: Annotated[
-        str,
-        typer.Option(metavar="ADDRESSES", help="Whose X-Forwarded-For and -Proto are believed."),
-    ] = "127.0.0.1",
+    root_path: options.RootPath = "",
+    proxy: options.Proxy = "127.0.0.1",
 ) -> None:
     """Open a page that takes the haze out of photos."""
     from corun.dehazing.loading import load

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ class GraphFacts:
         multiple: of which the sides of the input are multiples, pixels.
         working_pixels: pixels above which a picture is reduced for it; 0 for never.
         bytes_per_pixel: what it takes at least, for each pixel it is given.
+        learned_frames: whether the network inside was trained on pictures with uniform frames.
     """
 
     name: str
@@ -42,6 +43,7 @@ class GraphFacts:
     multiple: int
     working_pixels: int
     bytes_per_pixel: int = 24
+    learned_frames: bool = False
 
     def engine_facts(self, engine: str, device: str, dtype: str) -> EngineFacts:
         """What the code around an engine has to know of this graph."""
@@ -53,6 +55,7 @@ class GraphFacts:
             self.multiple,
             self.working_pixels,
             self.bytes_per_pixel,
+            self.learned_frames,
         )
 
     @classmethod
@@ -98,15 +101,14 @@ class GraphFacts:
                     multiple if stages else 1,
                     working_pixels if maps else 0,
                     config.bytes_per_pixel,
+                    config.full_size_step,
                 )
         raise WeightsError(
             f"{path}: its results are {', '.join(outputs)}, not {', '.join(MAPS_NAMES)} or "
             f"{', '.join(SCENE_NAMES)}; export the model again"
         )
 
-    def answer(
-        self, results: Sequence[Any] | Mapping[str, Any], pictures: Batch
-    ) -> MapsAnswer | SceneAnswer:
+    def answer(self, results: Sequence[Any], pictures: Batch) -> MapsAnswer | SceneAnswer:
         """The results in their order, as the protocol has them.
 
         Raises:
