@@ -12,16 +12,14 @@ import hashlib
 import os
 import platform
 import stat
-import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
-from typing import IO
 
 from corun.errors import DataError
 
@@ -98,65 +96,6 @@ def database_error(path: Path, error: Exception, what: str, remedy: str) -> Data
 def is_full(error: BaseException) -> bool:
     """Whether an error means that nothing more can be written: a full, spent or read-only disk."""
     return isinstance(error, OSError) and error.errno in _FULL
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    _LOCKED_BYTE = 1 << 30
-    """Windows keeps others from reading what is locked: a byte far behind the text is."""
-
-    def take_lock(descriptor: int, *, wait: bool) -> None:
-        """Locks an open file against other processes until it is closed.
-
-        Raises:
-            BlockingIOError: another process has it, and `wait` is false.
-        """
-        while True:
-            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-            try:
-                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            except OSError as error:
-                if not wait:
-                    raise BlockingIOError(error.errno, "locked by another process") from error
-                time.sleep(0.02)
-            else:
-                return
-else:
-    import fcntl
-
-    def take_lock(descriptor: int, *, wait: bool) -> None:
-        """Locks an open file against other processes until it is closed.
-
-        Raises:
-            BlockingIOError: another process has it, and `wait` is false.
-        """
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-
-
-def lock(path: Path, *, waiting: Callable[[], None] = lambda: None) -> IO[str]:
-    """Waits until no other process holds a file, and holds it until the answer is closed.
-
-    The system releases it where its holder dies.
-
-    Args:
-        path: the file, made where it is not there.
-        waiting: called once where somebody else holds it.
-
-    Raises:
-        OSError: it cannot be made, or its disk knows no locks.
-    """
-    stream = path.open("a")
-    try:
-        try:
-            take_lock(stream.fileno(), wait=False)
-        except BlockingIOError:
-            waiting()
-            take_lock(stream.fileno(), wait=True)
-    except BaseException:
-        stream.close()
-        raise
-    return stream
 
 
 def checksum(source: Path | bytes | Iterable[bytes]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from evaluation_pictures import save_levels
+from filelock import FileLock
 
 from corun.errors import ConfigurationError
 from corun.evaluation.methods import parse_method
@@ -16,7 +17,6 @@ from corun.evaluation.output_folder import CACHE_NAME, LOCK_NAME
 from corun.evaluation.plan import Plan, file_name, parse_dataset
 from corun.evaluation.report_files import write_report
 from corun.evaluation.runner import evaluate
-from corun.files import lock
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_another_comparison_is_waited_for(photos: Path, tmp_path: Path) -> None:
         *(sys.executable, "-m", "corun", "evaluate", "-m", "input", "-d", f"photos={photos}"),
         *("-o", str(output), "--metrics", "brightness", "--jobs", "1"),
     ]
-    with lock(output / LOCK_NAME):
+    with FileLock(output / LOCK_NAME):
         running = [
             subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
             for _ in range(2)

@@ -25,7 +25,6 @@ EXTRA_OF_PACKAGE = {
     "lightning": "train",
     "kornia": "train",
     "scipy": "train",
-    "filelock": "train",
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), "serve"),
     "gradio": "web",
 }

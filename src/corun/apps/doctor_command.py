@@ -43,15 +43,15 @@ def doctor(
 
 
 def _installed() -> Iterator[str]:
-    import os
     import platform
 
     from corun.apps.installation import extras, packages, version_line
+    from corun.dehazing.devices import usable_threads
 
     yield version_line()
     yield (
         f"python {platform.python_version()} on {platform.system()} {platform.release()}, "
-        f"{platform.machine()}, {os.cpu_count()} processors"
+        f"{platform.machine()}, {usable_threads()} processors"
     )
     found = packages()
     yield "packages: " + ", ".join(f"{name} {found[name] or 'MISSING'}" for name in sorted(found))

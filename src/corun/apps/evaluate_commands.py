@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -88,6 +87,7 @@ def evaluate(
     from typing import cast, get_args
 
     from corun.apps.progress_bar import ProgressBar
+    from corun.dehazing.devices import usable_threads
     from corun.evaluation.methods import parse_method
     from corun.evaluation.output_folder import held
     from corun.evaluation.plan import Plan
@@ -114,7 +114,7 @@ def evaluate(
         output=output,
         long_side=long_side,
         sizes=cast("SizeRule", sizes),
-        jobs=jobs or min(8, os.cpu_count() or 1),
+        jobs=jobs or min(8, usable_threads()),
         limit=limit,
         detector=detector,
         layout=cast("DetectorLayout", detector_layout),

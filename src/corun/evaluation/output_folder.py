@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from corun.errors import ConfigurationError, CorunError, DataError
 from corun.evaluation.report_files import REPORT_NAMES, load_report
-from corun.files import lock
 
 CACHE_NAME = "scores.sqlite"
 LOCK_NAME = ".corun-evaluate.lock"
@@ -22,21 +23,24 @@ def held(output: Path) -> Iterator[None]:
     Raises:
         DataError: it cannot be made or written.
     """
-
-    def waiting() -> None:
-        line = f"corun: waiting for another corun evaluate that writes into {output}"
-        print(line, file=sys.stderr, flush=True)
-
+    lock = FileLock(output / LOCK_NAME)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        stream = lock(output / LOCK_NAME, waiting=waiting)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            line = f"corun: waiting for another corun evaluate that writes into {output}"
+            print(line, file=sys.stderr, flush=True)
+            lock.acquire()
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(
             f"{output}: scores cannot be kept there ({reason}); give another --output folder"
         ) from error
-    with stream:
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def refuse_overwriting(output: Path, inputs: Iterable[Path], targets: Iterable[Path]) -> None:

@@ -14,6 +14,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
 
+from corun.dehazing.devices import usable_threads
 from corun.errors import DeviceError
 
 Task = TypeVar("Task")
@@ -98,7 +99,7 @@ class WorkPool:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._executor is None:
-            threads = max(1, (os.cpu_count() or 1) // self._jobs)
+            threads = max(1, usable_threads() // self._jobs)
             self._executor = ProcessPoolExecutor(
                 self._jobs,
                 mp_context=multiprocessing.get_context("spawn"),

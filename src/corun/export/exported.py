@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from corun.dehazing.engines.graph_facts import FACTS_KEY
 from corun.errors import ExportError
-from corun.files import write_atomically
+from corun.files import checksum, write_atomically
 from corun.networks.checkpoints import LoadedNetwork
 from corun.networks.corun import CORUN
 from corun.networks.fingerprint import weights_sha256
@@ -48,11 +47,7 @@ def facts_about(loaded: LoadedNetwork, network: CORUN, part: str, precision: str
         the version of corun; part and precision; working_pixels and multiple, pixels.
     """
     try:
-        digest = (
-            weights_sha256(network)
-            if loaded.file is None
-            else hashlib.sha256(loaded.file.read_bytes()).hexdigest()
-        )
+        digest = weights_sha256(network) if loaded.file is None else checksum(loaded.file)
     except OSError as error:
         raise ExportError(
             f"{loaded.file}: cannot be read ({error.strerror or error}); check its permissions"

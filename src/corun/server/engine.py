@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.devices import usable_threads
 from corun.errors import CorunError
 from corun.pictures.formats import written_format
 from corun.pictures.metadata import PictureMetadata
@@ -113,7 +113,7 @@ class Engine:
     ) -> None:
         self.limits = limits
         self.metrics = metrics
-        self.threads = threads or min(8, (os.cpu_count() or 2) + 2)
+        self.threads = threads or min(8, usable_threads() + 2)
         self.batches = {
             name: MicroBatches(
                 dehazer, largest=max(1, self.threads - 1), on_batch=metrics.batch.observe
@@ -235,5 +235,5 @@ class Engine:
         self.metrics.stage_seconds.labels("encode").observe(seconds["encode"])
         height, width = result.size
         airlight = None if result.airlight is None else tuple(map(float, result.airlight))
-        every_note = tuple(dict.fromkeys((*picture.metadata.notes, *notes)))
+        every_note = tuple(dict.fromkeys((*result.metadata.notes, *notes)))
         return Answer(content, file_format, (width, height), airlight, every_note, seconds)

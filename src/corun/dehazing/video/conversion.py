@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import av
 
-from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.dehazer import Dehazer, require_strength
 from corun.dehazing.video.background import in_background
 from corun.dehazing.video.clearing import LOOK_EVERY, REACH, Clearing, fingerprint
 from corun.dehazing.video.colours import SdrTone, frame_of_rgb
@@ -72,8 +72,7 @@ class VideoOptions:
     segment_frames: int = SEGMENT_FRAMES
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise ConfigurationError(f"strength is between 0 and 1, not {self.strength}")
+        require_strength(self.strength)
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise ConfigurationError("--start is 0 or more, and --end is after it")
         if self.tone not in (None, "sdr"):

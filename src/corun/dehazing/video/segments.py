@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import struct
-import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+from filelock import FileLock, Timeout
 
 from corun.dehazing.video.source import Packet
 from corun.errors import VideoError
@@ -90,25 +90,20 @@ class Workshop:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "lock").open("w")
+            lock = FileLock(self.folder / "lock", thread_local=False)
+            lock.acquire(timeout=0)
+        except Timeout as error:  # which is an OSError, too
+            raise VideoError(
+                f"{self._output}: another process is making it; wait for it, or choose another name"
+            ) from error
         except OSError as error:
             raise cannot_write(self._output, error) from error
-        with lock:
-            if sys.platform != "win32":
-                import fcntl
-
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as error:
-                    raise VideoError(
-                        f"{self._output}: another process is making it; wait for it, or choose "
-                        "another name"
-                    ) from error
-            try:
-                yield
-            finally:
-                if not (self.folder / "progress.json").exists():
-                    self.remove()
+        try:
+            yield
+        finally:
+            lock.release()
+            if not (self.folder / "progress.json").exists():
+                self.remove()
 
     def resume(self, made_of: dict[str, object], *, wanted: bool) -> Progress:
         """What an earlier run finished of just this; what is of no use is removed."""
