@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from corun.dehazing.overlap import AHEAD, Failed, overlapped
+from corun.dehazing.overlap import Failed, overlapped
 
 
 def test_jobs_come_back_in_order_and_failures_stand_where_they_belong() -> None:
@@ -57,21 +57,23 @@ def test_reading_and_writing_go_on_during_the_work() -> None:
     assert list(overlapped(range(3), read, work, write)) == [0, 1, 2]
 
 
-def test_no_more_is_read_ahead_than_said() -> None:
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_no_more_is_read_ahead_than_said(ahead: int) -> None:
     taken: list[int] = []
-
-    def jobs() -> list[int]:
-        return list(range(10))
 
     def read(job: int) -> int:
         taken.append(job)
         return job
 
     def work(job: int, value: int) -> int:
-        assert len(taken) <= job + 2 + AHEAD
+        assert len(taken) <= job + 2 + ahead
         return value
 
-    assert list(overlapped(jobs(), read, work, lambda job, value: value)) == jobs()
+    done = overlapped(
+        range(10), read, work, lambda job, value: value, readers=4, ahead=lambda job: ahead
+    )
+    assert list(done) == list(range(10))
+    assert sorted(taken) == list(range(10))
 
 
 def test_what_was_worked_on_is_written_when_the_caller_is_interrupted() -> None:

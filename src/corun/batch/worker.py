@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,8 +12,9 @@ from corun.batch.entries import Entry
 from corun.batch.stores import Store, persistently
 from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
-from corun.dehazing.file_jobs import JobOptions, Outcome, failed_outcome
+from corun.dehazing.file_jobs import JobOptions, Outcome, failed_outcome, outcome_of
 from corun.dehazing.loading import load
+from corun.dehazing.overlap import Failed, overlapped
 from corun.pictures.formats import FORMAT_OF_SUFFIX
 from corun.pictures.reading import Picture, read_picture
 from corun.pictures.writing import encode_picture
@@ -61,44 +60,20 @@ class Worker:
 
         Whoever stops early, by an exception too, lets what is being written be written.
         """
-        coming = iter(entries)
-        reading: deque[tuple[Entry, Future[tuple[Picture, float]]]] = deque()
-        writing: deque[tuple[Entry, Future[Outcome]]] = deque()
-
-        with (
-            ThreadPoolExecutor(REMOTE_THREADS) as reader,
-            ThreadPoolExecutor(
-                LOCAL_THREADS if self._destination.local else REMOTE_THREADS
-            ) as writer,
-        ):
-
-            def read_ahead() -> None:
-                for entry in coming:
-                    reading.append((entry, reader.submit(self._read, entry)))
-                    if len(reading) > (REMOTE_THREADS if "://" in entry.input else LOCAL_THREADS):
-                        return
-
-            read_ahead()
-            try:
-                while reading:
-                    entry, picture = reading.popleft()
-                    read_ahead()
-                    try:
-                        result, seconds = self._cleared(*picture.result())
-                    except Exception as error:  # the boundary between pictures
-                        yield entry, self._failed(entry, error)
-                        continue
-                    writing.append((entry, writer.submit(self._write, entry, result, seconds)))
-                    while writing and (
-                        writing[0][1].done()
-                        or len(writing) > (1 if self._destination.local else REMOTE_THREADS)
-                    ):
-                        yield self._written(*writing.popleft())
-            finally:
-                for _, waiting in reading:
-                    waiting.cancel()
-            while writing:
-                yield self._written(*writing.popleft())
+        results = overlapped(
+            entries,
+            self._read,
+            self._cleared,
+            self._write,
+            readers=REMOTE_THREADS,
+            writers=LOCAL_THREADS if self._destination.local else REMOTE_THREADS,
+            ahead=lambda entry: REMOTE_THREADS if "://" in entry.input else LOCAL_THREADS,
+        )
+        for result in results:
+            if isinstance(result, Failed):
+                yield result.job, self._failed(result.job, result.error)
+            else:
+                yield result
 
     def _read(self, entry: Entry) -> tuple[Picture, float]:
         start = time.perf_counter()
@@ -109,12 +84,14 @@ class Worker:
         picture = read_picture(content, name=entry.input, max_pixels=self.work.options.max_pixels)
         return picture, time.perf_counter() - start
 
-    def _cleared(self, picture: Picture, seconds: float) -> tuple[Dehazed, float]:
+    def _cleared(self, entry: Entry, read: tuple[Picture, float]) -> tuple[Dehazed, float]:
+        picture, seconds = read
         start = time.perf_counter()
         result = self.dehazer.dehaze_picture(picture, strength=self.work.options.strength)
         return result, seconds + time.perf_counter() - start
 
-    def _write(self, entry: Entry, result: Dehazed, seconds: float) -> Outcome:
+    def _write(self, entry: Entry, cleared: tuple[Dehazed, float]) -> tuple[Entry, Outcome]:
+        result, seconds = cleared
         start = time.perf_counter()
         content, notes = encode_picture(
             result.storable_image(),
@@ -124,26 +101,14 @@ class Worker:
         )
         path = self._destination.below(entry.output)
         persistently(lambda: self._destination.write(path, content), self.work.retries)
-        height, width = result.size
-        return Outcome(
-            entry.input,
-            "ok",
+        return entry, outcome_of(
+            self.dehazer,
+            result,
+            input=entry.input,
             output=self._destination.name(path),
-            model=self.dehazer.name,
-            engine=self.dehazer.engine.facts.name,
-            device=self.dehazer.device,
-            dtype=self.dehazer.dtype,
-            width=width,
-            height=height,
-            seconds=round(seconds + time.perf_counter() - start, 3),
-            notes=tuple(dict.fromkeys((*result.metadata.notes, *notes))),
+            seconds=seconds + time.perf_counter() - start,
+            notes=notes,
         )
-
-    def _written(self, entry: Entry, future: Future[Outcome]) -> tuple[Entry, Outcome]:
-        try:
-            return entry, future.result()
-        except Exception as error:  # the boundary between pictures
-            return entry, self._failed(entry, error)
 
     def _failed(self, entry: Entry, error: Exception) -> Outcome:
         outcome = failed_outcome(entry.input, error, self.dehazer)

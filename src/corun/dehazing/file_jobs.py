@@ -194,21 +194,44 @@ class _Work:
             write_standard_output(content)
         elif job.target in missing and not _write(job.target, content, options):
             return Outcome(job.name, "skipped", output=str(job.target))
-        height, width = result.size
-        return Outcome(
-            job.name,
-            "ok",
+        return outcome_of(
+            self.dehazer,
+            result,
+            input=job.name,
             output=None if job.target is None else str(job.target),
             transmission=None if job.transmission is None else str(job.transmission),
-            model=self.dehazer.name,
-            engine=self.dehazer.engine.facts.name,
-            device=self.dehazer.device,
-            dtype=self.dehazer.dtype,
-            width=width,
-            height=height,
-            seconds=round(cleared.seconds + time.perf_counter() - start, 3),
-            notes=tuple(dict.fromkeys((*result.metadata.notes, *notes))),
+            seconds=cleared.seconds + time.perf_counter() - start,
+            notes=notes,
         )
+
+
+def outcome_of(
+    dehazer: Dehazer,
+    result: Dehazed,
+    *,
+    input: str,  # noqa: A002
+    output: str | None,
+    seconds: float,
+    notes: Iterable[str],
+    transmission: str | None = None,
+) -> Outcome:
+    """Of a picture that was written; `notes` are the writer's, beside those of the result."""
+    height, width = result.size
+    facts = dehazer.engine.facts
+    return Outcome(
+        input,
+        "ok",
+        output=output,
+        transmission=transmission,
+        model=dehazer.name,
+        engine=facts.name,
+        device=facts.device,
+        dtype=facts.dtype,
+        width=width,
+        height=height,
+        seconds=round(seconds, 3),
+        notes=tuple(dict.fromkeys((*result.metadata.notes, *notes))),
+    )
 
 
 def _outputs_to_write(job: Job, options: JobOptions) -> list[Path]:

@@ -12,10 +12,6 @@ Read = TypeVar("Read")
 Made = TypeVar("Made")
 Done = TypeVar("Done")
 
-AHEAD = 1
-"""Pictures that are read before their turn, and that wait to be written: more would only fill the
-memory, since the network takes longer than either."""
-
 
 class Failed(Generic[Job]):
     """A job whose reading, work or writing raised.
@@ -34,14 +30,22 @@ def overlapped(
     read: Callable[[Job], Read],
     work: Callable[[Job, Read], Made],
     write: Callable[[Job, Made], Done],
+    *,
+    readers: int = 1,
+    writers: int = 1,
+    ahead: Callable[[Job], int] | None = None,
 ) -> Iterator[Done | Failed[Job]]:
-    """Read, work and write each job, each of the three one at a time, all three at once.
+    """Read, work and write each job: the work one at a time, reading and writing beside it.
 
     Args:
-        jobs: in this order they are done, and come back.
-        read: runs in a thread of its own, at most :data:`AHEAD` jobs early.
+        jobs: in this order they are worked on, and come back.
+        read: runs in threads of its own.
         work: runs in the caller's thread.
-        write: runs in a thread of its own.
+        write: runs in threads of its own.
+        readers: threads that read. One is enough for a disk, and more pictures that are read
+            before their turn only fill the memory; a store far away answers late.
+        writers: threads that write.
+        ahead: how many may wait, read, once this job is read; by default as many as `readers`.
 
     Yields:
         What ``write`` returned, or what became of the job instead. Who stops early loses nothing
@@ -50,15 +54,16 @@ def overlapped(
     coming = iter(jobs)
     reading: deque[tuple[Job, Future[Read]]] = deque()
     writing: deque[tuple[Job, Future[Done]]] = deque()
-    with ThreadPoolExecutor(1, "reader") as reader, ThreadPoolExecutor(1, "writer") as writer:
+    with (
+        ThreadPoolExecutor(readers, "reader") as reader,
+        ThreadPoolExecutor(writers, "writer") as writer,
+    ):
 
         def read_ahead() -> None:
-            while len(reading) <= AHEAD:
-                try:
-                    job = next(coming)
-                except StopIteration:
-                    return
+            for job in coming:
                 reading.append((job, reader.submit(read, job)))
+                if len(reading) > (readers if ahead is None else ahead(job)):
+                    return
 
         def written() -> Done | Failed[Job]:
             job, future = writing.popleft()
@@ -68,23 +73,22 @@ def overlapped(
                 return Failed(job, error)
 
         read_ahead()
-        while reading:
-            job, future = reading.popleft()
-            failed = None
-            try:
-                picture = future.result()
+        try:
+            while reading:
+                job, future = reading.popleft()
                 read_ahead()
-                made = work(job, picture)
-            except Exception as error:  # handed to the caller, who knows what it means
-                failed = Failed(job, error)
-                read_ahead()
-            if failed is not None:
-                while writing:
+                try:
+                    made = work(job, future.result())
+                except Exception as error:  # handed to the caller, who knows what it means
+                    while writing:
+                        yield written()
+                    yield Failed(job, error)
+                    continue
+                writing.append((job, writer.submit(write, job, made)))
+                while writing and (writing[0][1].done() or len(writing) > writers):
                     yield written()
-                yield failed
-                continue
-            writing.append((job, writer.submit(write, job, made)))
-            while len(writing) > AHEAD:
-                yield written()
+        finally:
+            for _, waiting in reading:
+                waiting.cancel()
         while writing:
             yield written()
