@@ -51,7 +51,7 @@ class OnnxEngine:
 
     def __init__(self, path: Path, *, device: str = "cpu", threads: int = 1) -> None:
         self._path, self._threads = path, threads
-        self._runtime = _runtime()
+        self._runtime = onnx_runtime()
         self._lock = threading.Lock()
         self._notes: list[str] = []
         self._arena = True
@@ -142,7 +142,12 @@ class OnnxEngine:
             ) from error
 
 
-def _runtime() -> Any:
+def onnx_runtime() -> Any:
+    """The module.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:
