@@ -46,8 +46,13 @@ COMMANDS = {
 """Every command by its name: its module in `corun.apps`, and the function or group there."""
 
 
-def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command with these subcommands."""
+def assemble(names: Iterable[str] = COMMANDS, *, listed: bool = False) -> typer.Typer:
+    """The command with these subcommands.
+
+    Args:
+        names: of them.
+        listed: whether they are only named in the help, so that their options are not needed.
+    """
     import typer
 
     from corun.apps.command_group import CorunGroup, for_typer
@@ -62,11 +67,16 @@ def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
     assembled.callback()(for_typer(_corun))
     for name in names:
         module, found = _named(name)
-        if isinstance(found, typer.Typer):
+        group = isinstance(found, typer.Typer)
+        if listed:
+            text = found.info.help if group else getattr(module, "HELP", found.__doc__)
+            assembled.command(name, help=text)(lambda: None)
+        elif group:
             assembled.add_typer(found, name=name)
         else:
             cls = getattr(module, "COMMAND_CLASS", None)
-            assembled.command(name, cls=cls, help=getattr(module, "HELP", None))(for_typer(found))
+            help_ = getattr(module, "HELP", None)
+            assembled.command(name, cls=cls, help=help_)(for_typer(found))
     return assembled
 
 
@@ -134,7 +144,7 @@ def main() -> None:
     named = words[:1] if words and words[0] in COMMANDS else []
     call = direct_call(_named(named[0])[1], words[1:]) if named else None
     if call is None:
-        assemble(named or COMMANDS)(prog_name="corun")
+        assemble(named or COMMANDS, listed=words in ([], ["--help"]))(prog_name="corun")
         return
     try:
         with failing_in_one_line():
