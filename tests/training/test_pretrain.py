@@ -492,8 +492,10 @@ def test_processes_without_the_checkpoint_begin_where_the_first_does(recipe: Pat
 @pytest.mark.filterwarnings("ignore")
 def test_ones_own_data_are_validated_on_a_share_that_is_not_trained_on(recipe: Path) -> None:
     """A recipe's own validation photos are not looked for; nothing else needs to be said."""
-    text = recipe.read_text().replace("validation: {clean: ", "validation: {clean: /nowhere")
-    recipe.write_text(text.replace("side: 32", "side: 32, real: /nowhere"))
+    text = recipe.read_text(encoding="utf-8").replace(
+        "validation: {clean: ", "validation: {clean: /nowhere"
+    )
+    recipe.write_text(text.replace("side: 32", "side: 32, real: /nowhere"), encoding="utf-8")
     folder = recipe.parent / "run"
     with pytest.raises(DataError, match="/nowhere"):
         run(recipe, [])

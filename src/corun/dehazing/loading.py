@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 EngineName = Literal["auto", "onnx", "openvino", "torch"]
 GRAPHS = (".onnx", ".xml")
 """Suffixes of exported networks."""
+MOST_THREADS = 1024
 
 Opening = Callable[[], Engine]
 """Opens a network; what it takes to run it is imported already."""
@@ -124,8 +125,8 @@ def begin_loading(
     """
     if engine not in get_args(EngineName):
         raise DeviceError(f"{engine!r} is no engine; use {', '.join(get_args(EngineName))}")
-    if threads is not None and threads < 1:
-        raise DeviceError(f"threads must be at least 1, not {threads}")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise DeviceError(f"threads must be at least 1 and at most {MOST_THREADS}, not {threads}")
     count = threads or usable_threads()
     text = str(name_or_path)
     if text in MODELS:
@@ -261,8 +262,7 @@ def _graph(path: Path, device: str, dtype: str, engine: EngineName, threads: int
             f"ONNX Runtime computes in float32, not {dtype}; use --engine openvino or torch"
         )
     onnx_runtime()  # importing needs Python's lock
-    kind = "cpu" if device == "auto" else device
-    return partial(OnnxEngine, path, device=kind, threads=threads)
+    return partial(OnnxEngine, path, device=device, threads=threads)
 
 
 def _of_torch(name_or_path: str, device: str, dtype: str, threads: int) -> Engine:
