@@ -83,9 +83,22 @@ def test_patterns_that_no_shell_expands_are_left_to_typer(monkeypatch: pytest.Mo
     assert direct_call(dehaze, ["a.jpg"]) is not None
 
 
-def test_a_shell_that_completes_words_is_left_to_typer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("_CORUN_COMPLETE", "complete_bash")
-    assert direct_call(dehaze, ["a.jpg"]) is None
+@pytest.mark.parametrize("words", ["corun dehaze --over", "corun dehaze a.jpg --over"])
+def test_a_shell_still_completes_words(words: str) -> None:
+    for argv in ([], words.split()[1:]):
+        done = subprocess.run(
+            [sys.executable, "-m", "corun", *argv],
+            env={
+                **os.environ,
+                "_CORUN_COMPLETE": "complete_bash",
+                "COMP_WORDS": words,
+                "COMP_CWORD": str(len(words.split()) - 1),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout.split() == ["--overwrite"], done.stderr
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "dehaze"])

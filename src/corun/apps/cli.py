@@ -142,9 +142,11 @@ def main() -> None:
     speak_any_encoding()
     words = sys.argv[1:]
     named = words[:1] if words and words[0] in COMMANDS else []
-    call = direct_call(_named(named[0])[1], words[1:]) if named else None
+    completing = "_CORUN_COMPLETE" in os.environ  # a shell asks what could come next
+    call = direct_call(_named(named[0])[1], words[1:]) if named and not completing else None
     if call is None:
-        assemble(named or COMMANDS, listed=words in ([], ["--help"]))(prog_name="corun")
+        listed = not completing and words in ([], ["--help"])
+        assemble(named or COMMANDS, listed=listed)(prog_name="corun")
         return
     try:
         with failing_in_one_line():

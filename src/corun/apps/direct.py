@@ -31,8 +31,6 @@ def direct_call(function: Any, words: list[str]) -> Callable[[], None] | None:
     """
     if not callable(function) or not hasattr(function, "__annotations__"):
         return None
-    if "_CORUN_COMPLETE" in os.environ:  # a shell completes words
-        return None
     if os.name == "nt" and any(set(word) & set("*?[~$%") for word in words):
         return None  # no shell has expanded them
     try:
