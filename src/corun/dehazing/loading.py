@@ -35,6 +35,7 @@ def load(
     dtype: str = "auto",
     engine: EngineName = "auto",
     threads: int | None = None,
+    trust: bool = False,
 ) -> Dehazer:
     """Loads a network once, to be called on many pictures.
 
@@ -47,9 +48,10 @@ def load(
         engine: "auto" (ONNX Runtime on CPUs for models that bring a graph, else torch), "onnx",
             "openvino" or "torch".
         threads: of the CPU; by default as many as the process may use.
+        trust: whether the code that the file of an adapted network names may be imported and run.
 
     Raises:
-        WeightsError: no such model, or the file is unreadable or of another layout.
+        WeightsError: no such model, the file is unreadable or of another layout, or it needs trust.
         DeviceError: the device, precision or engine is not available.
         MissingExtraError: the engine is not installed.
     """
@@ -70,7 +72,8 @@ def load(
         raise WeightsError(
             f"{path}: is no graph for --engine {engine}; make one with corun export {path}"
         )
-    return Dehazer(_of_torch(str(path), device, dtype, count), name=path.name, threads=count)
+    found = _of_torch(str(path), device, dtype, count, trust=trust)
+    return Dehazer(found, name=path.name, threads=count)
 
 
 def from_network(
@@ -193,19 +196,21 @@ def _graph(path: Path, device: str, dtype: str, engine: EngineName, threads: int
     return OnnxEngine(path, device="cpu" if device == "auto" else device, threads=threads)
 
 
-def _of_torch(name_or_path: str, device: str, dtype: str, threads: int) -> Engine:
+def _of_torch(
+    name_or_path: str, device: str, dtype: str, threads: int, *, trust: bool = False
+) -> Engine:
     if not torch_installed():
         raise MissingExtraError(f"{name_or_path}: needs torch, which", "torch")
     import torch
 
     from corun.dehazing.engines.torch_devices import choose_device
     from corun.dehazing.engines.torch_engine import TorchEngine
-    from corun.networks.checkpoints import load_network
+    from corun.networks.adapted import load_any
 
     chosen = choose_device(device)
     if torch.get_num_threads() != threads and chosen.type == "cpu":
         torch.set_num_threads(threads)
-    loaded = load_network(name_or_path, device=chosen)
+    loaded = load_any(name_or_path, device=chosen, trust=trust)
     return TorchEngine(
         loaded.network, name=loaded.name, card=loaded.card, device=str(chosen), dtype=dtype
     )

@@ -26,7 +26,8 @@ from corun.judges.choice import (
     build_density,
     build_quality,
 )
-from corun.networks.brought import open_network, save_adapted
+from corun.networks.adapted import save_adapted
+from corun.networks.brought import open_network
 from corun.networks.checkpoints import in_channels_last
 from corun.networks.fingerprint import file_fingerprint, fingerprint, values_fingerprint
 from corun.networks.outputs import read_output
@@ -52,12 +53,18 @@ class NetworkChoice(Strict):
         weights: a state dict for a built-in network or a class of your own.
         arguments: for its constructor.
         range: what a class of your own takes, and gives, for black and white.
+        multiple: of which the sides of what a class of your own takes are multiples; pictures are
+            padded by mirroring and cropped back.
+        output: which entry of what a class of your own returns is the scene, by position or name,
+            where it is not the first.
     """
 
     name: str
     weights: Path | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     range: tuple[float, float] = (0.0, 1.0)
+    multiple: int = Field(1, ge=1)
+    output: int | str | None = None
 
 
 class EvaluatorsConfig(Strict):
@@ -147,6 +154,8 @@ class ColabatorTraining:
             weights=choice.weights,
             arguments=choice.arguments,
             value_range=choice.range,
+            multiple=choice.multiple,
+            output=choice.output,
         )
         self.synthetic = CleanDepthFolder(config.synthetic, config.run.seed)
         self.photos = RealPhotoFolder(config.real, config.run.seed)
@@ -293,8 +302,10 @@ class ColabatorTraining:
             "validation": {} if validation is None else validation.scores,
             **facts,
         }
-        name = self.config.network.name
-        save_adapted(folder / "weights.safetensors", network, metadata, name)
+        choice = self.config.network.model_dump(mode="json")
+        save_adapted(
+            folder / "weights.safetensors", network, metadata, choice["name"], choice["arguments"]
+        )
 
     def _on(self, device: torch.device) -> Adaptation:
         """Colabator with everything on the device; the pool is opened at the first call."""
@@ -364,8 +375,10 @@ def identity_of(task: ColabatorTraining) -> str:
     for name in ("validation", "validation_photos", "pool"):
         relevant.pop(name)
     relevant["network"] = task.identity.network
-    if config.network.range != (0.0, 1.0):
-        relevant["range"] = config.network.range
+    for name in ("range", "multiple", "output"):
+        value = getattr(config.network, name)
+        if value != NetworkChoice.model_fields[name].default:
+            relevant[name] = value
     relevant["evaluators"] = {"density": task.density.name, "quality": task.quality.name}
     relevant["real"]["folder"] = values_fingerprint(*task.photos.keys)
     for kind, files in (("clean", task.synthetic.photos), ("depth", task.synthetic.depths)):
