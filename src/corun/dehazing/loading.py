@@ -14,7 +14,7 @@ from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.devices import gpu_for_torch, torch_installed, usable_threads
 from corun.dehazing.engines.protocol import Engine
 from corun.errors import DeviceError, MissingExtraError, WeightsError
-from corun.networks.files import network_file
+from corun.networks.files import graph_file, network_file
 from corun.networks.registry import (
     DEFAULT_MODEL,
     MODELS,
@@ -41,7 +41,8 @@ def load(
 
     Args:
         name_or_path: a name of `list_models`; an exported network (.onnx or .xml); with torch also
-            a weights file (.safetensors or a published .pth); or hf://owner/repository/file.
+            a weights file (.safetensors or a published .pth); a folder or hf://owner/repository
+            that holds a model, of which the graph is taken where torch is not used.
         device: "auto" (a GPU if torch or ONNX Runtime has one, else the CPU), "cpu", "cuda",
             "cuda:1", "mps", "xpu"; with ONNX Runtime also "coreml" and "dml".
         dtype: "auto", "float32", "bfloat16" or "float16".
@@ -64,7 +65,8 @@ def load(
     if text in MODELS:
         found = _registered(MODELS[text], device, dtype, engine, count)
         return Dehazer(found, name=text, threads=count)
-    path = network_file(text)
+    light = engine in ("onnx", "openvino") or not torch_installed()
+    path = (graph_file(text) if light else None) or network_file(text)
     if path.suffix.lower() in GRAPHS:
         found = _graph(path, device, dtype, engine, count)
         return Dehazer(found, name=path.name, threads=count)
