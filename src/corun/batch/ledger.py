@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +45,8 @@ class Ledger:
         retries: how often a commit is tried again where the error may pass.
 
     Raises:
-        ConfigurationError: the destination was filled with other settings.
+        ConfigurationError: the destination was filled with other settings, or another process does
+            this part.
         DataError: a part is damaged.
         StoreError: the destination cannot be read or written.
     """
@@ -62,12 +62,17 @@ class Ledger:
         self._unwritten = False
         self._least_pause = self._pause = 0.0 if store.local else REMOTE_PAUSE
         self._committed = time.monotonic()
-        self.present = {store.relative(path) for path in store.files()}
         self._settings = dict(settings)
-        self._stated = SETTINGS in self.present
-        if self._stated:
-            self._agree()
-        self.rows = self._read()
+        self._lock = self._held()  # before it is read what was done
+        try:
+            self.present = {store.relative(path) for path in store.files()}
+            self._stated = SETTINGS in self.present
+            if self._stated:
+                self._agree()
+            self.rows = self._read()
+        except BaseException:
+            self.release()
+            raise
 
     def _agree(self) -> None:
         path = self._store.below(SETTINGS)
@@ -138,8 +143,12 @@ class Ledger:
             self._lines = []
             self._number += 1
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
+    def release(self) -> None:
+        """Let other processes have this part."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _held(self) -> FileLock | None:
         """Keeps other processes of this machine from doing the same part at the same time.
 
         Raises:
@@ -147,27 +156,24 @@ class Ledger:
             StoreError: the destination cannot be written.
         """
         if not self._store.local:
-            yield
-            return
-        lock = FileLock(self._store.below(f"{self._shard}.lock"))
+            return None
+        path = Path(self._store.below(f"{self._shard}.lock"))
+        lock = FileLock(path)
         try:
-            Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout as error:
             raise ConfigurationError(
                 f"{self._store.url}: another process is doing this part of it; wait for its end, "
                 "or give each a part with --shard"
             ) from error
-        except NotImplementedError:
-            pass  # a network disk without locks
+        except NotImplementedError:  # a network disk without locks
+            return None
         except OSError as error:
             raise StoreError(
-                f"{lock.lock_file}: {error.strerror or error}; check the rights of the folder"
+                f"{path}: {error.strerror or error}; check the rights of the folder"
             ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return lock
 
     def _write(self, relative: str, content: bytes) -> None:
         path = self._store.below(relative)

@@ -81,6 +81,7 @@ class Batch:
         for entry in filter(shard.has, entries):
             row = batch.ledger.rows.get(entry.output)
             if row is not None and row.input != entry.input:
+                batch.ledger.release()
                 raise ConfigurationError(
                     f"{work.destination}: holds {entry.output}, which was made of {row.input} and "
                     f"not of {entry.input}; choose another destination, or, if the pictures were "
@@ -99,20 +100,20 @@ class Batch:
         Raises:
             CorunError: the model, the cluster or the destination cannot be used.
         """
-        if not self.found and not self.pending:
-            return
         store = Store(self.work.destination)
-        with self.ledger.held():
+        try:
+            for entry in self.found:
+                outcome = found_outcome(entry, store.name(store.below(entry.output)))
+                self.ledger.record(entry, outcome)
+                yield outcome
+            for entry, outcome in self._done(cluster) if self.pending else ():
+                self.ledger.record(entry, outcome)
+                yield outcome
+        finally:
             try:
-                for entry in self.found:
-                    outcome = found_outcome(entry, store.name(store.below(entry.output)))
-                    self.ledger.record(entry, outcome)
-                    yield outcome
-                for entry, outcome in self._done(cluster) if self.pending else ():
-                    self.ledger.record(entry, outcome)
-                    yield outcome
-            finally:
                 self.ledger.commit()
+            finally:
+                self.ledger.release()
 
     def _done(self, cluster: Cluster | None) -> Iterator[tuple[Entry, Outcome]]:
         if cluster is None:
