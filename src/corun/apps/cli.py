@@ -55,7 +55,7 @@ def assemble(names: Iterable[str] = COMMANDS, *, listed: bool = False) -> typer.
     """
     import typer
 
-    from corun.apps.command_group import CorunGroup, for_typer
+    from corun.apps.command_group import CorunGroup, for_typer, group_for_typer
 
     assembled = typer.Typer(
         name="corun",
@@ -72,7 +72,7 @@ def assemble(names: Iterable[str] = COMMANDS, *, listed: bool = False) -> typer.
             text = found.info.help if group else getattr(module, "HELP", found.__doc__)
             assembled.command(name, help=text)(lambda: None)
         elif group:
-            assembled.add_typer(found, name=name)
+            assembled.add_typer(group_for_typer(found), name=name)
         else:
             cls = getattr(module, "COMMAND_CLASS", None)
             help_ = getattr(module, "HELP", None)

@@ -56,6 +56,14 @@ def for_typer(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def group_for_typer(group: typer.Typer) -> typer.Typer:
+    """A group of such commands, with its own options; once it is Typer's, nothing is changed."""
+    for info in (*group.registered_commands, group.registered_callback):
+        if info is not None and info.callback is not None:
+            info.callback = for_typer(info.callback)
+    return group
+
+
 def _with_user_paths(callback: Callable[..., Any]) -> Callable[..., Any]:
     def read(value: Any) -> Any:
         if isinstance(value, list):

@@ -6,9 +6,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 from corun.apps import options
 from corun.apps.exit_status import FAILED, INTERRUPTED, complain, wrong_usage
@@ -69,6 +70,7 @@ def dehaze(
     threads: options.Threads = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    trust: options.Trust = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.JsonLines = False,
     quiet: options.Quiet = False,
@@ -80,6 +82,8 @@ def dehaze(
 
     if overwrite and skip_existing:
         wrong_usage("--overwrite and --skip-existing exclude each other; give one")
+    how: dict[str, Any] = {"device": device, "dtype": dtype, "engine": engine}
+    how |= {"threads": threads, "trust": trust}
     naming = Naming(output, suffix, file_format, save_transmission)
     clips = [name for name in inputs if Path(name).suffix.lower() in FILM_SUFFIXES]
     failed = 0
@@ -93,7 +97,7 @@ def dehaze(
             output=output,
             infix=naming.infix,
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
-            load=lambda: load(model, device=device, dtype=dtype, engine=engine, threads=threads),
+            load=partial(load, model, **how),
             strength=strength,
             quiet=quiet,
             as_json=as_json,
@@ -129,7 +133,7 @@ def dehaze(
             print_json({"input": name, "status": "failed", "error": message})
     failed += len(plan.failures)
     if plan.jobs:
-        loading = begin_loading(model, device=device, dtype=dtype, engine=engine, threads=threads)
+        loading = begin_loading(model, **how)
         from corun.apps.job_display import JobDisplay
         from corun.dehazing.file_jobs import JobOptions, run_jobs
         from corun.pictures.limits import DEFAULT_MAX_PIXELS

@@ -44,6 +44,9 @@ Threads = Annotated[
 ]
 Device = Annotated[str, Option(help="auto, cpu, cuda, cuda:1, mps, xpu, coreml or dml.")]
 Dtype = Annotated[Literal["auto", "float32", "bfloat16", "float16"], Option(help="Precision.")]
+Trust = Annotated[
+    bool, Option("--trust", help="Import and run the code that the model's file names.")
+]
 MaxPixels = Annotated[
     int | None, Option(min=1, help="Refuse larger pictures.", show_default="178956970")
 ]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from corun.dehazing.devices import gpu_for_torch, torch_installed, usable_threads
 from corun.dehazing.engines.protocol import Engine
 from corun.errors import DeviceError, MissingExtraError, WeightsError
-from corun.networks.files import network_file
+from corun.networks.files import graph_file, network_file
 from corun.networks.registry import (
     DEFAULT_MODEL,
     MODELS,
@@ -87,26 +87,29 @@ def load(
     dtype: str = "auto",
     engine: EngineName = "auto",
     threads: int | None = None,
+    trust: bool = False,
 ) -> Dehazer:
     """Loads a network once, to be called on many pictures.
 
     Args:
         name_or_path: a name of `list_models`; an exported network (.onnx or .xml); with torch also
-            a weights file (.safetensors or a published .pth); or hf://owner/repository/file.
+            a weights file (.safetensors or a published .pth); a folder or hf://owner/repository
+            that holds a model, of which the graph is taken where torch is not used.
         device: "auto" (a GPU if torch or ONNX Runtime has one, else the CPU), "cpu", "cuda",
             "cuda:1", "mps", "xpu"; with ONNX Runtime also "coreml" and "dml".
         dtype: "auto", "float32", "bfloat16" or "float16".
         engine: "auto" (ONNX Runtime on CPUs for models that bring a graph, else torch), "onnx",
             "openvino" or "torch".
         threads: of the CPU; by default as many as the process may use.
+        trust: whether the code that the file of an adapted network names may be imported and run.
 
     Raises:
-        WeightsError: no such model, or the file is unreadable or of another layout.
+        WeightsError: no such model, the file is unreadable or of another layout, or it needs trust.
         DeviceError: the device, precision or engine is not available.
         MissingExtraError: the engine is not installed.
     """
     return begin_loading(
-        name_or_path, device=device, dtype=dtype, engine=engine, threads=threads
+        name_or_path, device=device, dtype=dtype, engine=engine, threads=threads, trust=trust
     ).wait()
 
 
@@ -117,6 +120,7 @@ def begin_loading(
     dtype: str = "auto",
     engine: EngineName = "auto",
     threads: int | None = None,
+    trust: bool = False,
 ) -> Loading:
     """Begins what `load` does, for who has something else to do meanwhile.
 
@@ -130,17 +134,24 @@ def begin_loading(
     count = threads or usable_threads()
     text = str(name_or_path)
     if text in MODELS:
-        name, opening = text, _registered(MODELS[text], device, dtype, engine, count)
-    elif (path := network_file(text)).suffix.lower() in GRAPHS:
-        name, opening = path.name, _graph(path, device, dtype, engine, count)
+        opening = _registered(MODELS[text], device, dtype, engine, count)
+        return Loading(opening, text, count, beside=_is_light(opening))
+    light = engine in ("onnx", "openvino") or not torch_installed()
+    path = (graph_file(text) if light else None) or network_file(text)
+    if path.suffix.lower() in GRAPHS:
+        opening = _graph(path, device, dtype, engine, count)
     elif engine in ("onnx", "openvino"):
         raise WeightsError(
             f"{path}: is no graph for --engine {engine}; make one with corun export {path}"
         )
     else:
-        name, opening = path.name, partial(_of_torch, str(path), device, dtype, count)
-    beside = isinstance(opening, partial) and opening.func is not _of_torch
-    return Loading(opening, name, count, beside=beside)
+        opening = partial(_of_torch, str(path), device, dtype, count, trust=trust)
+    return Loading(opening, path.name, count, beside=_is_light(opening))
+
+
+def _is_light(opening: Opening) -> bool:
+    """Whether it may be opened in another thread than the one that runs it."""
+    return isinstance(opening, partial) and opening.func is not _of_torch
 
 
 def from_network(
@@ -265,19 +276,21 @@ def _graph(path: Path, device: str, dtype: str, engine: EngineName, threads: int
     return partial(OnnxEngine, path, device=device, threads=threads)
 
 
-def _of_torch(name_or_path: str, device: str, dtype: str, threads: int) -> Engine:
+def _of_torch(
+    name_or_path: str, device: str, dtype: str, threads: int, *, trust: bool = False
+) -> Engine:
     if not torch_installed():
         raise MissingExtraError(f"{name_or_path}: needs torch, which", "torch")
     import torch
 
     from corun.dehazing.engines.torch_devices import choose_device
     from corun.dehazing.engines.torch_engine import TorchEngine
-    from corun.networks.checkpoints import load_network
+    from corun.networks.adapted import load_any
 
     chosen = choose_device(device)
     if torch.get_num_threads() != threads and chosen.type == "cpu":
         torch.set_num_threads(threads)
-    loaded = load_network(name_or_path, device=chosen)
+    loaded = load_any(name_or_path, device=chosen, trust=trust)
     return TorchEngine(
         loaded.network, name=loaded.name, card=loaded.card, device=str(chosen), dtype=dtype
     )

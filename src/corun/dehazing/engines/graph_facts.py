@@ -93,13 +93,15 @@ class GraphFacts:
             said = json.loads(text)
             part, multiple = said["part"], int(said["multiple"])
             working_pixels, name = int(said["working_pixels"]), str(said["name"])
-            config = CorunConfig(**said["config"])
+            config = None if said["config"] is None else CorunConfig(**said["config"])
             if not (1 <= multiple <= LARGEST_MULTIPLE and 0 <= working_pixels <= MOST_PIXELS):
                 raise ValueError(f"{multiple}, {working_pixels}")
         except (*DAMAGE, ConfigurationError) as error:
             raise WeightsError(
                 f"{path}: what it says about itself is damaged; export the model again"
             ) from error
+        if config is None:  # a network that others brought
+            return cls(name, inputs[0], tuple(outputs), False, multiple, 0)
         for names in (MAPS_NAMES, SCENE_NAMES):
             if tuple(outputs) == names:
                 stages = part == "stages"
@@ -143,7 +145,7 @@ class GraphFacts:
                 f"it returned {arrays[0].shape}"
             )
         self._require_shapes(arrays[1:], [(count, 1, height, width), (count, 3, 1, 1)])
-        return SceneAnswer(*arrays) if len(arrays) == 3 else SceneAnswer(arrays[0], None, None)
+        return SceneAnswer(arrays[0], *[*arrays[1:3], None, None][:2])
 
     def _require_shapes(
         self, arrays: Sequence[Float32[np.ndarray, "..."]], shapes: Sequence[tuple[int, ...]]
