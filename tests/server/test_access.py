@@ -75,3 +75,5 @@ def test_the_log_has_timings_and_no_contents(
     assert line["bytes_in"] == len(CONTENT)
     assert len(line["id"]) == 16
     assert "0.123" not in json.dumps(line)
+    counted = 'corun_requests_total{route="/v1/dehaze",status="200"}'
+    assert service.metric(counted) >= 1

@@ -229,6 +229,18 @@ def test_slow_heads_and_bodies_have_a_deadline(hasty: Running) -> None:
         assert time.monotonic() - start < 10
 
 
+def test_a_long_body_may_take_its_time_as_long_as_it_keeps_coming(dehazer: Dehazer) -> None:
+    limits = Limits(body_seconds=0.5, body_rate=200.0)
+    app = create_service(lambda: {"corun-lite": dehazer}, limits=limits, threads=1)
+    with running(app, limits=limits) as service:
+        content = b"x" * 15_000
+        with closing(service.connect(request(b"", stated=len(content)))) as connection:
+            for start in range(0, len(content), 1000):
+                connection.sendall(content[start : start + 1000])
+                time.sleep(0.1)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 422 ")  # no picture, but received
+
+
 def test_a_kept_connection_answers_many_and_then_ends(hasty: Running) -> None:
     content = encoded(photo(3))
     connection = hasty.connect()
@@ -285,7 +297,7 @@ def command(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CORUN_STATE": str(tmp_path / "state")},
         )
         assert process.stdout is not None
         try:

@@ -1,6 +1,7 @@
 """What an operator sees of a server: one JSON line for each request, and counters for Prometheus.
 
-A line has the request's id, its path, status and timings; never a query, a file name or content.
+A line has the request's id, its path, status and timings; never a query, a file name or content,
+and instead of a path that names a job, which is a secret, its route.
 """
 
 from __future__ import annotations
@@ -80,6 +81,15 @@ class ServiceMetrics:
             buckets=(1, 2, 4, 8),
             registry=self.registry,
         )
+        self.videos = Counter(
+            "corun_videos", "Films by outcome.", ["outcome"], registry=self.registry
+        )
+        self.video_frames = Counter(
+            "corun_video_frames", "Frames of films finished.", registry=self.registry
+        )
+        self.unfinished_videos = Gauge(
+            "corun_unfinished_videos", "Films accepted and not ended.", registry=self.registry
+        )
         self.queued = Gauge(
             "corun_unanswered_pictures", "Accepted and not answered.", registry=self.registry
         )
@@ -136,6 +146,8 @@ class Observed:
         finally:
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "other")
+            if scope.get("path_params"):
+                facts["path"] = route
             # 499, as nginx has it: the client left before an answer began
             facts |= {"status": status or 499, "seconds": round(seconds, 4)}
             facts |= {"bytes_in": received, "bytes_out": sent} | state.get("facts", {})
