@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +20,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from running_service import Running, encoded, photo, pixels, running, until
+from running_service import Running, encoded, photo, pixels, running, serve_command, until
 
 from corun.dehazing.dehazer import Dehazer
 from corun.pictures.reading import read_picture
@@ -289,25 +287,8 @@ def test_who_does_not_read_is_left() -> None:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """`corun serve` as a process of its own, and its port."""
-    program = [sys.executable, "-m", "corun.apps.cli", "serve", "--port", "0", "--queue", "200"]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            program,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "CORUN_STATE": str(tmp_path / "state")},
-        )
-        assert process.stdout is not None
-        try:
-            found = re.match(r"http://127\.0\.0\.1:(\d+)/ ", process.stdout.readline())
-            assert found, (tmp_path / "log").read_text()
-            yield process, int(found[1])
-        finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
+    with serve_command(tmp_path, "--queue", "200") as started:
+        yield started
 
 
 def test_sigterm_finishes_what_was_accepted(

@@ -138,13 +138,15 @@ class VideoJob:
         write_atomically(self.folder / RECORD, json.dumps(asdict(record)))
         self.record = record
 
-    def count(self, done: int, total: int) -> None:
-        """Takes the frames that are finished."""
+    def count(self, done: int, total: int) -> int:
+        """Takes the frames that are finished, and gives how many are new."""
         if self.begun is None:
             self.begun, self.first = time.monotonic(), done
             if done > self.record.frames:  # runs were finished since it was last begun
                 self.store(frames=done, attempts=1)
-        self.done, self.total = done, total
+            self.done = done
+        new, self.done, self.total = done - self.done, done, total
+        return new
 
     def end(self, **changes: Any) -> None:
         """Keeps how it ended, and nothing else of it but its result."""

@@ -255,8 +255,7 @@ class VideoJobs:
                 raise _Stop
             if done > self.limits.video_seconds * MOST_RATE:
                 raise RefusedError(413, too_long(self.limits))
-            self._metrics.video_frames.inc(max(0, done - job.done))
-            job.count(done, total)
+            self._metrics.video_frames.inc(job.count(done, total))
 
         try:
             result = dehaze_video(
