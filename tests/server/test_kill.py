@@ -57,7 +57,7 @@ def crowd(port: int) -> Iterator[list[bytes]]:
 def test_killed_under_load_and_started_again(tmp_path: Path) -> None:
     stamps = [3600 * n + 300 * (n % 3) for n in range(FRAMES)]
     film = make_film(tmp_path / "hazy.mp4", stamps=stamps, audio=True)
-    state = tmp_path / "state"
+    state = tmp_path / "state" / "corun-videos"
     job = ""
     for kills in range(2):
         with serve_command(tmp_path, "--model", "dcp") as (process, port):

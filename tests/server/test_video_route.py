@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import secrets
 import sys
 import threading
 import time
@@ -88,7 +89,7 @@ def ended(service: Running, job: dict[str, Any]) -> dict[str, Any]:
 
 
 def jobs_in(state: Path) -> list[Path]:
-    return [path for path in state.iterdir() if path.is_dir()]
+    return [path for path in (state / "corun-videos").iterdir() if path.is_dir()]
 
 
 def test_a_film_becomes_a_job_and_the_very_film_that_the_command_makes(
@@ -105,6 +106,7 @@ def test_a_film_becomes_a_job_and_the_very_film_that_the_command_makes(
         reply = service.ask("GET", done["result"])
         assert (reply.status, reply.headers["content-type"]) == (200, "video/mp4")
         assert "clear.mp4" in reply.headers["content-disposition"]
+        assert "no-store" in reply.headers["cache-control"]
         part = service.ask("GET", done["result"], headers={"Range": "bytes=0-9"})
         assert (part.status, part.body) == (206, reply.body[:10])
         assert service.metric('corun_videos_total{outcome="done"}') == 1
@@ -112,7 +114,7 @@ def test_a_film_becomes_a_job_and_the_very_film_that_the_command_makes(
         assert service.metric("corun_unfinished_videos") == 0
         (folder,) = jobs_in(state)
         assert names(folder) == {"job.json", "clear.mp4"}  # the film itself is gone
-        assert folder.stat().st_mode & 0o077 == 0
+        assert folder.stat().st_mode & 0o077 == folder.parent.stat().st_mode & 0o077 == 0
         assert service.ask("DELETE", f"/v1/videos/{job['id']}").status == 204
         assert jobs_in(state) == []
         for method, path in (("GET", ""), ("GET", "/result"), ("DELETE", "")):
@@ -303,7 +305,7 @@ def test_the_end_of_the_server_pauses_a_film_and_the_next_start_goes_on(
         until(lambda: dehazer.seen)
         threading.Timer(0.3, dehazer.gate.set).start()
         service.server.should_exit = True
-    record = json.loads((state / job["id"] / "job.json").read_text())
+    record = json.loads((state / "corun-videos" / job["id"] / "job.json").read_text())
     assert (record["ended"], record["attempts"]) == (None, 0)
     with serving(state, dehazer) as service:
         done = ended(service, job)
@@ -343,14 +345,17 @@ def test_a_start_removes_uploads_that_never_arrived_and_survives_a_damaged_recor
     state: Path, film: Path
 ) -> None:
     folder = stored(state, film)
-    (state / "half").mkdir()
-    (state / "half" / FILM).write_bytes(b"x")
+    half = state / "corun-videos" / secrets.token_urlsafe(24)
+    mine = state / "corun-videos" / "my-films"
+    for place in (half, mine):
+        place.mkdir()
+        (place / FILM).write_bytes(b"x")
     damaged = stored(state, film)
     (damaged / "job.json").write_text("{")
     with serving(state, ToyDehazer()) as service:
         assert ended(service, {"id": folder.name})["status"] == "done"
         assert service.ask("GET", f"/v1/videos/{damaged.name}").status == 404
-    assert {path.name for path in jobs_in(state)} == {folder.name, damaged.name}
+    assert set(jobs_in(state)) == {folder, damaged, mine}  # what is somebody else's stays
 
 
 def test_a_folder_belongs_to_one_server(state: Path, tmp_path: Path) -> None:
@@ -386,9 +391,10 @@ def test_the_key_is_asked_for_and_no_log_names_a_job(
         path = f"/v1/videos/{job['id']}"
         for method, end in (("GET", ""), ("GET", "/result"), ("DELETE", "")):
             assert service.ask(method, path + end).status == 401
+        service.ask("GET", f"{path}/no-route", headers=key)
         until(lambda: json.loads(service.ask("GET", path, headers=key).body)["status"] == "done")
         assert service.ask("DELETE", path, headers=key).status == 204
-        until(lambda: len(caplog.records) > 6)
+        until(lambda: len(caplog.records) > 7)
     lines = [JsonLines().format(record) for record in caplog.records]
     assert not any(job["id"] in line for line in lines)
     assert any('"path": "/v1/videos/{job}"' in line for line in lines)

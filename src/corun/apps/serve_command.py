@@ -61,8 +61,8 @@ def serve(
         typer.Option(
             metavar="FOLDER",
             envvar="CORUN_STATE",
-            help="Where films and their results are kept; of this server alone.",
-            show_default="~/.local/state/corun/serve",
+            help="Films and their results are kept in its folder corun-videos, of one server.",
+            show_default="~/.local/state",
         ),
     ] = None,
     max_video_bytes: Annotated[int, typer.Option(min=1, help="Of one film's file.")] = 1024**3,
@@ -138,7 +138,7 @@ def _videos(folder: Path | None, limits: Limits) -> VideoJobs | None:
 
     home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
     try:
-        return VideoJobs(folder or user_path(home) / "corun" / "serve", limits)
+        return VideoJobs(folder or user_path(home), limits)
     except ConfigurationError as error:
         if folder is not None:
             raise

@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.cors import CORSMiddleware
 
 from corun.dehazing.dehazer import Dehazer
+from corun.errors import ConfigurationError
 from corun.server import batch, routes, video_routes
 from corun.server.bodies import HeldBytes
 from corun.server.engine import Engine
@@ -43,7 +44,12 @@ def create_service(
         hosts: names it may be called by; None allows any, as fits where no page is served.
         threads: pictures worked on at a time.
         videos: the jobs of films; None takes no films. They end with the service.
+
+    Raises:
+        ConfigurationError: the key is blank.
     """
+    if key is not None and not key.strip():
+        raise ConfigurationError("the API key is blank: anybody would have it; give another")
     bounds = limits or Limits()
     counted = ServiceMetrics()
 

@@ -1,6 +1,6 @@
 """What there is of a film's job: on the disk, for a restart, and in this process.
 
-The state folder has one folder per job, named by its secret id: `job.json`, which makes it a job,
+The folder of jobs has one folder per job, named by its secret id: `job.json`, which makes it a job,
 `film` until the job has ended, and the clear film under its final name once that is whole. What
 has no `job.json` is an upload that never arrived, or was given up; it is removed at the start.
 """
@@ -8,6 +8,7 @@ has no `job.json` is an upload that never arrived, or was given up; it is remove
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
 import time
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from corun.dehazing.video.conversion import VideoOptions
 
 FILM, RECORD = "film", "job.json"
+ID_BYTES = 24
+ID = re.compile(r"[\w-]{32}")
 
 CodecName = Literal["h264", "hevc", "av1"]
 Status = Literal["queued", "running", "done", "failed"]
@@ -178,7 +181,9 @@ def stored_jobs(folder: Path, keep_seconds: float) -> list[VideoJob]:
         OSError: the folder cannot be read.
     """
     jobs = []
-    for place in filter(Path.is_dir, folder.iterdir()):
+    for place in folder.iterdir():
+        if not place.is_dir() or not ID.fullmatch(place.name):  # nothing of ours
+            continue
         try:
             stored = json.loads((place / RECORD).read_text(encoding="utf-8"))
             order, notes = VideoOrder(**stored.pop("order")), tuple(stored.pop("notes"))

@@ -164,7 +164,12 @@ def result(request: Request, job: JobId) -> FileResponse:
     if found.status != "done":
         raise RefusedError(409, "the film is not done yet; ask for its progress")
     suffix = found.output.suffix
-    return FileResponse(found.output, media_type=TYPE_OF_SUFFIX[suffix], filename=f"clear{suffix}")
+    return FileResponse(
+        found.output,
+        media_type=TYPE_OF_SUFFIX[suffix],
+        filename=f"clear{suffix}",
+        headers={"Cache-Control": "private, no-store"},  # nobody between keeps it
+    )
 
 
 @router.delete("/{job}", status_code=204, responses=_refusals(404, 422))

@@ -22,11 +22,20 @@ from corun.server.engine import BusyError
 from corun.server.limits import MIB, Limits
 from corun.server.observation import LOGGER, ServiceMetrics
 from corun.server.replies import message_of
-from corun.server.video_records import FILM, RECORD, Record, VideoJob, VideoOrder, stored_jobs
+from corun.server.video_records import (
+    FILM,
+    ID_BYTES,
+    RECORD,
+    Record,
+    VideoJob,
+    VideoOrder,
+    stored_jobs,
+)
 
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
 
+FOLDER = "corun-videos"
 ATTEMPTS = 3
 """Starts of a film without a finished run between them, before it is taken for the culprit."""
 MOST_RATE = 60
@@ -45,7 +54,7 @@ class VideoJobs:
     """The jobs of a server, worked on one after the other by a thread of their own.
 
     Args:
-        folder: theirs alone; made if need be.
+        folder: theirs are in a private folder in it, made if need be, of this server alone.
         limits: of bytes, pixels, seconds, unfinished jobs, and how long results are kept.
 
     Raises:
@@ -53,7 +62,7 @@ class VideoJobs:
     """
 
     def __init__(self, folder: Path, limits: Limits) -> None:
-        self.folder = folder
+        self.folder = folder / FOLDER
         self.limits = limits
         self.closing = False
         self._arriving = 0
@@ -62,10 +71,11 @@ class VideoJobs:
         self._dehazers: Mapping[str, Dehazer] = {}
         self._metrics = ServiceMetrics()
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = FileLock(folder / "lock", thread_local=False)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.chmod(0o700)  # its names are the secret ids
+            self._lock = FileLock(self.folder / "lock", thread_local=False)
             self._lock.acquire(timeout=0)
-            stored = stored_jobs(folder, limits.keep_seconds)
+            stored = stored_jobs(self.folder, limits.keep_seconds)
             self._jobs = {job.id: job for job in stored}
         except Timeout as error:  # which is an OSError, too
             raise ConfigurationError(
@@ -127,7 +137,7 @@ class VideoJobs:
             if shutil.disk_usage(self.folder).free < size + FREE:
                 raise BusyError(f"{FULL}; try again later", 600)
             self._arriving += 1
-        folder = self.folder / secrets.token_urlsafe(24)
+        folder = self.folder / secrets.token_urlsafe(ID_BYTES)
         try:
             folder.mkdir(mode=0o700)
             yield folder
