@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hatchling.metadata.core import ProjectMetadata
+from hatchling.plugin.manager import PluginManager
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -100,7 +102,6 @@ def test_the_container_has_no_rights_and_says_whether_it_lives() -> None:
 
 
 def test_what_the_dockerfile_copies_is_enough_to_build_the_package(tmp_path: Path) -> None:
-    pytest.importorskip("hatchling", reason="needs hatchling")
     for word, arguments in instructions():
         if word == "COPY" and "--from" not in arguments:
             *sources, target = arguments.split()
@@ -116,3 +117,16 @@ def test_what_the_dockerfile_copies_is_enough_to_build_the_package(tmp_path: Pat
     )
     assert built.returncode == 0, built.stderr
     assert list((tmp_path / "dist").glob("*.whl"))
+
+
+@pytest.mark.parametrize(
+    ("repository", "source"), [("", None), ("owner/name", "https://example.org/owner/name")]
+)
+def test_packages_name_the_repository_that_publishes_them(
+    monkeypatch: pytest.MonkeyPatch, repository: str, source: str | None
+) -> None:
+    """A package that a person builds names none: it may be anybody's copy."""
+    monkeypatch.setenv("GITHUB_REPOSITORY", repository)
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://example.org")
+    metadata = ProjectMetadata(str(CHECKOUT), PluginManager())
+    assert metadata.core.urls.get("Source") == source
