@@ -7,12 +7,14 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from corun.errors import ConfigurationError, CorunError
@@ -31,9 +33,11 @@ from corun.server.video_records import (
     VideoOrder,
     stored_jobs,
 )
+from corun.shapes import Shaped
 
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
+    from corun.dehazing.maps import FrameMaps
 
 FOLDER = "corun-videos"
 ATTEMPTS = 3
@@ -260,16 +264,23 @@ class VideoJobs:
             raise RefusedError(422, f"the model {job.record.order.model} is loaded no more")
         job.store(attempts=job.record.attempts + 1)
 
-        def report(done: int, total: int) -> None:
+        def look() -> None:
             if job.unwanted.is_set() or self.closing:
                 raise _Stop
+
+        def report(done: int, total: int) -> None:
+            look()
             if done > self.limits.video_seconds * MOST_RATE:
                 raise RefusedError(413, too_long(self.limits))
             self._metrics.video_frames.inc(job.count(done, total))
 
         try:
             result = dehaze_video(
-                job.folder / FILM, job.output, dehazer, job.record.order.options(), report
+                job.folder / FILM,
+                job.output,
+                _looking(dehazer, look),
+                job.record.order.options(),
+                report,
             )
         except _Stop:
             if not job.unwanted.is_set():  # an end in good order says nothing against the film
@@ -282,6 +293,22 @@ class VideoJobs:
             self.remove_old()
             with self._changed:
                 self._changed.wait_for(lambda: self.closing, SWEEP_SECONDS)
+
+
+def _looking(dehazer: Dehazer, look: Callable[[], None]) -> Dehazer:
+    """The same network, but it looks before each call whether that is still wanted.
+
+    The first frame is reported after those that its maps are smoothed with, which takes a while.
+    """
+    asked = copy(dehazer)
+
+    def maps(pictures: Sequence[Shaped[np.ndarray, "..."]]) -> list[FrameMaps]:
+        look()
+        return dehazer.maps(pictures)
+
+    if dehazer.gives_maps:
+        vars(asked)["maps"] = maps
+    return asked
 
 
 def too_long(limits: Limits) -> str:
