@@ -5,8 +5,8 @@
 Both read the same JPEG files, dehaze them and encode them again, one after the other in this
 process; the clients are a process of their own. The bare loop is run before and after the service,
 half of the requests each, so that a machine that grows slower or faster meanwhile counts for both.
-On two cores it takes about a minute. The processor's time for a picture is printed too, which a busy
-machine changes little.
+On two cores it takes about a minute. The processor's time for a picture is printed too, which a
+busy machine changes little.
 """
 
 from __future__ import annotations
@@ -117,9 +117,8 @@ def main() -> None:
     print(f"{width}x{height}, {options.requests} requests of {options.clients} clients")
     print(f"bare loop  {bare:.2f} pictures/s ({before:.2f} before, {after:.2f} after)")
     print(f"service    {rate:.2f} requests/s, {rate / bare:.2f} of the loop (0.85 is asked for)")
-    print(
-        f"processor  {1000 * looped:.0f} ms a picture in the loop, {1000 * served:.0f} in the service"
-    )
+    spent = f"{1000 * looped:.0f} ms a picture in the loop, {1000 * served:.0f} in the service"
+    print(f"processor  {spent}")
     print(f"a request  median {1000 * statistics.median(times):.0f} ms, "
           f"99th percentile {1000 * times[int(0.99 * (len(times) - 1))]:.0f} ms")  # fmt: skip
 
