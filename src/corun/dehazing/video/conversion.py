@@ -19,12 +19,11 @@ import av
 
 from corun.dehazing.dehazer import Dehazer, require_strength
 from corun.dehazing.video.background import in_background
-from corun.dehazing.video.clearing import LOOK_EVERY, REACH, Clearing, fingerprint
+from corun.dehazing.video.clearing import LEAD, LOOK_EVERY, REACH, Clearing, fingerprint
 from corun.dehazing.video.colours import SdrTone, frame_of_rgb
 from corun.dehazing.video.encoders import Encoder, Encoding, Target, bytes_of, target_of
 from corun.dehazing.video.muxing import Kept, Part, join, plan_container
 from corun.dehazing.video.segments import (
-    LEAD,
     Progress,
     Segment,
     Workshop,

@@ -107,10 +107,17 @@ def moved_along(
 ) -> tuple[Float32[np.ndarray, "h w c"], Bool[np.ndarray, "h w"]]:
     """Values at positions (column, row), bilinearly, and whether these are inside the picture."""
     height, width = values.shape[:2]
-    moved = cv2.remap(values, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     x, y = where[..., 0], where[..., 1]
     inside = (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
-    return np.asarray(moved, np.float32).reshape(values.shape), inside
+    return at(values, where), inside
+
+
+def at(
+    values: Float32[np.ndarray, "h w c"], where: Float32[np.ndarray, "h w 2"]
+) -> Float32[np.ndarray, "h w c"]:
+    """Values at positions (column, row), bilinearly, those outside as at the border."""
+    moved = cv2.remap(values, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32).reshape(values.shape)
 
 
 def _area(picture: Shaped[np.ndarray, "..."], size: tuple[int, int]) -> Shaped[np.ndarray, "..."]:
