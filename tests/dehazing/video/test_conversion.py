@@ -140,6 +140,8 @@ def test_odd_sizes_and_rgb_films_are_films_too(tmp_path: Path) -> None:
     odd = make_film(tmp_path / "odd.mkv", size=(35, 51), codec="ffv1", colours=(1, 1, 1, 1))
     frame = frames_of(cleared(odd, tmp_path / "odd.mp4"))[0]
     assert (frame.width, frame.height) == (51, 35)
+    tiny = make_film(tmp_path / "tiny.mkv", size=(2, 2), codec="ffv1")
+    assert len(frames_of(cleared(tiny, tmp_path / "tiny.clear.mkv", LOSSLESS))) == len(UNEVEN)
 
 
 @pytest.mark.parametrize(

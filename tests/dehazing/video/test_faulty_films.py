@@ -63,7 +63,15 @@ def test_a_film_that_is_cut_short_gives_what_it_has_and_says_so(tmp_path: Path) 
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 6 // 10])
     result = dehaze_video(source, tmp_path / "clear.mkv", ToyDehazer())
     assert 20 < result.frames < 50
-    assert any(f"and gives {result.frames}: it is cut short" in note for note in result.notes)
+    ends = 0.04 * result.frames
+    assert any(f"states 2.4 s and ends after {ends:.1f} s: it is" in note for note in result.notes)
+
+
+def test_films_of_uneven_rate_or_with_longer_sound_are_not_called_short(tmp_path: Path) -> None:
+    grid = Fraction(1, 1000)
+    for name, stamps, audio in (("rate", [0, 40, 80, 120, 500], False), ("sound", [0, 40], True)):
+        source = make_film(tmp_path / f"{name}.mkv", stamps=stamps, time_base=grid, audio=audio)
+        assert dehaze_video(source, tmp_path / f"{name}.clear.mkv", ToyDehazer()).notes == ()
 
 
 def test_damaged_packets_are_passed_over_and_counted(tmp_path: Path) -> None:

@@ -84,11 +84,14 @@ def test_interlaced_frames_stay_marked(tmp_path: Path) -> None:
     assert any("interlaced" in note for note in result.notes)
 
 
-def test_hdr_is_refused_unless_it_is_to_become_sdr(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
+def test_hdr_is_refused_unless_it_is_to_become_sdr(
+    tmp_path: Path, transfer: int, name: str
+) -> None:
     source = make_film(
-        tmp_path / "hazy.mp4", pixel_format="yuv420p10le", colours=(1, 9, 16, 9), deep=True
+        tmp_path / "hazy.mp4", pixel_format="yuv420p10le", colours=(1, 9, transfer, 9), deep=True
     )
-    with pytest.raises(VideoError, match=r"hazy\.mp4: .*HDR \(PQ\).*--tone sdr"):
+    with pytest.raises(VideoError, match=rf"hazy\.mp4: .*HDR \({name}\).*--tone sdr"):
         dehaze_video(source, tmp_path / "clear.mp4", ToyDehazer())
     output = cleared(source, tmp_path / "clear.mp4", VideoOptions(tone="sdr"))
     frame = frames_of(output)[0]

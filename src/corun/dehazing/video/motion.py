@@ -21,6 +21,8 @@ CUT_LEAST = 0.02
 """The least mean difference of a cut, [0,1]."""
 NOISE_FLOOR = 4 / 255
 """Contrast that counts as none when pictures are made comparable."""
+LEAST_SIDE = 12
+"""Pixels of the grey picture's longer side below which no motion can be found in it."""
 _NEIGHBOURHOOD = 31
 """Pixels of the grey picture over which contrast is measured."""
 
@@ -77,13 +79,15 @@ def motion_between(before: Small, after: Small) -> Motion:
     """Dense inverse search (Kroeger et al. 2016) in both directions, and whether it fits."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     grid = before.cells.shape[1::-1]
-    flows = [
-        np.asarray(
-            cv2.resize(search.calc(a.grey, b.grey, None), grid, interpolation=cv2.INTER_AREA)
-        )
-        * np.float32(0.5)
-        for a, b in ((before, after), (after, before))
-    ]
+    flows = [np.zeros((*before.cells.shape[:2], 2), np.float32)] * 2
+    if max(before.grey.shape) >= LEAST_SIDE:
+        flows = [
+            np.asarray(
+                cv2.resize(search.calc(a.grey, b.grey, None), grid, interpolation=cv2.INTER_AREA)
+            )
+            * np.float32(0.5)
+            for a, b in ((before, after), (after, before))
+        ]
     moved, inside = moved_along(before.cells, positions(flows[1]))
     differs = np.abs(moved - after.cells).mean(axis=2)[inside]
     mean = after.cells.mean(axis=(0, 1))
