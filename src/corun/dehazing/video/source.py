@@ -158,7 +158,7 @@ def film_of(container: InputContainer, name: str) -> Film:
     rate = stream.average_rate or stream.guessed_rate or _RATE_AT_A_LOSS
     if not 0 < rate <= 1000:
         rate = _RATE_AT_A_LOSS
-    # Where FFmpeg finds no duration of the stream it gives the longest one's, which may be the sound.
+    # Where FFmpeg finds no duration of a stream it gives the longest one, perhaps of the sound.
     seconds = _tagged_duration(stream)
     if not seconds and stream.duration is not None and stream.time_base is not None:
         seconds = float(stream.duration * stream.time_base)
