@@ -204,7 +204,9 @@ def _affine(
     prior = np.float32(PRIOR)
     slope = (covariance + prior * gain) / (np.maximum(variance, 0) + prior)
     intercept = scene_mean - slope[..., None] * shown_mean
-    return _windowed(slope)[..., None] * shown + _windowed(intercept)
+    affine: Float32[np.ndarray, "h w 3"] = _windowed(slope)[..., None] * shown
+    affine += _windowed(intercept)
+    return affine
 
 
 def _windowed(values: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
