@@ -30,6 +30,7 @@ def serve(
     port: options.Port = 8000,
     model: options.ServedModels = None,
     device: options.Device = "auto",
+    trust: options.Trust = False,
     api_key_file: Annotated[
         Path | None,
         typer.Option(
@@ -77,7 +78,7 @@ def serve(
     def load_all() -> Mapping[str, Dehazer]:
         from corun.dehazing.loading import load
 
-        return {name: load(name, device=device) for name in names}
+        return {name: load(name, device=device, trust=trust) for name in names}
 
     loaded = load_all()  # before the port is taken: a wrong name is an error of the command
     app = create_service(

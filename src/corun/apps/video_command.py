@@ -104,6 +104,7 @@ def video(
     threads: options.Threads = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    trust: options.Trust = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="The outcome as JSON on standard output.")
     ] = False,
@@ -139,7 +140,7 @@ def video(
         raise typer.Exit(WRONG_USAGE) from None
     from corun.dehazing.loading import load
 
-    dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads)
+    dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads, trust=trust)
     if output is None:
         _show(source, dehazer, wanted, host=host, port=port)
     elif is_live(source):
