@@ -58,7 +58,7 @@ def test_detection_before_and_after(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         metrics=("map-voc", "map-coco"),
         output=tmp_path / "o",
         long_side=40,
-        detector="test_evaluation_runner:BrightDetector",
+        detector="test_evaluation_detection:BrightDetector",
     )
     save_levels(tmp_path / "streets" / "empty.png", np.zeros((40, 80, 3), np.uint8))
     save_levels(tmp_path / "dim" / "empty.png", np.zeros((20, 40, 3), np.uint8))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from published_weights import published_names
 from safetensors.torch import load_file, save_file
 
 from corun.errors import WeightsError
@@ -18,6 +19,8 @@ from corun.networks.checkpoints import (
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
 from corun.training.checkpoint import load_checkpoint
+
+TINY = CorunConfig(stages=3, dim=4, levels=1, ffn_expansion=2)
 
 
 class NotPlain:
@@ -121,7 +124,6 @@ def changed(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
     return {**published_names(CORUN(TINY)), name: tensor}
 
 
-TINY = CorunConfig(stages=3, dim=4, levels=1, ffn_expansion=2)
 EXPAND = "first.dehaze_net.bottleneck.blocks.0.1.fn.net.0.weight"
 
 

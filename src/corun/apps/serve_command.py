@@ -57,6 +57,7 @@ def serve(
     proxy: options.Proxy = "127.0.0.1",
 ) -> None:
     """Serve pictures over HTTP."""
+    from corun.dehazing.loading import load
     from corun.server.limits import Limits
     from corun.server.observation import log_as_json
     from corun.server.running import AppServer
@@ -73,13 +74,8 @@ def serve(
         body_seconds=receive_seconds,
     )
     names = model or ["corun-lite"]
-
-    def load_all() -> Mapping[str, Dehazer]:
-        from corun.dehazing.loading import load
-
-        return {name: load(name, device=device) for name in names}
-
-    loaded = load_all()  # before the port is taken: a wrong name is an error of the command
+    # before the port is taken: a wrong name is an error of the command
+    loaded: Mapping[str, Dehazer] = {name: load(name, device=device) for name in names}
     app = create_service(
         lambda: loaded, limits=limits, key=_key(api_key_file), origins=tuple(allow_origin or ())
     )
