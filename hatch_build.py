@@ -1,13 +1,15 @@
-"""Puts the commit that a package is built from into it, for `corun --version`."""
+"""What a package learns where it is built: its commit, for `corun --version`, and its addresses."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 PLACES = {"wheel": "corun/commit.txt", "sdist": "src/corun/commit.txt"}
 
@@ -30,6 +32,22 @@ class CommitHook(BuildHookInterface[Any]):
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Removes the file again."""
         self._folder.cleanup()
+
+
+class AddressHook(MetadataHookInterface):
+    """Adds project.urls: those of the repository in which the workflow that builds runs."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Without GITHUB_REPOSITORY (owner/name), as on a person's machine, there are none."""
+        repository = os.environ.get("GITHUB_REPOSITORY")
+        if repository:
+            source = f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{repository}"
+            metadata["urls"] = {
+                "Source": source,
+                "Issues": f"{source}/issues",
+                "Changelog": f"{source}/blob/main/CHANGELOG.md",
+                "Documentation": f"{source}/tree/main/docs",
+            }
 
 
 def _commit(root: Path) -> str | None:

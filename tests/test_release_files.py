@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hatchling.metadata.core import ProjectMetadata
+from hatchling.plugin.manager import PluginManager
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
@@ -54,3 +56,16 @@ def test_forms_ask_for_what_doctor_prints() -> None:
         asked = {field.get("id"): field for field in form["body"]}
         assert "corun doctor" in asked["doctor"]["attributes"]["label"]
         assert asked["doctor"]["validations"]["required"]
+
+
+@pytest.mark.parametrize(
+    ("repository", "source"), [("", None), ("owner/name", "https://example.org/owner/name")]
+)
+def test_packages_name_the_repository_that_publishes_them(
+    monkeypatch: pytest.MonkeyPatch, repository: str, source: str | None
+) -> None:
+    """A package that a person builds names none: it may be anybody's copy."""
+    monkeypatch.setenv("GITHUB_REPOSITORY", repository)
+    monkeypatch.setenv("GITHUB_SERVER_URL", "https://example.org")
+    metadata = ProjectMetadata(str(CHECKOUT), PluginManager())
+    assert metadata.core.urls.get("Source") == source
