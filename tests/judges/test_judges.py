@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import copy
-import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from corun.colabator.coherence import assess, smooth_weights
 from corun.data.images import read_depth, read_rgb
 from corun.data.scenes import render_scene
-from corun.errors import ConfigurationError, DataError, WeightsError
 from corun.judges.choice import (
     DensityChoice,
-    QualityChoice,
     build_density,
-    build_quality,
 )
 from corun.judges.density_net import embedded_density
 from corun.judges.facts import JUDGES
 from corun.judges.hazdesnet import HazDesNet, HazDesNetDensity, map_index
 from corun.judges.natural_scene import (
-    FEATURES,
-    block_features,
-    distance,
     embedded_quality,
-    fit_folder,
-    load_models,
-    save_models,
 )
 from corun.judges.protocols import DensityEvaluator, QualityEvaluator
 from corun.physics.scattering import add_haze
@@ -151,121 +139,6 @@ def test_any_size(
         assert scores.blocks.shape == grid
         assert bool(((scores.blocks >= 0) & (scores.blocks <= 1)).all())
         assert bool(scores.overall.isfinite().all())
-
-
-def test_distance_by_hand() -> None:
-    precision = torch.diag(torch.tensor([4.0, 1.0]))
-    found = distance(torch.tensor([[1.0, 3.0]]), torch.tensor([0.0, 1.0]), precision)
-    torch.testing.assert_close(found, torch.tensor([2.0]))  # √((4·1² + 1·2²)/2)
-
-
-def test_a_pristine_model_is_fitted_written_and_read(tmp_path: Path) -> None:
-    from PIL import Image
-
-    for seed in range(20):
-        image = render_scene(64, 64, seed).image
-        pixels = (image * 255).byte().permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
-    models = fit_folder(tmp_path, side=64, block_sizes=(32,))
-    save_models(tmp_path / "q.json", models, "rendered")
-    (again,) = load_models(tmp_path / "q.json")
-    torch.testing.assert_close(again.precision, models[0].precision, rtol=1e-4, atol=1e-4)
-    chosen = build_quality(QualityChoice(weights=tmp_path / "q.json"))
-    (tmp_path / "q.json").rename(tmp_path / "renamed.json")
-    assert build_quality(QualityChoice(weights=tmp_path / "renamed.json")).name == chosen.name
-    assert chosen.name != embedded_quality().name
-    assert block_features(torch.rand(1, 3, 40, 64), 32).shape == (1, 4, FEATURES)
-    with pytest.raises(DataError, match="too few"):
-        fit_folder(tmp_path, side=64, block_sizes=(32,), photos=5)
-
-
-def test_fitting_leaves_out_what_cannot_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from PIL import Image
-
-    for seed in range(21):
-        pixels = (render_scene(64, 64, seed).image * 255).byte().permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(tmp_path / f"{seed:02d}.png")
-    (tmp_path / "00.png").write_bytes(b"not a picture")
-    (model,) = fit_folder(tmp_path, side=64, block_sizes=(32,))
-    assert capsys.readouterr().err.count("skipped:") == 1
-    save_models(tmp_path / "q.json", [model], "rendered")
-    before = (tmp_path / "q.json").read_text()
-
-    def torn(descriptor: int) -> None:
-        os.ftruncate(descriptor, 10)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", torn)
-    with pytest.raises(WeightsError, match=r"q\.json: cannot be written"):
-        save_models(tmp_path / "q.json", [model], "again")
-    assert (tmp_path / "q.json").read_text() == before
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_small_blocks_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="at least 16"):
-        block_features(torch.rand(1, 3, 32, 32), 8)
-
-
-def test_pyiqa_is_optional() -> None:
-    try:
-        import pyiqa  # noqa: F401
-    except ImportError:
-        with pytest.raises(ConfigurationError, match="pip install pyiqa"):
-            build_quality(QualityChoice(kind="pyiqa"))
-
-
-class StandInMetric(nn.Module):
-    """The face of pyiqa's InferenceModel: a hundred times the mean brightness."""
-
-    def __init__(self, name: str, device: torch.device | None = None) -> None:
-        super().__init__()
-        self.lower_better = name in ("niqe", "brisque")
-        self.metric_mode = "FR" if name == "psnr" else "NR"
-        self.gain = nn.Parameter(torch.tensor(100.0))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image.flatten(1).mean(1, keepdim=True)
-
-
-@pytest.fixture
-def pyiqa(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = ModuleType("pyiqa")
-    stand_in.list_models = lambda: ["musiq", "niqe", "psnr", "brisque"]  # type: ignore[attr-defined]
-    stand_in.create_metric = StandInMetric  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pyiqa", stand_in)
-
-
-def test_a_pyiqa_metric_as_quality(pyiqa: None) -> None:
-    pictures = torch.stack([torch.full((3, 64, 48), v) for v in (0.1, 0.9)])
-    musiq = build_quality(QualityChoice(kind="pyiqa"))
-    scores = musiq.score(pictures, 32)
-    torch.testing.assert_close(scores.overall, torch.tensor([0.1, 0.9]))
-    torch.testing.assert_close(scores.blocks[:, 0, 1, 1], torch.tensor([0.1, 0.9]))
-    niqe = build_quality(QualityChoice(kind="pyiqa", metric="niqe", range=(100.0, 0.0)))
-    torch.testing.assert_close(niqe.score(pictures, 32).overall, torch.tensor([0.9, 0.1]))
-    other = build_quality(QualityChoice(kind="pyiqa", metric="niqe", range=(50.0, 0.0)))
-    assert len({musiq.name, niqe.name, other.name}) == 3
-
-
-@pytest.mark.parametrize(
-    ("metric", "limits", "message"),
-    [
-        ("niqe", (0.0, 100.0), "niqe is better when lower"),
-        ("musiq", (100.0, 0.0), "musiq is better when higher"),
-        ("niqe", None, "give .worst, best. of niqe"),
-        ("psnr", (0.0, 50.0), "compares with a reference"),
-        ("musiq", (1.0, 1.0), "are the same"),
-        ("nothing", (0.0, 1.0), "no metric 'nothing'"),
-    ],
-)
-def test_pyiqa_metrics_that_cannot_be_a_quality(
-    pyiqa: None, metric: str, limits: tuple[float, float] | None, message: str
-) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        build_quality(QualityChoice(kind="pyiqa", metric=metric, range=limits))
 
 
 def test_the_overall_density_alone_is_that_of_the_scores(density: DensityEvaluator) -> None:

@@ -83,6 +83,7 @@ def batch(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    trust: options.Trust = False,
     as_json: options.JsonLines = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -103,7 +104,7 @@ def batch(
     work = Work(
         destination,
         model,
-        {"engine": engine, "threads": cpus, "device": device, "dtype": dtype},
+        {"engine": engine, "threads": cpus, "device": device, "dtype": dtype, "trust": trust},
         JobOptions(strength, quality, max_pixels or DEFAULT_MAX_PIXELS),
         retries,
     )

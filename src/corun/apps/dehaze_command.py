@@ -6,9 +6,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,6 +71,7 @@ def dehaze(
     threads: options.Threads = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    trust: options.Trust = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.JsonLines = False,
     quiet: options.Quiet = False,
@@ -81,6 +83,8 @@ def dehaze(
 
     if overwrite and skip_existing:
         _wrong_usage("--overwrite and --skip-existing exclude each other; give one")
+    how: dict[str, Any] = {"device": device, "dtype": dtype, "engine": engine}
+    how |= {"threads": threads, "trust": trust}
     naming = Naming(output, suffix, file_format, save_transmission)
     clips = [name for name in inputs if Path(name).suffix.lower() in VIDEO_SUFFIXES]
     failed = 0
@@ -92,7 +96,7 @@ def dehaze(
             output=output,
             infix=naming.infix,
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
-            load=lambda: load(model, device=device, dtype=dtype, engine=engine, threads=threads),
+            load=partial(load, model, **how),
             strength=strength,
             quiet=quiet,
             as_json=as_json,
@@ -138,7 +142,7 @@ def dehaze(
             max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         )
-        dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads)
+        dehazer = load(model, **how)
         done = 0
         try:
             with (

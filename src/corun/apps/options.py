@@ -22,6 +22,9 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu, co
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
 ]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Import and run the code that the model's file names.")
+]
 MaxPixels = Annotated[
     int | None, typer.Option(min=1, help="Refuse larger pictures.", show_default="178956970")
 ]

@@ -30,6 +30,7 @@ def serve(
     port: options.Port = 8000,
     model: options.ServedModels = None,
     device: options.Device = "auto",
+    trust: options.Trust = False,
     api_key_file: Annotated[
         Path | None,
         typer.Option(
@@ -75,7 +76,7 @@ def serve(
     )
     names = model or ["corun-lite"]
     # before the port is taken: a wrong name is an error of the command
-    loaded: Mapping[str, Dehazer] = {name: load(name, device=device) for name in names}
+    loaded: Mapping[str, Dehazer] = {name: load(name, device=device, trust=trust) for name in names}
     app = create_service(
         lambda: loaded, limits=limits, key=_key(api_key_file), origins=tuple(allow_origin or ())
     )

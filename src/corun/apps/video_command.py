@@ -91,6 +91,7 @@ def video(
     threads: options.Threads = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    trust: options.Trust = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="The outcome as JSON on standard output.")
     ] = False,
@@ -122,7 +123,7 @@ def video(
         raise typer.Exit(WRONG_USAGE) from None
     from corun.dehazing.loading import load
 
-    dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads)
+    dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads, trust=trust)
     if is_live(source):
         _record(source, output, dehazer, wanted, quiet=quiet, as_json=as_json)
     elif every is not None:
