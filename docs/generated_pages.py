@@ -190,9 +190,8 @@ def file_formats() -> str:
 
 
 def changelog() -> str:
-    """CHANGELOG.md of the repository, its links as they are from this page."""
-    text = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
-    return text.replace("](docs/", "](../")
+    """CHANGELOG.md of the repository, its links as seen from the page."""
+    return (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](../")
 
 
 def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

@@ -81,6 +81,7 @@ def serve(
     proxy: options.Proxy = "127.0.0.1",
 ) -> None:
     """Serve pictures and films over HTTP."""
+    from corun.dehazing.loading import load
     from corun.server.limits import Limits
     from corun.server.observation import log_as_json
     from corun.server.running import AppServer
@@ -102,13 +103,8 @@ def serve(
         keep_seconds=3600 * keep_hours,
     )
     names = model or ["corun-lite"]
-
-    def load_all() -> Mapping[str, Dehazer]:
-        from corun.dehazing.loading import load
-
-        return {name: load(name, device=device, trust=trust) for name in names}
-
-    loaded = load_all()  # before the port is taken: a wrong name is an error of the command
+    # before the port is taken: a wrong name is an error of the command
+    loaded: Mapping[str, Dehazer] = {name: load(name, device=device, trust=trust) for name in names}
     key = _key(api_key_file)
     log_as_json()
     app = create_service(

@@ -59,9 +59,7 @@ def video(
     model: Annotated[
         str, typer.Option(help="A name of `corun models`, or a weights file.")
     ] = "corun-lite",
-    strength: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="How much of the haze goes.")
-    ] = 1.0,
+    strength: options.Strength = 1.0,
     codec: Annotated[
         Literal["h264", "hevc", "av1", "prores", "ffv1"],
         typer.Option(help="prores and ffv1 are for editing."),
