@@ -17,12 +17,14 @@ import pytest
 from batch_pictures import jpeg
 from PIL import Image
 
-from corun.batch.entries import Shard
+from corun.batch.entries import Entry, Shard
 from corun.batch.running import Batch
 from corun.batch.stores import Store, StoreError, persistently
 from corun.batch.worker import Work
+from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.file_jobs import JobOptions, Outcome
 from corun.errors import ConfigurationError, DataError, MissingExtraError, WeightsError
+from corun.files import shipped
 
 
 def run(source: str | Path, destination: str | Path, **options: Any) -> list[Outcome]:
@@ -87,6 +89,130 @@ def test_other_settings_need_another_place(photos: Path, tmp_path: Path) -> None
     work = Work(str(tmp_path / "clear"), "dcp", options=JobOptions(strength=0.5))
     with pytest.raises(ConfigurationError, match=r"other settings \(strength 1.0, now 0.5\)"):
         Batch.plan(str(photos), work)
+
+
+def test_other_weights_of_the_same_name_need_another_place(photos: Path, tmp_path: Path) -> None:
+    weights, clear = tmp_path / "mine.onnx", tmp_path / "clear"
+    weights.write_bytes(shipped("corun-lite.onnx").read_bytes())
+    assert len(list(Batch.plan(str(photos), Work(str(clear), str(weights))).run())) == 5
+    weights.write_bytes(b"trained anew")
+    with pytest.raises(ConfigurationError, match=r"holds results of other settings \(weights '"):
+        Batch.plan(str(photos), Work(str(clear), str(weights)))
+
+
+def test_other_pictures_of_the_same_name_are_not_taken_for_done(
+    photos: Path, tmp_path: Path
+) -> None:
+    clear, others = tmp_path / "clear", tmp_path / "others"
+    run(photos, clear)
+    others.mkdir()
+    (others / "0.jpg").write_bytes(jpeg())
+    with pytest.raises(ConfigurationError) as told:
+        run(others, clear)
+    assert f"holds 0.jpg, which was made of {photos / '0.jpg'} and not of {others / '0.jpg'}" in (
+        str(told.value)
+    )
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_picture_does_not_take_the_place_of_its_result(
+    photos: Path, tmp_path: Path, listed: bool
+) -> None:
+    """The list's paths are relative to its folder, which is the destination too."""
+    (photos / "list.txt").write_text("0.jpg\n")
+    source = photos / ("list.txt" if listed else "0.jpg")
+    with pytest.raises(DataError, match=r"0\.jpg: would be written over by its own result"):
+        run(source, photos)
+    assert not (photos / "_manifest").exists()
+
+
+def test_what_failed_and_then_went_well_is_done_whatever_its_part_is_called(
+    photos: Path, tmp_path: Path
+) -> None:
+    """The names of parts begin with the shard, so they do not come in the order of time."""
+    clear, bad = tmp_path / "clear", photos / "bad.jpg"
+    bad.write_bytes(b"no picture")
+    index = next(n for n in (1, 2) if Shard(n, 2).has(Entry(str(bad), "bad.jpg")))
+    run(photos, clear, shard=Shard(index, 2))
+    if index == 1:  # then the parts of 2/2 come later by name
+        clear.rename(tmp_path / "first")
+        (tmp_path / "first" / "_manifest").rename(clear.with_name("rows"))
+        for part in clear.with_name("rows").glob("00001-of-00002-*.jsonl"):
+            part.rename(part.with_name(part.name.replace("00001-of", "00002-of")))
+        clear.with_name("rows").rename(tmp_path / "first" / "_manifest")
+        (tmp_path / "first").rename(clear)
+    bad.write_bytes(jpeg())
+    run(photos, clear, retry_failed=True)  # as part 1 of 1
+    again = Batch.plan(str(photos), Work(str(clear), "dcp", {"threads": 1}), retry_failed=True)
+    assert again.pending == []
+    assert again.earlier == {"done": 6, "failed": 0}
+
+
+def test_a_part_is_done_by_one_process_at_a_time(photos: Path, tmp_path: Path) -> None:
+    """From the look at what was done to the last row, so that nobody acts on an old look."""
+    clear = tmp_path / "clear"
+    planned = Batch.plan(str(photos), Work(str(clear), "dcp", {"threads": 1}))
+    with pytest.raises(ConfigurationError, match="another process is doing this part"):
+        run(photos, clear)
+    assert len(run(photos, clear, shard=Shard(1, 1000))) <= 1  # another part
+    first = planned.run()
+    next(first)
+    with pytest.raises(ConfigurationError, match="another process is doing this part"):
+        run(photos, clear)
+    first.close()
+    run(photos, clear)
+    assert {row["output"] for row in manifest(clear)} >= {"0.jpg", "1.jpg"}
+
+
+def test_a_commit_is_tried_again(
+    memory: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.pipe_file("/hazy/0.jpg", jpeg())
+    write, failures = Store.write, iter([True, True])
+
+    def sometimes(store: Store, path: str, content: bytes) -> None:
+        if path.endswith(".jsonl") and next(failures, False):
+            raise StoreError(f"{path}: slow down; try again", passing=True)
+        write(store, path, content)
+
+    monkeypatch.setattr(Store, "write", sometimes)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    assert [outcome.status for outcome in run("memory://hazy", "memory://clear")] == ["ok"]
+    assert len(memory.glob("/clear/_manifest/*.jsonl")) == 1
+
+
+def test_one_thread_is_one_thread(photos: Path, tmp_path: Path) -> None:
+    """Decoding, clearing and encoding take turns, so that workers do not take each other's."""
+    import cv2
+
+    from corun.batch import worker
+
+    busy, most = [], []
+
+    def counted(function: Any) -> Any:
+        def call(*given: Any, **named: Any) -> Any:
+            busy.append(1)
+            most.append(len(busy))
+            time.sleep(0.01)
+            try:
+                return function(*given, **named)
+            finally:
+                busy.pop()
+
+        return call
+
+    threads = cv2.getNumThreads()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("read_picture", "encode_picture"):
+            patch.setattr(worker, name, counted(getattr(worker, name)))
+        patch.setattr(Dehazer, "dehaze_picture", counted(Dehazer.dehaze_picture))
+        try:
+            assert len(run(photos, tmp_path / "clear")) == 5
+            assert cv2.getNumThreads() == 1
+        finally:
+            cv2.setNumThreads(threads)
+    assert max(most) == 1
+    assert len(most) == 15
 
 
 def test_a_model_that_is_not_there_decides_nothing(photos: Path, tmp_path: Path) -> None:

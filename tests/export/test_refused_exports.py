@@ -88,9 +88,21 @@ def test_impossible_wishes_are_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_corun_is_exported(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="only CORUN networks are exported, not Identity"):
-        export_model(torch.nn.Identity(), **quick(tmp_path))
+class Branching(torch.nn.Module):
+    """Of a picture's mean depends what it does, which no graph can say."""
+
+    def forward(self, hazy: torch.Tensor) -> torch.Tensor:
+        return hazy if float(hazy.mean()) > 0.5 else hazy / 2
+
+
+def test_networks_of_others_go_whole_and_without_branches(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="has no stages, which are CORUN's"):
+        export_model(Branching(), **quick(tmp_path))
+    whole = {**quick(tmp_path), "part": "whole"}
+    with pytest.raises(ExportError, match="cannot be exported for pictures of any size") as caught:
+        export_model(Branching(), **whole)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
     with pytest.raises(WeightsError, match="neither a model's name nor a file"):
         export_model("nothing", **quick(tmp_path))
 

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import copy
-import os
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from corun.colabator.coherence import assess, smooth_weights
 from corun.data.images import read_depth, read_rgb
 from corun.data.scenes import render_scene
-from corun.errors import ConfigurationError, DataError, WeightsError
 from corun.judges.choice import (
     DensityChoice,
-    QualityChoice,
     build_density,
-    build_quality,
 )
-from corun.judges.clip import ClipDensity, prepare
 from corun.judges.density_net import embedded_density
 from corun.judges.facts import JUDGES
 from corun.judges.hazdesnet import HazDesNet, HazDesNetDensity, map_index
 from corun.judges.natural_scene import (
-    FEATURES,
-    block_features,
-    distance,
     embedded_quality,
-    fit_folder,
-    load_models,
-    save_models,
 )
 from corun.judges.protocols import DensityEvaluator, QualityEvaluator
 from corun.physics.scattering import add_haze
@@ -154,121 +141,6 @@ def test_any_size(
         assert bool(scores.overall.isfinite().all())
 
 
-def test_distance_by_hand() -> None:
-    precision = torch.diag(torch.tensor([4.0, 1.0]))
-    found = distance(torch.tensor([[1.0, 3.0]]), torch.tensor([0.0, 1.0]), precision)
-    torch.testing.assert_close(found, torch.tensor([2.0]))  # √((4·1² + 1·2²)/2)
-
-
-def test_a_pristine_model_is_fitted_written_and_read(tmp_path: Path) -> None:
-    from PIL import Image
-
-    for seed in range(20):
-        image = render_scene(64, 64, seed).image
-        pixels = (image * 255).byte().permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
-    models = fit_folder(tmp_path, side=64, block_sizes=(32,))
-    save_models(tmp_path / "q.json", models, "rendered")
-    (again,) = load_models(tmp_path / "q.json")
-    torch.testing.assert_close(again.precision, models[0].precision, rtol=1e-4, atol=1e-4)
-    chosen = build_quality(QualityChoice(weights=tmp_path / "q.json"))
-    (tmp_path / "q.json").rename(tmp_path / "renamed.json")
-    assert build_quality(QualityChoice(weights=tmp_path / "renamed.json")).name == chosen.name
-    assert chosen.name != embedded_quality().name
-    assert block_features(torch.rand(1, 3, 40, 64), 32).shape == (1, 4, FEATURES)
-    with pytest.raises(DataError, match="too few"):
-        fit_folder(tmp_path, side=64, block_sizes=(32,), photos=5)
-
-
-def test_fitting_leaves_out_what_cannot_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from PIL import Image
-
-    for seed in range(21):
-        pixels = (render_scene(64, 64, seed).image * 255).byte().permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(tmp_path / f"{seed:02d}.png")
-    (tmp_path / "00.png").write_bytes(b"not a picture")
-    (model,) = fit_folder(tmp_path, side=64, block_sizes=(32,))
-    assert capsys.readouterr().err.count("skipped:") == 1
-    save_models(tmp_path / "q.json", [model], "rendered")
-    before = (tmp_path / "q.json").read_text()
-
-    def torn(descriptor: int) -> None:
-        os.ftruncate(descriptor, 10)
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", torn)
-    with pytest.raises(WeightsError, match=r"q\.json: cannot be written"):
-        save_models(tmp_path / "q.json", [model], "again")
-    assert (tmp_path / "q.json").read_text() == before
-    assert not list(tmp_path.glob(".*"))
-
-
-def test_small_blocks_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="at least 16"):
-        block_features(torch.rand(1, 3, 32, 32), 8)
-
-
-def test_pyiqa_is_optional() -> None:
-    try:
-        import pyiqa  # noqa: F401
-    except ImportError:
-        with pytest.raises(ConfigurationError, match="pip install pyiqa"):
-            build_quality(QualityChoice(kind="pyiqa"))
-
-
-class StandInMetric(nn.Module):
-    """The face of pyiqa's InferenceModel: a hundred times the mean brightness."""
-
-    def __init__(self, name: str, device: torch.device | None = None) -> None:
-        super().__init__()
-        self.lower_better = name in ("niqe", "brisque")
-        self.metric_mode = "FR" if name == "psnr" else "NR"
-        self.gain = nn.Parameter(torch.tensor(100.0))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.gain * image.flatten(1).mean(1, keepdim=True)
-
-
-@pytest.fixture
-def pyiqa(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = ModuleType("pyiqa")
-    stand_in.list_models = lambda: ["musiq", "niqe", "psnr", "brisque"]  # type: ignore[attr-defined]
-    stand_in.create_metric = StandInMetric  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "pyiqa", stand_in)
-
-
-def test_a_pyiqa_metric_as_quality(pyiqa: None) -> None:
-    pictures = torch.stack([torch.full((3, 64, 48), v) for v in (0.1, 0.9)])
-    musiq = build_quality(QualityChoice(kind="pyiqa"))
-    scores = musiq.score(pictures, 32)
-    torch.testing.assert_close(scores.overall, torch.tensor([0.1, 0.9]))
-    torch.testing.assert_close(scores.blocks[:, 0, 1, 1], torch.tensor([0.1, 0.9]))
-    niqe = build_quality(QualityChoice(kind="pyiqa", metric="niqe", range=(100.0, 0.0)))
-    torch.testing.assert_close(niqe.score(pictures, 32).overall, torch.tensor([0.9, 0.1]))
-    other = build_quality(QualityChoice(kind="pyiqa", metric="niqe", range=(50.0, 0.0)))
-    assert len({musiq.name, niqe.name, other.name}) == 3
-
-
-@pytest.mark.parametrize(
-    ("metric", "limits", "message"),
-    [
-        ("niqe", (0.0, 100.0), "niqe is better when lower"),
-        ("musiq", (100.0, 0.0), "musiq is better when higher"),
-        ("niqe", None, "give .worst, best. of niqe"),
-        ("psnr", (0.0, 50.0), "compares with a reference"),
-        ("musiq", (1.0, 1.0), "are the same"),
-        ("nothing", (0.0, 1.0), "no metric 'nothing'"),
-    ],
-)
-def test_pyiqa_metrics_that_cannot_be_a_quality(
-    pyiqa: None, metric: str, limits: tuple[float, float] | None, message: str
-) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        build_quality(QualityChoice(kind="pyiqa", metric=metric, range=limits))
-
-
 def test_the_overall_density_alone_is_that_of_the_scores(density: DensityEvaluator) -> None:
     image = torch.rand(2, 3, 40, 56, generator=torch.Generator().manual_seed(0))
     fade = build_density(DensityChoice(kind="fade"))
@@ -316,106 +188,6 @@ def test_evaluators_are_named_by_what_they_hold(tmp_path: Path) -> None:
     assert len(embedded_density().name.split()[-1]) == 12
 
 
-def test_damaged_clip_weights_are_named(tmp_path: Path) -> None:
-    pytest.importorskip("open_clip")
-    (tmp_path / "text.pt").write_text("hello")
-    (tmp_path / "empty.pt").touch()
-    for name in ("text.pt", "empty.pt"):
-        choice = DensityChoice(kind="clip", model="ViT-S-32-alt", pretrained=str(tmp_path / name))
-        with pytest.raises(WeightsError, match=rf"{name}: CLIP ViT-S-32-alt cannot be loaded"):
-            build_density(choice)
-
-
-class TinyTower(nn.Module):
-    """An image tower of CLIP's names, two blocks deep."""
-
-    def __init__(self, width: int = 6) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, width, 8, stride=8, bias=False)
-        self.transformer = nn.Module()
-        self.transformer.width = width
-        self.transformer.resblocks = nn.ModuleList(nn.Linear(width, width) for _ in range(2))
-        self.proj = nn.Parameter(torch.randn(width, 4))
-
-    def forward(self, image: Tensor) -> Tensor:
-        x = self.conv1(image).flatten(2).transpose(1, 2)
-        for block in self.transformer.resblocks:  # type: ignore[union-attr]
-            x = x + block(x)
-        return x.mean(1) @ self.proj
-
-
-class TinyClip(nn.Module):
-    """The face of open_clip's model: a tower for pictures, another for texts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.visual = TinyTower()
-        self.token_embedding = nn.Embedding(8, 4)
-        self.logit_scale = nn.Parameter(torch.tensor(1.0))
-
-    def encode_image(self, image: Tensor) -> Tensor:
-        features: Tensor = self.visual(image)
-        return features
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        return self.token_embedding(tokens).mean(1)
-
-
-def published_da_clip(clip: TinyClip, controller: TinyTower) -> dict[str, Tensor]:
-    """Their weights in the layout of DA-CLIP's file."""
-    state = {f"clip.{name}": tensor for name, tensor in clip.state_dict().items()}
-    for name, tensor in controller.state_dict().items():
-        inner = name.replace("transformer.", "transformer.transformer.", 1)
-        state[f"visual_control.{inner}"] = tensor
-    state["visual_control.transformer.zero_modules.0.weight"] = torch.randn(6, 6)
-    state["logit_scale"] = torch.tensor(2.0)
-    return state
-
-
-@pytest.fixture
-def open_clip(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = ModuleType("open_clip")
-    asked: list[str | None] = []
-
-    def create_model(name: str, pretrained: str | None = None) -> TinyClip:
-        asked.append(pretrained)
-        return TinyClip()
-
-    stand_in.create_model = create_model  # type: ignore[attr-defined]
-    stand_in.asked = asked  # type: ignore[attr-defined]
-    stand_in.get_tokenizer = lambda name: (  # type: ignore[attr-defined]
-        lambda texts: torch.tensor([[len(text) % 8, ord(text[0]) % 8] for text in texts])
-    )
-    monkeypatch.setitem(sys.modules, "open_clip", stand_in)
-
-
-def test_da_clip_opens_from_its_single_file(open_clip: None, tmp_path: Path) -> None:
-    torch.manual_seed(1)
-    clip, controller = TinyClip(), TinyTower()
-    torch.save(published_da_clip(clip, controller), tmp_path / "daclip.pt")
-    words = ("motion-blurry", "hazy", "noisy")
-    choice = DensityChoice(kind="clip", weights=tmp_path / "daclip.pt", degradations=words)
-    judge = build_density(choice)
-    assert sys.modules["open_clip"].asked == [None]  # no other weights are fetched
-    image = torch.rand(2, 3, 30, 40)
-    tokens = torch.tensor([[len(word) % 8, ord(word[0]) % 8] for word in words])
-    features = nn.functional.normalize(controller(prepare(image, 224)), dim=-1)
-    texts = nn.functional.normalize(clip.encode_text(tokens), dim=-1)
-    expected = torch.softmax(torch.e**2 * features @ texts.T, -1)[:, 1]
-    torch.testing.assert_close(judge.overall(image), expected)
-    assert judge.name.startswith("da-clip ViT-B-32 ")
-
-
-def test_files_that_are_not_da_clip_are_named(open_clip: None, tmp_path: Path) -> None:
-    state = published_da_clip(TinyClip(), TinyTower())
-    state.pop("visual_control.proj")
-    torch.save(state, tmp_path / "daclip.pt")
-    with pytest.raises(WeightsError, match=r"daclip\.pt: not DA-CLIP for this CLIP model"):
-        build_density(DensityChoice(kind="clip", weights=tmp_path / "daclip.pt"))
-    with pytest.raises(ConfigurationError, match=r"name CLIP's weights as pretrained .* DA-CLIP"):
-        build_density(DensityChoice(kind="clip"))
-
-
 def test_what_the_table_says_of_the_judges_is_so(density: DensityEvaluator) -> None:
     torch.manual_seed(0)
     judges = {
@@ -428,19 +200,3 @@ def test_what_the_table_says_of_the_judges_is_so(density: DensityEvaluator) -> N
         overall = judge.overall(image)
         assert judge.differentiable == JUDGES[name].differentiable == overall.requires_grad
         assert 0 <= float(overall.detach()) <= 1
-
-
-def test_clip_density_is_a_probability_with_a_gradient() -> None:
-    texts = torch.eye(2)
-
-    def encode(image: Tensor) -> Tensor:
-        return torch.stack((image.mean((1, 2, 3)), -image.mean((1, 2, 3))), 1)
-
-    evaluator = ClipDensity(encode, texts, 0, 5.0, "clip", size=16)
-    image = torch.rand(2, 3, 48, 40, requires_grad=True)
-    scores = evaluator.score(image, 32)
-    assert scores.blocks.shape == (2, 1, 2, 2)
-    assert bool(((scores.overall > 0) & (scores.overall < 1)).all())
-    scores.overall.sum().backward()
-    assert image.grad is not None
-    assert prepare(image.detach(), 16).shape == (2, 3, 16, 16)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, WeightsError
+from corun.networks.adapted import load_any, save_adapted
 from corun.networks.averaging import WeightAverage
-from corun.networks.brought import open_network, open_spandrel, read_state, save_adapted
+from corun.networks.brought import open_network, open_spandrel, read_state
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
 from corun.networks.dgun import Dgun
@@ -136,10 +138,19 @@ def spandrel(monkeypatch: pytest.MonkeyPatch) -> None:
             if "unknown" in path.name:
                 raise ValueError("unsupported\nmany lines")
             picky = "eights" in path.name
+            kind = Picky if picky else Signed if "signed" in path.name else Brightener
+            return self.described(path, kind)
+
+        def load_from_state_dict(self, state: dict[str, Tensor]) -> ImageModelDescriptor:
+            kind = Picky(0.0)
+            kind.load_state_dict(state)
+            return self.described(Path("eights.pth"), lambda gain: kind)
+
+        def described(self, path: Path, kind: Any) -> ImageModelDescriptor:
+            picky = "eights" in path.name
             needs = SimpleNamespace(
                 multiple_of=8 if picky else 1, minimum=16 if picky else 0, square=False
             )
-            kind = Picky if picky else Signed if "signed" in path.name else Brightener
             return ImageModelDescriptor(
                 model=kind(1.5).requires_grad_(False),
                 scale=4 if "4x" in path.name else 1,
@@ -205,6 +216,9 @@ def test_spandrels_networks_are_padded(spandrel: None, tmp_path: Path) -> None:
     assert read_state(tmp_path / "w.safetensors").keys() == {"gain"}
     again = open_network(f"spandrel:{tmp_path / 'eights.pth'}", weights=tmp_path / "w.safetensors")
     assert [name for name, _ in again.named_parameters()] == ["network.gain"]
+    # The file alone is enough, and spandrel's own code needs no trust.
+    alone = load_any(tmp_path / "w.safetensors").network
+    torch.testing.assert_close(alone(torch.ones(1, 3, 9, 17)).scene, torch.full((1, 3, 9, 17), 1.5))
 
 
 def test_a_class_of_another_range(module: None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from fake_hub import FakeHub, running_hub
+from PIL import Image
 
 import corun
 from corun.errors import WeightsError
@@ -164,6 +165,63 @@ def test_what_the_hub_refuses(hub: FakeHub, tiny: Path, tmp_path: Path) -> None:
     assert nobody.returncode == 1
     assert "log in with `hf auth login`" in nobody.stderr
     assert nobody.stderr.count("\n") == 1
+
+
+LIGHT = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("torch is not installed", name="torch")
+
+sys.meta_path.insert(0, NoTorch())
+from corun.__main__ import main
+main()
+"""
+
+
+def run_light(hub: FakeHub, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command where torch is not installed."""
+    environment = {
+        **os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0", "CORUN_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1",
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", LIGHT, *arguments],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def test_without_torch_the_graph_of_a_repository_is_taken(hub: FakeHub, tmp_path: Path) -> None:
+    write_folder("corun-lite", tmp_path / "lite")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "lite").iterdir()}
+    graph, card = files.pop("model.onnx"), json.loads(files.pop("corun.json"))
+    assert card["graph"] == "model.onnx"
+    named = {"corun.json": json.dumps({**card, "graph": "lite-8.onnx"}).encode()}
+    hub.repositories["me/named"] = [{**files, **named, "lite-8.onnx": graph}]
+    hub.repositories["me/plain"] = [{**files, "model.onnx": graph}]  # without a card
+    outside = {"corun.json": b'{"graph": "../../secret.onnx"}'}
+    hub.repositories["me/outside"] = [{**files, **outside, "model.onnx": graph}]
+    hub.repositories["me/weights"] = [files]
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (32, 24), (200, 180, 160)).save(photo)
+    words = ("dehaze", str(photo), "--overwrite", "-o", str(tmp_path / "clear.png"), "--model")
+    before = len(hub.asked)
+    for name in ("named", "plain", "outside"):
+        done = run_light(hub, tmp_path / "home", *words, f"hf://me/{name}")
+        assert done.returncode == 0, done.stderr
+    assert not any(path.endswith("model.safetensors") for path in hub.asked[before:])
+    done = run_light(hub, tmp_path / "home", *words, str(tmp_path / "lite"))
+    assert done.returncode == 0, done.stderr
+    lacking = run_light(hub, tmp_path / "home", *words, "hf://me/weights")
+    assert lacking.returncode == 1
+    assert lacking.stderr.count("\n") == 1
+    assert lacking.stderr.startswith("corun: hf://me/weights: has no graph (model.onnx), and its")
+    assert "pip install 'corun-dehaze[torch]'" in lacking.stderr
+    weights = run_light(hub, tmp_path / "home", *words, "hf://me/plain/model.safetensors")
+    assert weights.returncode == 1
+    assert "needs torch" in weights.stderr
 
 
 @pytest.mark.slow  # huggingface_hub tries for half a minute

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from corun.configuration import load_configuration
 from corun.networks.checkpoints import load_network
@@ -25,6 +27,65 @@ def test_every_recipe_is_valid(path: Path) -> None:
     if "colabator" in path.stem:
         model = DensityConfig if "density" in path.stem else colabator.ColabatorConfig
     assert load_configuration(model, path).run.steps > 0
+
+
+SOURCE = re.compile(r"^ *([\w]+): *(.*?) *# \[(paper|code|ours)\];? ?(.*)$")
+
+
+def marked_values() -> list[tuple[str, str, str, str]]:
+    """Dotted key, value, mark and remark of each line of the paper's recipe that has a mark."""
+    rows, parents = [], []
+    lines = (CONFIGS / "colabator-paper.yaml").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        if not line.strip() or line.lstrip().startswith(("#", "[")):
+            continue
+        depth = (len(line) - len(line.lstrip())) // 2
+        parents[depth:] = [line.split(":")[0].strip()]
+        if found := SOURCE.match(line):
+            rows.append((".".join(parents), *found.groups()[1:]))
+    return rows
+
+
+def test_the_table_of_the_papers_recipe_is_the_recipe() -> None:
+    """And every value that the recipe states has a mark, but for places of files."""
+    page = (CONFIGS.parent / "docs" / "explanation" / "colabator.md").read_text(encoding="utf-8")
+    table = ["| key | value | from | |", "|---|---|---|---|"]
+    for key, value, mark, remark in marked_values():
+        shown = f"`{value}`" if value else ""
+        table.append(f"| `{key}` | {shown} | {mark} | {remark} |")
+    assert "\n".join(table) in page, "the table should be:\n" + "\n".join(table)
+    marked = {key for key, *_ in marked_values()}
+    content = yaml.safe_load((CONFIGS / "colabator-paper.yaml").read_text(encoding="utf-8"))
+    stated = {
+        f"{section}.{key}"
+        for section, values in content.items()
+        for key, value in values.items()
+        if not isinstance(value, dict)
+    }
+    places = {"run.folder", "synthetic.clean", "synthetic.depth", "real.folder"}
+    assert stated - marked - places == {"synthetic.convention"}
+
+
+def test_the_papers_recipe_has_the_papers_values() -> None:
+    """What it leaves to the defaults, and what is ours, is off or the paper's too."""
+    config = load_configuration(colabator.ColabatorConfig, CONFIGS / "colabator-paper.yaml")
+    haze = config.synthesis
+    assert (haze.beta, haze.airlight, haze.airlight_jitter) == ((0.2, 2.8), (0.25, 1.0), 0.025)
+    assert (haze.darken_probability, haze.darken_power) == (0.5, (1.5, 3.0))
+    assert (haze.noise_probability, haze.noise_sigma) == (0.5, (2.0, 25.0))
+    assert (haze.jpeg_probability, haze.jpeg_quality) == (0.5, (30.0, 95.0))
+    options = [name for name in type(haze).model_fields if name.endswith("_probability")]
+    on = {name for name in options if getattr(haze, name)}
+    assert on == {"darken_probability", "noise_probability", "jpeg_probability"}
+    assert haze.veil == (0.0, 0.0)
+    losses = config.adaptation
+    assert (losses.pixel, losses.real, losses.scattering, losses.perceptual) == (5, 2, 0.01, 0.2)
+    assert losses.contrastive == losses.density_synthetic == losses.density_real == 1
+    assert (losses.transmission, losses.density_target, losses.density_range) == (0, 0, (0, 0))
+    assert (losses.density_gradient, losses.weights, losses.use_pool) == ("full", "trusted", True)
+    assert (config.run.steps, 4 * config.run.batch, config.teacher.decay) == (5_000, 8, 0.999)
+    rates = config.optimizer
+    assert (rates.learning_rate, rates.final_learning_rate) == (5e-5, 1e-6)
 
 
 @pytest.fixture

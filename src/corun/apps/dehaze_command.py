@@ -6,9 +6,10 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,12 +42,8 @@ def dehaze(
         str | None,
         typer.Option("-o", "--output", metavar="OUT", help="Folder, file (for one input), or '-'."),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="A name of `corun models`, a weights file, or an exported network.")
-    ] = "corun-lite",
-    strength: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="How much of the haze goes.")
-    ] = 1.0,
+    model: options.Model = "corun-lite",
+    strength: options.Strength = 1.0,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search folders all the way.")] = (
         False
     ),
@@ -62,9 +59,7 @@ def dehaze(
             show_default="each input's own",
         ),
     ] = None,
-    quality: Annotated[
-        int, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF and HEIC.")
-    ] = 95,
+    quality: options.Quality = 95,
     save_transmission: Annotated[
         bool, typer.Option("--save-transmission", help="Write NAME.transmission.png too.")
     ] = False,
@@ -76,6 +71,7 @@ def dehaze(
     threads: options.Threads = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    trust: options.Trust = False,
     max_pixels: options.MaxPixels = None,
     as_json: options.JsonLines = False,
     quiet: options.Quiet = False,
@@ -87,6 +83,8 @@ def dehaze(
 
     if overwrite and skip_existing:
         _wrong_usage("--overwrite and --skip-existing exclude each other; give one")
+    how: dict[str, Any] = {"device": device, "dtype": dtype, "engine": engine}
+    how |= {"threads": threads, "trust": trust}
     naming = Naming(output, suffix, file_format, save_transmission)
     clips = [name for name in inputs if Path(name).suffix.lower() in VIDEO_SUFFIXES]
     failed = 0
@@ -98,7 +96,7 @@ def dehaze(
             output=output,
             infix=naming.infix,
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
-            load=lambda: load(model, device=device, dtype=dtype, engine=engine, threads=threads),
+            load=partial(load, model, **how),
             strength=strength,
             quiet=quiet,
             as_json=as_json,
@@ -144,7 +142,7 @@ def dehaze(
             max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         )
-        dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads)
+        dehazer = load(model, **how)
         done = 0
         try:
             with (

@@ -27,6 +27,7 @@ def demo(
     width: Annotated[int, typer.Option(min=1, help="Pixels.")] = 640,
     height: Annotated[int, typer.Option(min=1, help="Pixels.")] = 400,
     device: options.Device = "auto",
+    trust: options.Trust = False,
     overwrite: options.Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
@@ -42,7 +43,7 @@ def demo(
     existing = [path for name in names if (path := output / f"{name}.png").exists()]
     if existing and not overwrite:
         raise ImageFileError(f"{existing[0]}: exists already; add --overwrite or choose -o")
-    dehazer = load(model, device=device)
+    dehazer = load(model, device=device, trust=trust)
     result = run_demo(dehazer, output, seed=seed, density=density, size=(height, width))
     if as_json:
         numbers = result._asdict()

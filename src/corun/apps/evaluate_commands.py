@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corun.apps import options
 from corun.apps.command_group import FAILED, INTERRUPTED, complain
 from corun.errors import ConfigurationError, escaped
 from corun.files import same_name
@@ -69,6 +70,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="KEY=FILE", help="Weights a metric needs; see --list-metrics."),
     ] = None,
+    trust: options.Trust = False,
     published: Annotated[
         bool, typer.Option("--published", help="Show papers' numbers beside, marked as such.")
     ] = False,
@@ -102,7 +104,7 @@ def evaluate(
     files = dict(map(_pair, weights or []))
     names = tuple(name.strip() for name in metrics.split(",") if name.strip())
     datasets = _datasets(data, truth or [])
-    made = tuple(parse_method(text) for text in methods)
+    made = tuple(parse_method(text, trust=trust) for text in methods)
     if not names:
         names, lacking = default_metrics(files, detector=detector is not None)
         for line in lacking:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from corun.apps import options
+
 if TYPE_CHECKING:
     from corun.export.exporting import FormatName, PrecisionName
     from corun.export.parity import Differences, Size
@@ -53,9 +55,8 @@ def export(
         Path | None,
         typer.Option(metavar="DIR", help="Hazy photos that int8 is calibrated and checked on."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = (
-        False
-    ),
+    overwrite: options.Overwrite = False,
+    trust: options.Trust = False,
 ) -> None:
     """Write a model as a file for other programs."""
     from corun.export.exporting import export_model
@@ -74,6 +75,7 @@ def export(
         precision=cast("PrecisionName", precision),
         photos=photos,
         overwrite=overwrite,
+        trust=trust,
         report=show,
     )
     opset = "" if made.opset is None else f", opset {made.opset}"

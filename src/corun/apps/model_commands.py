@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from corun.apps.command_group import CorunGroup
-from corun.errors import WeightsError
+from corun.errors import WeightsError, escaped
 
 
 class ListByDefault(CorunGroup):
@@ -75,12 +76,16 @@ def info(
     else:
         import torch
 
+        from corun.networks.adapted import header_of_adapted
         from corun.networks.checkpoints import LoadedNetwork, load_network
         from corun.networks.corun import CORUN
 
         if card is not None and not card.trained:
             with torch.device("meta"):  # its size needs no memory
                 loaded = LoadedNetwork(CORUN(card.config), model, card=card)
+        elif (said := header_of_adapted(model)) is not None:  # its code is not run for this
+            _show(said, as_json)
+            return
         else:
             loaded = load_network(model)
         network, card, metadata = loaded.network, loaded.card, loaded.metadata
@@ -96,14 +101,17 @@ def info(
         facts |= {key: said[key] for key in said if key not in ("name", "config")}
     known = ("architecture", "config")
     facts |= {key: value for key, value in metadata.items() if key not in known}
+    _show(facts, as_json)
+
+
+def _show(facts: Mapping[str, object], as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, ensure_ascii=False, default=str))
         return
     for key, value in facts.items():
         if isinstance(value, dict):
-            print(f"{key}: " + ", ".join(f"{name}={entry}" for name, entry in value.items()))
-        else:
-            print(f"{key}: {value:,}" if type(value) is int else f"{key}: {value}")
+            value = ", ".join(f"{name}={entry}" for name, entry in value.items())
+        print(escaped(f"{key}: {value:,}" if type(value) is int else f"{key}: {value}"))
 
 
 @models_app.command("convert")

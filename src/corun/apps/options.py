@@ -6,6 +6,11 @@ from typing import Annotated, Literal
 
 import typer
 
+Model = Annotated[
+    str, typer.Option(help="A name of `corun models`, a weights file, or an exported network.")
+]
+Strength = Annotated[float, typer.Option(min=0.0, max=1.0, help="How much of the haze goes.")]
+Quality = Annotated[int, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF and HEIC.")]
 Engine = Annotated[
     Literal["auto", "onnx", "openvino", "torch"], typer.Option(help="What runs the network.")
 ]
@@ -16,6 +21,9 @@ Threads = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps, xpu, coreml or dml.")]
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"], typer.Option(help="Precision.")
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Import and run the code that the model's file names.")
 ]
 MaxPixels = Annotated[
     int | None, typer.Option(min=1, help="Refuse larger pictures.", show_default="178956970")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from corun.apps import options
 from corun.apps.command_group import FAILED, CorunGroup, complain
 from corun.errors import ConfigurationError
 
@@ -46,6 +47,7 @@ def paper(
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Photos of each data set.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    trust: options.Trust = False,
 ) -> None:
     """Print the paper's tables of real photos; measure what can be measured here.
 
@@ -59,7 +61,7 @@ def paper(
     from corun.networks.registry import MODELS
 
     chosen = methods or [name for name, card in MODELS.items() if card.trained]
-    parsed = [parse_method(text) for text in ("hazy input=input", *chosen)]
+    parsed = [parse_method(text, trust=trust) for text in ("hazy input=input", *chosen)]
     labels = [method.label for method in parsed]
     files = dict(_key_and_file(text) for text in weights or [])
     lacking = unready_metrics(files, detector=detector is not None, downloads=nima)

@@ -26,6 +26,7 @@ def web(
     port: options.Port = 7860,
     model: options.ServedModels = None,
     device: options.Device = "auto",
+    trust: options.Trust = False,
     host_name: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="By which browsers may call it, beside this machine's."),
@@ -45,7 +46,7 @@ def web(
 
     limits = Limits(body_bytes=max_bytes, pixels=max_pixels)
     names = model or ["corun-lite"]
-    loaded: Mapping[str, Dehazer] = {name: load(name, device=device) for name in names}
+    loaded: Mapping[str, Dehazer] = {name: load(name, device=device, trust=trust) for name in names}
     app = create_web(lambda: loaded, names, limits=limits, hosts=tuple(host_name or ()))
     server = AppServer(
         app,

@@ -77,7 +77,8 @@ def read_entries(source: str, destination: str, file_format: str | None = None) 
         file_format: Pillow's name of the results' format; None: each input's own.
 
     Raises:
-        DataError: no picture, an unreadable list, or two results of one name.
+        DataError: no picture, an unreadable list, two results of one name, or a result that has
+            the place of its picture.
         StoreError: the source cannot be read.
         MissingExtraError: a driver or pyarrow is not installed.
     """
@@ -98,6 +99,13 @@ def read_entries(source: str, destination: str, file_format: str | None = None) 
     if not entries:
         raise DataError(f"{source}: no pictures there; check the address")
     _refuse_same_results(entries)
+    target = Store(destination)
+    for entry in entries:
+        if target.name(target.below(entry.output)) == entry.input:
+            raise DataError(
+                f"{entry.input}: would be written over by its own result; choose another "
+                "destination"
+            )
     return entries
 
 

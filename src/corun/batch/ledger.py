@@ -1,7 +1,8 @@
 """What a batch has done: rows in parts below DEST/_manifest, each put in place whole.
 
 A result is in place before its row. So a result without a row is one whose process was killed in
-between, and a row without a result is a failure: nothing is done twice, whenever it was killed.
+between, and a row without a result is a failure: nothing is done twice, whenever it was killed. Of
+several rows of an output the one that is no failure counts: it was tried again until it was done.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
 
 from corun.batch.entries import Entry, Shard
-from corun.batch.stores import Store
+from corun.batch.stores import Store, StoreError, persistently
 from corun.dehazing.file_jobs import Outcome
 from corun.errors import ConfigurationError, DataError
 
@@ -24,6 +28,13 @@ REMOTE_PAUSE = 5.0
 """Seconds, at least, between two commits to a store that is not this disk: each is a request."""
 
 
+class Row(NamedTuple):
+    """What is remembered of a row: of a million, all that is needed."""
+
+    failed: bool
+    input: str
+
+
 class Ledger:
     """The rows of a batch in parts of JSON lines.
 
@@ -31,27 +42,37 @@ class Ledger:
         store: the destination.
         settings: what decides the results; a destination holds those of one setting.
         shard: which part of the batch this process does.
+        retries: how often a commit is tried again where the error may pass.
 
     Raises:
-        ConfigurationError: the destination was filled with other settings.
+        ConfigurationError: the destination was filled with other settings, or another process does
+            this part.
         DataError: a part is damaged.
         StoreError: the destination cannot be read or written.
     """
 
-    def __init__(self, store: Store, settings: Mapping[str, Any], shard: Shard) -> None:
-        self._store = store
-        self._part = f"{FOLDER}/{shard.index:05d}-of-{shard.count:05d}-{time.time_ns():x}"
+    def __init__(
+        self, store: Store, settings: Mapping[str, Any], shard: Shard, retries: int = 0
+    ) -> None:
+        self._store, self._retries = store, retries
+        self._shard = f"{FOLDER}/{shard.index:05d}-of-{shard.count:05d}"
+        self._part = f"{self._shard}-{time.time_ns():x}"
         self._number = 0
         self._lines: list[str] = []
         self._unwritten = False
         self._least_pause = self._pause = 0.0 if store.local else REMOTE_PAUSE
         self._committed = time.monotonic()
-        self.present = {store.relative(path) for path in store.files()}
         self._settings = dict(settings)
-        self._stated = SETTINGS in self.present
-        if self._stated:
-            self._agree()
-        self.rows = self._read()
+        self._lock = self._held()  # before it is read what was done
+        try:
+            self.present = {store.relative(path) for path in store.files()}
+            self._stated = SETTINGS in self.present
+            if self._stated:
+                self._agree()
+            self.rows = self._read()
+        except BaseException:
+            self.release()
+            raise
 
     def _agree(self) -> None:
         path = self._store.below(SETTINGS)
@@ -70,16 +91,18 @@ class Ledger:
                 "choose another destination"
             )
 
-    def _read(self) -> dict[str, dict[str, Any]]:
-        rows: dict[str, dict[str, Any]] = {}
+    def _read(self) -> dict[str, Row]:
+        rows: dict[str, Row] = {}
         for relative in sorted(self.present):
             if not (relative.startswith(f"{FOLDER}/") and relative.endswith(".jsonl")):
                 continue
             path = self._store.below(relative)
             try:
                 for line in self._store.read(path).splitlines():
-                    row = json.loads(line)
-                    rows[row["output"]] = row
+                    said = json.loads(line)
+                    row = Row(said["status"] == "failed", said["input"])
+                    if not row.failed or said["output"] not in rows:
+                        rows[said["output"]] = row
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
                     f"{self._store.name(path)}: is damaged; remove it, its pictures are found"
@@ -93,7 +116,6 @@ class Ledger:
             StoreError: the destination cannot be written.
         """
         row = {**outcome.as_dict(), "output": entry.output}
-        self.rows[entry.output] = row
         self._lines.append(json.dumps(row))
         self._unwritten = True
         if len(self._lines) >= ROWS or time.monotonic() - self._committed >= self._pause:
@@ -109,14 +131,50 @@ class Ledger:
             return
         if not self._stated:  # not before: a run that does nothing decides nothing
             content = json.dumps(self._settings, indent=2).encode()
-            self._store.write(self._store.below(SETTINGS), content)
+            self._write(SETTINGS, content)
             self._stated = True
-        path = self._store.below(f"{self._part}-{self._number:05d}.jsonl")
         start = time.monotonic()
-        self._store.write(path, ("\n".join(self._lines) + "\n").encode())
+        content = ("\n".join(self._lines) + "\n").encode()
+        self._write(f"{self._part}-{self._number:05d}.jsonl", content)
         self._unwritten = False
         self._committed = time.monotonic()
         self._pause = max(self._least_pause, 10 * (self._committed - start))
         if len(self._lines) >= ROWS:
             self._lines = []
             self._number += 1
+
+    def release(self) -> None:
+        """Let other processes have this part."""
+        if self._lock is not None:
+            self._lock.release()
+
+    def _held(self) -> FileLock | None:
+        """Keeps other processes of this machine from doing the same part at the same time.
+
+        Raises:
+            ConfigurationError: one does.
+            StoreError: the destination cannot be written.
+        """
+        if not self._store.local:
+            return None
+        path = Path(self._store.below(f"{self._shard}.lock"))
+        lock = FileLock(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ConfigurationError(
+                f"{self._store.url}: another process is doing this part of it; wait for its end, "
+                "or give each a part with --shard"
+            ) from error
+        except NotImplementedError:  # a network disk without locks
+            return None
+        except OSError as error:
+            raise StoreError(
+                f"{path}: {error.strerror or error}; check the rights of the folder"
+            ) from error
+        return lock
+
+    def _write(self, relative: str, content: bytes) -> None:
+        path = self._store.below(relative)
+        persistently(lambda: self._store.write(path, content), self._retries)

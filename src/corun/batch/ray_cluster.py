@@ -170,7 +170,7 @@ def _connected(address: str, workers: int | None, cpus: int) -> Iterator[Any]:
             options["num_cpus"] = workers * cpus
     try:
         ray.init(**options)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # what Ray raises has no common base class
         raise _no_answer(address, error) from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -195,10 +195,10 @@ def _require_answer(address: str) -> None:
 
 def _no_answer(address: str, error: Exception) -> DeviceError:
     reason = one_line(error)[:200]
-    return DeviceError(
-        f"Ray at {address}: does not answer ({reason}); start it with `ray start --head`, or give "
-        "--ray local"
-    )
+    remedy = "start it with `ray start --head`, or give --ray local"
+    if address == "local":
+        remedy = "is the machine too busy, or its memory full? Try again"
+    return DeviceError(f"Ray at {address}: does not answer ({reason}); {remedy}")
 
 
 def _room(ray: Any, cpus: int, gpus: float) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from corun.batch.entries import Entry, Shard, read_entries
 from corun.batch.ledger import Ledger
 from corun.batch.stores import Store
 from corun.batch.worker import Work, Worker, found_outcome
 from corun.dehazing.file_jobs import Outcome
+from corun.errors import ConfigurationError, WeightsError
+from corun.files import checksum
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,23 @@ class Batch:
         """
         shard = shard or Shard()
         entries = read_entries(source, work.destination, file_format)
-        settings = {"model": work.model, "format": file_format}
+        settings = {"model": work.model, "format": file_format, "weights": _digest(work.model)}
         settings |= {key: asdict(work.options)[key] for key in ("strength", "quality")}
-        batch = cls(work, Ledger(Store(work.destination), settings, shard))
+        batch = cls(work, Ledger(Store(work.destination), settings, shard, work.retries))
         for entry in filter(shard.has, entries):
             row = batch.ledger.rows.get(entry.output)
-            if row is None or (row["status"] == "failed" and retry_failed):
+            if row is not None and row.input != entry.input:
+                batch.ledger.release()
+                raise ConfigurationError(
+                    f"{work.destination}: holds {entry.output}, which was made of {row.input} and "
+                    f"not of {entry.input}; choose another destination, or, if the pictures were "
+                    f"moved, remove {work.destination.rstrip('/')}/_manifest"
+                )
+            if row is None or (row.failed and retry_failed):
                 there = entry.output in batch.ledger.present
                 (batch.found if there else batch.pending).append(entry)
             else:
-                batch.earlier["failed" if row["status"] == "failed" else "done"] += 1
+                batch.earlier["failed" if row.failed else "done"] += 1
         return batch
 
     def run(self, cluster: Cluster | None = None) -> Iterator[Outcome]:
@@ -100,7 +110,10 @@ class Batch:
                 self.ledger.record(entry, outcome)
                 yield outcome
         finally:
-            self.ledger.commit()
+            try:
+                self.ledger.commit()
+            finally:
+                self.ledger.release()
 
     def _done(self, cluster: Cluster | None) -> Iterator[tuple[Entry, Outcome]]:
         if cluster is None:
@@ -115,3 +128,12 @@ class Batch:
             cpus=cluster.cpus,
             gpus=cluster.gpus,
         )
+
+
+def _digest(model: str) -> str | None:
+    """Twelve digits of a model's file: of other weights under the same name other results come."""
+    path = Path(model)
+    try:
+        return checksum(path)[:12] if path.is_file() else None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error

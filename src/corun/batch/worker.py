@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import cv2
 
 from corun.batch.entries import Entry
 from corun.batch.stores import Store, persistently
 from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.devices import usable_threads
 from corun.dehazing.file_jobs import JobOptions, Outcome, failed_outcome, outcome_of
 from corun.dehazing.loading import load
 from corun.dehazing.overlap import Failed, overlapped
@@ -42,6 +47,20 @@ class Work:
     retries: int = 3
 
 
+class _Seconds:
+    """Adds the time that passes inside to a count: not that of waiting for one's turn."""
+
+    def __init__(self, count: float) -> None:
+        self.count = count
+
+    def __enter__(self) -> _Seconds:
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.count += time.perf_counter() - self._start
+
+
 class Worker:
     """Does entries with one model.
 
@@ -53,6 +72,15 @@ class Worker:
     def __init__(self, work: Work, dehazer: Dehazer | None = None) -> None:
         self.work = work
         self.dehazer = dehazer or load(work.model, **work.load)
+        threads = work.load.get("threads")
+        if threads is not None:
+            cv2.setNumThreads(threads)  # of this process: it would take all processors
+        # With one thread, decoding, clearing and encoding take turns; a store is waited for beside.
+        self._processors = threading.BoundedSemaphore(threads or usable_threads() + 2)
+        on_cpu = self.dehazer.engine.facts.device == "cpu"
+        self._clearing: AbstractContextManager[object] = (
+            self._processors if on_cpu else nullcontext()
+        )
         self._destination = Store(work.destination)
 
     def done(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Outcome]]:
@@ -81,32 +109,36 @@ class Worker:
         if "://" in entry.input:
             store = Store(entry.input)
             content = persistently(lambda: store.read(store.root), self.work.retries)
-        picture = read_picture(content, name=entry.input, max_pixels=self.work.options.max_pixels)
-        return picture, time.perf_counter() - start
+        fetching = time.perf_counter() - start
+        most = self.work.options.max_pixels
+        with self._processors, _Seconds(fetching) as seconds:
+            picture = read_picture(content, name=entry.input, max_pixels=most)
+        return picture, seconds.count
 
     def _cleared(self, entry: Entry, read: tuple[Picture, float]) -> tuple[Dehazed, float]:
-        picture, seconds = read
-        start = time.perf_counter()
-        result = self.dehazer.dehaze_picture(picture, strength=self.work.options.strength)
-        return result, seconds + time.perf_counter() - start
+        picture, before = read
+        with self._clearing, _Seconds(before) as seconds:
+            result = self.dehazer.dehaze_picture(picture, strength=self.work.options.strength)
+        return result, seconds.count
 
     def _write(self, entry: Entry, cleared: tuple[Dehazed, float]) -> tuple[Entry, Outcome]:
-        result, seconds = cleared
-        start = time.perf_counter()
-        content, notes = encode_picture(
-            result.storable_image(),
-            result.metadata,
-            FORMAT_OF_SUFFIX[PurePosixPath(entry.output).suffix.lower()],
-            quality=self.work.options.quality,
-        )
+        result, before = cleared
+        with self._processors, _Seconds(before) as seconds:
+            content, notes = encode_picture(
+                result.storable_image(),
+                result.metadata,
+                FORMAT_OF_SUFFIX[PurePosixPath(entry.output).suffix.lower()],
+                quality=self.work.options.quality,
+            )
         path = self._destination.below(entry.output)
-        persistently(lambda: self._destination.write(path, content), self.work.retries)
+        with _Seconds(seconds.count) as seconds:
+            persistently(lambda: self._destination.write(path, content), self.work.retries)
         return entry, outcome_of(
             self.dehazer,
             result,
             input=entry.input,
             output=self._destination.name(path),
-            seconds=seconds + time.perf_counter() - start,
+            seconds=seconds.count,
             notes=notes,
         )
 

@@ -1,9 +1,9 @@
 """The optimal label pool: the best label ever made for each real photo, on disk.
 
-A pool is a folder of shards, one per machine that writes (``shards/0``, ``shards/1``, …), each on
-its own: its records in ``records.sqlite``, its labels as files named by their content in
-``labels``. A label's file is whole and on the disk before its record is there, and a file that is
-not what its name says is never used. So:
+A pool is a folder of shards, one per host of a run (``shards/0``, ``shards/1``, …), on a disk of
+each host or on one of all. Each is on its own: its records in ``records.sqlite``, its labels as
+files named by their content in ``labels``. A label's file is whole and on the disk before its
+record is there, and a file that is not what its name says is never used. So:
 
 - a process killed at any instant leaves the label before, or the new one;
 - a photo whose label is damaged falls back to its older one, or gets a new one;
@@ -30,7 +30,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.colabator.pool_labels import Label, LabelFiles
-from corun.colabator.pool_lock import hold, leads, locked, require_one_machine
+from corun.colabator.pool_lock import hold, leads, locked
 from corun.colabator.pool_records import (
     RECORDS,
     PoolIdentity,
@@ -157,8 +157,7 @@ class LabelPool(PoolReader):
 
     Raises:
         DataError: the folder holds a pool of another identity or version; its files are damaged;
-            another run is using it; the processes of the run are on several machines; or, as
-            every method, the disk is full or cannot be written.
+            another run is using it; or, as every method, the disk is full or cannot be written.
     """
 
     def __init__(
@@ -170,7 +169,6 @@ class LabelPool(PoolReader):
         owner: Path | None = None,
         shard: int = 0,
     ) -> None:
-        require_one_machine()
         refuse_earlier(folder)
         place = folder / "shards" / str(shard)
         _make(place)

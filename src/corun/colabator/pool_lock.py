@@ -1,4 +1,4 @@
-"""Whose pool it is: one run at a time, all of whose processes are on one machine."""
+"""Whose shard it is: one run at a time, which has one process on each host that speaks for all."""
 
 from __future__ import annotations
 
@@ -71,16 +71,5 @@ def hold(folder: Path, owner: str) -> FileLock:
 
 
 def leads() -> bool:
-    """Whether this process speaks for all processes of its run."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def require_one_machine() -> None:
-    """Refuse a run of which the launcher says that some processes are elsewhere."""
-    world = os.environ.get("WORLD_SIZE", "1")
-    here = os.environ.get("LOCAL_WORLD_SIZE", world)
-    if here != world:
-        raise DataError(
-            f"the label pool needs all processes on one machine, but only {here} of {world} are on "
-            "this one; start them with torchrun --standalone --nproc-per-node=N on one machine"
-        )
+    """Whether this process speaks for all processes of its run on this host."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"

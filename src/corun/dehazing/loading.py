@@ -14,7 +14,7 @@ from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.devices import gpu_for_torch, torch_installed, usable_threads
 from corun.dehazing.engines.protocol import Engine
 from corun.errors import DeviceError, MissingExtraError, WeightsError
-from corun.networks.files import network_file
+from corun.networks.files import graph_file, network_file
 from corun.networks.registry import (
     DEFAULT_MODEL,
     MODELS,
@@ -35,21 +35,24 @@ def load(
     dtype: str = "auto",
     engine: EngineName = "auto",
     threads: int | None = None,
+    trust: bool = False,
 ) -> Dehazer:
     """Loads a network once, to be called on many pictures.
 
     Args:
         name_or_path: a name of `list_models`; an exported network (.onnx or .xml); with torch also
-            a weights file (.safetensors or a published .pth); or hf://owner/repository/file.
+            a weights file (.safetensors or a published .pth); a folder or hf://owner/repository
+            that holds a model, of which the graph is taken where torch is not used.
         device: "auto" (a GPU if torch or ONNX Runtime has one, else the CPU), "cpu", "cuda",
             "cuda:1", "mps", "xpu"; with ONNX Runtime also "coreml" and "dml".
         dtype: "auto", "float32", "bfloat16" or "float16".
         engine: "auto" (ONNX Runtime on CPUs for models that bring a graph, else torch), "onnx",
             "openvino" or "torch".
         threads: of the CPU; by default as many as the process may use.
+        trust: whether the code that the file of an adapted network names may be imported and run.
 
     Raises:
-        WeightsError: no such model, or the file is unreadable or of another layout.
+        WeightsError: no such model, the file is unreadable or of another layout, or it needs trust.
         DeviceError: the device, precision or engine is not available.
         MissingExtraError: the engine is not installed.
     """
@@ -62,7 +65,8 @@ def load(
     if text in MODELS:
         found = _registered(MODELS[text], device, dtype, engine, count)
         return Dehazer(found, name=text, threads=count)
-    path = network_file(text)
+    light = engine in ("onnx", "openvino") or not torch_installed()
+    path = (graph_file(text) if light else None) or network_file(text)
     if path.suffix.lower() in GRAPHS:
         found = _graph(path, device, dtype, engine, count)
         return Dehazer(found, name=path.name, threads=count)
@@ -70,7 +74,8 @@ def load(
         raise WeightsError(
             f"{path}: is no graph for --engine {engine}; make one with corun export {path}"
         )
-    return Dehazer(_of_torch(str(path), device, dtype, count), name=path.name, threads=count)
+    found = _of_torch(str(path), device, dtype, count, trust=trust)
+    return Dehazer(found, name=path.name, threads=count)
 
 
 def from_network(
@@ -193,19 +198,21 @@ def _graph(path: Path, device: str, dtype: str, engine: EngineName, threads: int
     return OnnxEngine(path, device="cpu" if device == "auto" else device, threads=threads)
 
 
-def _of_torch(name_or_path: str, device: str, dtype: str, threads: int) -> Engine:
+def _of_torch(
+    name_or_path: str, device: str, dtype: str, threads: int, *, trust: bool = False
+) -> Engine:
     if not torch_installed():
         raise MissingExtraError(f"{name_or_path}: needs torch, which", "torch")
     import torch
 
     from corun.dehazing.engines.torch_devices import choose_device
     from corun.dehazing.engines.torch_engine import TorchEngine
-    from corun.networks.checkpoints import load_network
+    from corun.networks.adapted import load_any
 
     chosen = choose_device(device)
     if torch.get_num_threads() != threads and chosen.type == "cpu":
         torch.set_num_threads(threads)
-    loaded = load_network(name_or_path, device=chosen)
+    loaded = load_any(name_or_path, device=chosen, trust=trust)
     return TorchEngine(
         loaded.network, name=loaded.name, card=loaded.card, device=str(chosen), dtype=dtype
     )

@@ -5,7 +5,7 @@ A method is written as text, ``LABEL=SOURCE`` or ``SOURCE``, where the source is
 ========================  =====================================================================
 ``input``                 the hazy picture itself
 ``corun-lite``, ``dcp``   a registered model
-``FILE.safetensors``      weights of ours
+``FILE.safetensors``      weights of ours, or an adapted network's
 ``FILE.pth``              a published CORUN checkpoint
 ``FILE.onnx``             any network of (1,3,h,w) RGB in [0,1] to the same
 ``spandrel:FILE``         a model spandrel knows, of three channels and the same size
@@ -42,6 +42,7 @@ from corun.errors import (
     escaped,
 )
 from corun.files import checksum, same_name, user_path, written_atomically
+from corun.networks.adapted import code_digest
 from corun.networks.brought import open_spandrel
 from corun.networks.registry import MODELS, weights_path
 
@@ -71,6 +72,7 @@ class Method:
         source: the model's name, the file, the command, or the folder.
         fingerprint: changes whenever its results may change: kept results are reused under it.
         checksum: SHA-256 of the weights, or "" where there are none.
+        trust: whether the code that an adapted network's file names may be run.
     """
 
     label: str
@@ -78,17 +80,25 @@ class Method:
     source: str
     fingerprint: str
     checksum: str = ""
+    trust: bool = False
 
 
-def parse_method(text: str) -> Method:
+def parse_method(text: str, *, trust: bool = False) -> Method:
     """A method from its text, as in the module's table.
+
+    Args:
+        text: the method.
+        trust: whether the code that an adapted network's file names may be imported and run.
 
     Raises:
         ConfigurationError: no such source, or a command without {input} or {output}.
         WeightsError: a registered model whose weights are not installed.
     """
-    method = _parsed(text)
-    return replace(method, label=escaped(same_name(method.label)))
+    method = replace(_parsed(text), trust=trust)
+    method = replace(method, label=escaped(same_name(method.label)))
+    if trust and method.kind == "network" and (code := code_digest(Path(method.source))):
+        method = replace(method, fingerprint=f"{method.fingerprint}-{code}")
+    return method
 
 
 def _parsed(text: str) -> Method:
@@ -195,7 +205,7 @@ def _dehaze(method: Method, hazy: Tensor) -> Tensor:
 def _dehazer(method: Method) -> Dehazer:
     if method.kind == "spandrel":
         return from_network(open_spandrel(Path(method.source)), name=method.label)
-    return load(method.source)
+    return load(method.source, trust=method.trust)
 
 
 def _run_command(template: str, hazy: Path, result: Path) -> None:
@@ -232,12 +242,13 @@ def _fingerprint(engine: str, *parts: str) -> str:
     """
     packages = [] if engine in ("input", "command") else ["corun-dehaze"]
     packages += [_ENGINES[engine]] if engine in _ENGINES else []
-    versions = [f"{package} {_installed_version(package)}" for package in packages]
+    versions = [f"{package} {installed_version(package) or 'none'}" for package in packages]
     return "-".join([engine, str(RESULT_VERSIONS[engine]), *versions, *parts])
 
 
-def _installed_version(package: str) -> str:
+def installed_version(package: str) -> str | None:
+    """The version of a distribution, None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "none"
+        return None

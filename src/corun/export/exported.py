@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from corun.dehazing.engines.graph_facts import FACTS_KEY
 from corun.errors import ExportError
@@ -39,8 +39,17 @@ class Exported:
     run: Run
 
 
-def facts_about(loaded: LoadedNetwork, network: CORUN, part: str, precision: str) -> Facts:
+def facts_about(
+    loaded: LoadedNetwork, network: nn.Module, part: str, precision: str, multiple: int
+) -> Facts:
     """The model's card, as it travels inside an exported file.
+
+    Args:
+        loaded: the model.
+        network: of which a part is exported.
+        part: which.
+        precision: of the export.
+        multiple: of which the sides of pictures are multiples, for a network that is no CORUN.
 
     Returns:
         name, config, licence; the sha256 of the weights file (of the tensors where there is none);
@@ -52,17 +61,18 @@ def facts_about(loaded: LoadedNetwork, network: CORUN, part: str, precision: str
         raise ExportError(
             f"{loaded.file}: cannot be read ({error.strerror or error}); check its permissions"
         ) from error
+    config = network.config if isinstance(network, CORUN) else None
     return {
         "name": loaded.name,
-        "architecture": "CORUN",
-        "config": network.config.to_dict(),
+        "architecture": loaded.metadata.get("architecture", type(network).__name__),
+        "config": None if config is None else config.to_dict(),
         "licence": "unknown" if loaded.card is None else loaded.card.licence,
         "sha256": digest,
         "corun": version("corun-dehaze"),
         "part": part,
         "precision": precision,
-        "working_pixels": network.config.working_pixels,
-        "multiple": network.config.multiple,
+        "working_pixels": 0 if config is None else config.working_pixels,
+        "multiple": multiple if config is None else config.multiple,
     }
 
 

@@ -10,7 +10,8 @@ from typing import Literal, get_args
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from corun.errors import ExportError
+from corun.errors import CorunError, ExportError, one_line
+from corun.export.brought_part import BroughtPart
 from corun.export.exported import Exported, Facts, facts_about, require_place, write_files
 from corun.export.onnx_graphs import (
     OPSET,
@@ -32,7 +33,9 @@ from corun.export.parity import (
 from corun.export.parts import Part, PartName, part_of
 from corun.export.programs import torch_program
 from corun.export.quantisation import calibration_pictures, with_whole_numbers
-from corun.networks.checkpoints import LoadedNetwork, load_network
+from corun.networks.adapted import load_any
+from corun.networks.checkpoints import LoadedNetwork
+from corun.networks.corun import CORUN
 
 FormatName = Literal["onnx", "openvino", "torch-export"]
 PrecisionName = Literal["float32", "float16", "int8"]
@@ -76,12 +79,14 @@ def export_model(
     precision: PrecisionName = "float32",
     photos: Path | str | None = None,
     overwrite: bool = False,
+    trust: bool = False,
     report: Callable[[Size, Differences], None] | None = None,
 ) -> ExportReport:
-    """Write a CORUN for other programs, once it is shown to do the same as torch.
+    """Write a network for other programs, once it is shown to do the same as torch.
 
     Args:
-        model: a name of ``corun models``, a weights file, hf://owner/repository/file, or a CORUN.
+        model: a name of ``corun models``, a weights file, hf://owner/repository/file, or a network;
+            one that is no CORUN goes whole, in float32 or float16, if its code can be traced.
         path: where to; it ends in .onnx, .xml (a .bin comes beside it) or .pt2.
         format: for ONNX Runtime and others, for OpenVINO, or for ``torch.export.load``.
         part: ``"whole"``, a picture of any size to its clear picture; or ``"stages"``, a working
@@ -90,11 +95,13 @@ def export_model(
             computation in float32; ``"int8"`` (not for torch-export), dense convolutions in 8 bits.
         photos: a folder of hazy photos, for int8.
         overwrite: replace an existing file.
+        trust: see :func:`corun.load`.
         report: called after each checked batch.
 
     Raises:
-        ExportError: no such format, part or precision; the name does not fit; the model is no
-            CORUN; the check failed (nothing is written then); the file cannot be written.
+        ExportError: no such format, part or precision; the name does not fit; the network has no
+            such part or cannot be traced; the check failed (nothing is written then); the file
+            cannot be written.
         MissingExtraError: what the format needs is not installed.
         WeightsError: the model cannot be loaded.
         DataError: there is no such folder of photos.
@@ -102,16 +109,24 @@ def export_model(
     """
     path = Path(path)
     _require_possible(path, format, precision, photos, overwrite)
-    loaded = _loaded(model)
+    loaded = _loaded(model, trust)
     exported_part = part_of(loaded.network, part, loaded.name)
     network = exported_part.network
-    pictures = (
-        calibration_pictures(Path(photos), network.config)
-        if precision == "int8" and photos is not None
-        else []
-    )
-    facts = facts_about(loaded, network, part, precision)
-    exported = _made(exported_part, format, precision, facts, pictures)
+    pictures = []
+    if precision == "int8" and photos is not None:
+        if not isinstance(network, CORUN):
+            raise ExportError(f"{loaded.name}: int8 is for CORUN networks; use --precision float16")
+        pictures = calibration_pictures(Path(photos), network.config)
+    facts = facts_about(loaded, network, part, precision, exported_part.multiple)
+    try:
+        exported = _made(exported_part, format, precision, facts, pictures)
+    except Exception as error:  # of torch's exporters, which meet the code of others
+        if isinstance(network, CORUN) or isinstance(error, CorunError):
+            raise
+        raise ExportError(
+            f"{loaded.name}: its code cannot be exported for pictures of any size "
+            f"({one_line(error)[:300]}); rewrite what branches on sizes"
+        ) from error
     found: dict[Size, Differences] = {}
     for size in check_sizes(exported_part):
         found[size] = differences(exported_part, exported.run, picture_of(size, pictures))
@@ -159,10 +174,10 @@ def _require_possible(
         require_openvino()
 
 
-def _loaded(model: str | Path | nn.Module) -> LoadedNetwork:
+def _loaded(model: str | Path | nn.Module, trust: bool) -> LoadedNetwork:
     if isinstance(model, nn.Module):
         return LoadedNetwork(model.eval(), "custom")
-    return load_network(model)
+    return load_any(model, trust=trust)
 
 
 def _made(
@@ -176,7 +191,7 @@ def _made(
     if file_format == "torch-export":
         return torch_program(part, facts, half=half)
     model = onnx_graph(part)
-    if precision == "int8":
+    if precision == "int8" and not isinstance(part, BroughtPart):
         model = with_whole_numbers(model, part, pictures)
     if file_format == "openvino":
         return openvino_model(model, part, facts, half=half)

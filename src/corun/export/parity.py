@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.errors import ExportError
+from corun.export.brought_part import BroughtPart
 from corun.export.exported import Run
 from corun.export.parts import Part
 from corun.physics.working_picture import working_size
@@ -62,6 +63,8 @@ def check_sizes(part: Part) -> list[Size]:
     For a part whose sides must be multiples they are the next multiples; the last is then a
     picture reduced to the working size.
     """
+    if isinstance(part, BroughtPart):
+        return [Size(*size) for size in part.check_sizes()]
     config = part.network.config
     m, limit = config.multiple, config.working_pixels
     if limit:

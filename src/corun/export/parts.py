@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import ExportError
+from corun.export.brought_part import BroughtPart
 from corun.export.picture_geometry import (
     as_number,
     between_cells,
@@ -18,6 +19,7 @@ from corun.export.picture_geometry import (
     side_weights,
     working_sides,
 )
+from corun.networks.brought import BroughtNetwork
 from corun.networks.corun import CORUN, explain
 
 PartName = Literal["whole", "stages"]
@@ -200,27 +202,28 @@ class WholePart(nn.Module):
         }
 
 
-Part = StagesPart | WholePart
+Part = StagesPart | WholePart | BroughtPart
 
 
 def part_of(network: nn.Module, part: str, name: str) -> Part:
     """The part of a network that is exported.
 
     Args:
-        network: a CORUN in evaluation mode.
+        network: in evaluation mode.
         part: one of :data:`PARTS`.
         name: of the network, for messages.
 
     Raises:
-        ExportError: there is no such part, or the network is no CORUN.
+        ExportError: there is no such part of this network.
     """
     if part not in PARTS:
         raise ExportError(f"{part}: no such part; the parts are {', '.join(PARTS)}")
     if not isinstance(network, CORUN):
-        raise ExportError(
-            f"{name}: only CORUN networks are exported, not {type(network).__name__}; "
-            "give corun-lite or a CORUN weights file"
-        )
+        if part != "whole":
+            raise ExportError(f"{name}: has no {part}, which are CORUN's; leave out --part")
+        if isinstance(network, BroughtNetwork) and network.square:
+            raise ExportError(f"{name}: takes square pictures only, which no other program knows")
+        return BroughtPart(network)
     return WholePart(network) if part == "whole" else StagesPart(network)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from corun.data.images import list_images, read_rgb
 from corun.errors import ExportError
 from corun.export.onnx_graphs import Model
-from corun.export.parts import Part
+from corun.export.parts import StagesPart, WholePart
 from corun.networks.corun_config import CorunConfig
 from corun.networks.prior_unet import PriorUNet
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
@@ -53,7 +53,9 @@ def calibration_pictures(folder: Path, config: CorunConfig) -> list[Float[Tensor
     return pictures
 
 
-def with_whole_numbers(model: Model, part: Part, pictures: list[Float[Tensor, "1 3 h w"]]) -> Model:
+def with_whole_numbers(
+    model: Model, part: StagesPart | WholePart, pictures: list[Float[Tensor, "1 3 h w"]]
+) -> Model:
     """The model with its dense convolutions in 8 bits (QDQ; weights per channel), by extremes.
 
     What stays in float32: the first and last convolution of each prior, whose maps are colours and
@@ -96,7 +98,7 @@ def with_whole_numbers(model: Model, part: Part, pictures: list[Float[Tensor, "1
         return onnx.load(str(target))
 
 
-def _kept_in_float(model: Model, part: Part) -> list[str]:
+def _kept_in_float(model: Model, part: StagesPart | WholePart) -> list[str]:
     """Names of the convolutions that stay in float32."""
     edges = {
         tuple(convolution.weight.shape)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from corun.errors import ConfigurationError, MissingExtraError, WeightsError
 from corun.judges.facts import JUDGES
-from corun.judges.protocols import Scores, block_count, cut_blocks
+from corun.judges.protocols import Scores, block_count, cut_blocks, in_chunks
 from corun.networks.brought import read_state
 from corun.networks.checkpoints import DAMAGE
 from corun.networks.fingerprint import fingerprint, values_fingerprint
@@ -71,7 +71,7 @@ class ClipDensity:
         """D of pictures, and of their blocks as pictures of their own (without a gradient)."""
         with torch.no_grad():
             blocks, _ = cut_blocks(image.detach(), block)
-            parts = torch.cat([self._density(part) for part in torch.split(blocks, 64)])
+            parts = in_chunks(self._density, blocks, 64)
         rows, columns = (block_count(side, block) for side in image.shape[-2:])
         return Scores(self._density(image), parts.view(len(image), 1, rows, columns))
 

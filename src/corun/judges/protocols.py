@@ -6,6 +6,7 @@ another package. Letters: b pictures, h height, w width, m and n rows and column
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -88,6 +89,17 @@ def pixel_block_means(
         block: side of the blocks, pixels.
     """
     return block_means(values[:, :, rows][..., columns], block)
+
+
+def in_chunks(
+    score: Callable[[Tensor], Tensor], pictures: Float[Tensor, "k 3 h w"], most: int
+) -> Tensor:
+    """Scores of many pictures, of which the judge sees no more than `most` at a time.
+
+    A judge that enlarges what it is given needs memory for each picture at a time, and is slower
+    where that leaves the caches; the score of a picture does not depend on its neighbours.
+    """
+    return torch.cat([score(part) for part in torch.split(pictures, most)])
 
 
 def cut_blocks(

@@ -6,13 +6,13 @@ A specification is one of
 - ``dgun`` or ``plain-unet``, built in, with random weights unless a file is given;
 - ``spandrel:FILE``: a network that spandrel recognises, if it maps a colour picture to one of the
   same size; but for MixDehazeNet, which spandrel gives values of another range than it needs;
-- ``package.module:Class``: a class on the import path, constructed with the given arguments.
+- ``package.module:Class``: a class (or function) on the import path, called with the given
+  arguments.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,14 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from corun.errors import ConfigurationError, MissingExtraError, WeightsError
-from corun.networks.checkpoints import (
-    load_network,
-    read_pth,
-    refuse_stand_in,
-    save_network,
-    write_safetensors,
+from corun.errors import (
+    ConfigurationError,
+    MissingExtraError,
+    NetworkOutputError,
+    WeightsError,
+    one_line,
 )
-from corun.networks.corun import CORUN
+from corun.networks.checkpoints import load_network, read_pth, read_safetensors
 from corun.networks.dgun import Dgun
 from corun.networks.outputs import NetworkOutput, read_output
 from corun.networks.plain_unet import PlainUNet
@@ -57,6 +56,8 @@ class BroughtNetwork(nn.Module):
         multiple: both sides are made multiples of this.
         minimum: both sides are made at least this, pixels.
         square: whether both sides must be equal.
+        output: which entry of what it returns is the scene, by position or name; None where it is
+            the first. Nothing else of it is used then.
     """
 
     def __init__(
@@ -68,8 +69,10 @@ class BroughtNetwork(nn.Module):
         multiple: int = 1,
         minimum: int = 0,
         square: bool = False,
+        output: int | str | None = None,
     ) -> None:
         super().__init__()
+        self.output = output
         self.network, self.value_range = network, value_range
         self._call_network = call or (lambda model, image: model(image))
         self.multiple, self.minimum, self.square = multiple, minimum, square
@@ -83,12 +86,24 @@ class BroughtNetwork(nn.Module):
         bottom, right = (size - side for size, side in zip(sizes, sides, strict=True))
         mode = "reflect" if bottom < sides[0] and right < sides[1] else "replicate"
         padded = F.pad(hazy, (0, right, 0, bottom), mode=mode) if bottom or right else hazy
-        black, white = self.value_range
-        output = self._call_network(self.network, black + (white - black) * padded)
-        scene, transmission = read_output(output, padded)
-        scene = (scene - black) / (white - black)
+        scene, transmission = self.unpadded(padded)
         crop = (..., slice(sides[0]), slice(sides[1]))
         return NetworkOutput(scene[crop], None if transmission is None else transmission[crop])
+
+    def unpadded(self, padded: Float[Tensor, "b 3 h w"]) -> NetworkOutput:
+        """Scene (not clamped) and transmission of pictures of sizes that it can take."""
+        black, white = self.value_range
+        output = self._call_network(self.network, black + (white - black) * padded)
+        if self.output is not None:
+            try:
+                output = output[self.output]  # type: ignore[index]
+            except (LookupError, TypeError) as error:
+                raise NetworkOutputError(
+                    f"network.output: {type(self.network).__name__} returned no entry "
+                    f"{self.output!r} but {type(output).__name__}; give its position or name"
+                ) from error
+        scene, transmission = read_output(output, padded)
+        return NetworkOutput((scene - black) / (white - black), transmission)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The network's own."""
@@ -105,6 +120,8 @@ def open_network(
     weights: Path | None = None,
     arguments: dict[str, Any] | None = None,
     value_range: tuple[float, float] = (0.0, 1.0),
+    multiple: int = 1,
+    output: int | str | None = None,
 ) -> nn.Module:
     """Make the network that a specification names, ready to be trained.
 
@@ -115,6 +132,8 @@ def open_network(
         weights: a state dict to fill it with (.safetensors, .pth, .pt, .ckpt).
         arguments: for the constructor of a built-in network or a class of the user's own.
         value_range: what a class of the user's own takes, and gives, for black and white.
+        multiple: of which the sides of what it takes are multiples, pixels.
+        output: which entry of what it returns is the scene; see :class:`BroughtNetwork`.
 
     Raises:
         ConfigurationError: the specification leads nowhere, the arguments or the range do not fit,
@@ -122,11 +141,16 @@ def open_network(
         WeightsError: the weights are missing, unreadable or of another network.
         MissingExtraError: spandrel is asked for and not installed.
     """
-    own = _is_import_path(specification) and not specification.startswith("spandrel:")
+    own = is_import_path(specification)
     if value_range != (0.0, 1.0) and (not own or value_range[0] == value_range[1]):
         raise ConfigurationError(
             f"network.range: {list(value_range)} is for a class by import path, and its two values "
             f"differ; {specification} takes [0, 1]"
+        )
+    if not own and (multiple, output) != (1, None):
+        raise ConfigurationError(
+            "network.multiple and network.output are for a class by import path; corun knows what "
+            f"{specification} takes and returns"
         )
     if specification.startswith("spandrel:"):
         network: nn.Module = open_spandrel(Path(specification.removeprefix("spandrel:")))
@@ -135,8 +159,10 @@ def open_network(
         network = _construct(BUILT_IN[specification], specification, arguments)
     elif own:
         network = _construct(_imported(specification), specification, arguments)
-        if value_range != (0.0, 1.0):
-            network = BroughtNetwork(network, value_range=value_range)
+        if (value_range, multiple, output) != ((0.0, 1.0), 1, None):
+            network = BroughtNetwork(
+                network, value_range=value_range, multiple=multiple, output=output
+            )
     else:
         fixed = specification in MODELS and MODELS[specification].config is None
         network = nn.Identity() if fixed else load_network(specification).network
@@ -146,33 +172,8 @@ def open_network(
             f"{specification}: has no parameters to train; choose another network"
         )
     if weights is not None:
-        _fill(network, read_state(weights), weights)
+        fill(network, read_state(weights), weights)
     return network.train()
-
-
-def save_adapted(
-    path: Path, network: nn.Module, metadata: dict[str, Any], specification: str
-) -> None:
-    """Write an adapted network: ours with its hyper-parameters, any other as its state dict.
-
-    The header of the file names the specification; :func:`open_network` with the same
-    specification and ``weights=path`` opens it again.
-
-    Raises:
-        WeightsError: the file cannot be written.
-    """
-    if isinstance(network, CORUN):
-        save_network(path, network, metadata)
-        return
-    tensors = {
-        name: tensor.detach().cpu().clone().contiguous()
-        for name, tensor in network.state_dict().items()
-    }
-    header = {"corun": json.dumps({**metadata, "architecture": specification})}
-    try:
-        write_safetensors(path, tensors, header)
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -184,14 +185,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"{path}: no such file; give the network's weights")
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        refuse_stand_in(path)
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+        return read_safetensors(path)[1]
     content = read_pth(path)
     for key in STATE_KEYS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -202,19 +196,22 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
-def _is_import_path(specification: str) -> bool:
+def is_import_path(specification: str) -> bool:
+    """Whether it names code of the user's own: ``package.module:Class``."""
     module, colon, name = specification.partition(":")
-    return bool(colon) and name.isidentifier() and all(p.isidentifier() for p in module.split("."))
+    named = bool(colon) and name.isidentifier() and module != "spandrel"
+    return named and all(part.isidentifier() for part in module.split("."))
 
 
 def _imported(specification: str) -> Callable[..., nn.Module]:
     module_name, _, name = specification.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever the module does when it is imported
+        reason = one_line(error) or type(error).__name__
         raise ConfigurationError(
-            f"{specification}: cannot be imported ({error}); start from the folder that holds the "
-            "module, or put it on PYTHONPATH"
+            f"{specification}: cannot be imported ({reason}); put the folder that holds the module "
+            "on PYTHONPATH, and check that it imports"
         ) from error
     if not callable(found):
         raise ConfigurationError(f"{specification}: not a class, but {type(found).__name__}")
@@ -228,8 +225,11 @@ def _construct(
         network = build(**(arguments or {}))
     except TypeError as error:
         raise ConfigurationError(
-            f"{specification}: network.arguments do not fit ({error})"
+            f"{specification}: network.arguments do not fit ({one_line(error)})"
         ) from error
+    except Exception as error:  # whatever it does when it is made
+        reason = one_line(error) or type(error).__name__
+        raise ConfigurationError(f"{specification}: cannot be made ({reason})") from error
     if not isinstance(network, nn.Module):
         raise ConfigurationError(
             f"{specification}: makes a {type(network).__name__}, not a torch.nn.Module"
@@ -237,7 +237,12 @@ def _construct(
     return network
 
 
-def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Give a network the weights of a file.
+
+    Raises:
+        WeightsError: they are another network's.
+    """
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -248,8 +253,12 @@ def _fill(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
         ) from error
 
 
-def open_spandrel(path: Path) -> BroughtNetwork:
+def open_spandrel(path: Path, state: dict[str, Tensor] | None = None) -> BroughtNetwork:
     """The network that spandrel finds in a file, frozen, called as spandrel calls it.
+
+    Args:
+        path: the file.
+        state: what it holds, where it was read already.
 
     Raises:
         WeightsError: the file is missing, spandrel does not recognise it, or what it finds does
@@ -263,7 +272,8 @@ def open_spandrel(path: Path) -> BroughtNetwork:
     except ImportError as error:
         raise MissingExtraError("spandrel", "spandrel") from error
     try:
-        found = ModelLoader(device=torch.device("cpu")).load_from_file(path)
+        loader = ModelLoader(device=torch.device("cpu"))
+        found = loader.load_from_state_dict(state) if state else loader.load_from_file(path)
     except Exception as error:  # spandrel's own and those of whatever it tries
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(f"{path}: spandrel does not recognise it ({reason})") from error

@@ -14,10 +14,11 @@ import json
 import pickle
 import struct
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ from corun.networks.corun_config import CorunConfig
 from corun.networks.files import network_file
 from corun.networks.published_layout import build_filled, is_published, load_published
 from corun.networks.registry import MODELS, ModelCard, require_trained, weights_path
+
+Found = TypeVar("Found")
 
 HEADER_KEY = "corun"
 ARCHITECTURE = "CORUN"
@@ -142,7 +145,7 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
         if shipped is None:
             raise WeightsError(f"{text}: is no network; its result is computed without one")
         network, metadata = load_file_of_ours(shipped)
-        return LoadedNetwork(_ready(network, device), text, metadata, card, shipped)
+        return LoadedNetwork(ready(network, device), text, metadata, card, shipped)
     path = network_file(text)
     if path.suffix == ".safetensors":
         network, metadata = load_file_of_ours(path)
@@ -157,7 +160,7 @@ def load_network(name_or_path: str | Path, *, device: torch.device | str = "cpu"
         trained=True,
         licence="unknown",
     )
-    return LoadedNetwork(_ready(network, device), path.name, metadata, card, path)
+    return LoadedNetwork(ready(network, device), path.name, metadata, card, path)
 
 
 def load_file_of_ours(path: Path) -> tuple[CORUN, dict[str, Any]]:
@@ -166,17 +169,7 @@ def load_file_of_ours(path: Path) -> tuple[CORUN, dict[str, Any]]:
     Raises:
         WeightsError: unreadable, of another program, or its tensors do not fit its header.
     """
-    from safetensors import SafetensorError, safe_open
-
-    refuse_stand_in(path)
-    try:
-        with safe_open(path, framework="pt") as opened:
-            header = (opened.metadata() or {}).get(HEADER_KEY)
-            state = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, *DAMAGE) as error:
-        raise WeightsError(
-            f"{path}: not a readable safetensors file ({_one_line(error)})"
-        ) from error
+    header, state = read_safetensors(path)
     if header is None:
         if is_published(state):
             return load_published(state, str(path)), {"source": path.name}
@@ -184,17 +177,62 @@ def load_file_of_ours(path: Path) -> tuple[CORUN, dict[str, Any]]:
             f"{path}: no '{HEADER_KEY}' entry in its header, so its hyper-parameters are unknown; "
             "expected a file written by corun"
         )
+    if header.get("architecture") != ARCHITECTURE:
+        raise WeightsError(f"{path}: holds {header.get('architecture')!r}, not {ARCHITECTURE!r}")
+    return build_filled(_config(header.get("config"), path), state, str(path)), header
+
+
+def read_header(path: Path) -> dict[str, Any] | None:
+    """What a safetensors file says under ``corun``; None where it has no such entry.
+
+    Raises:
+        WeightsError: the file is unreadable, or the entry is damaged.
+    """
+    return _header(_opened(path, lambda opened: opened.metadata()), path)
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+    """What :func:`read_header` returns, and the tensors by name.
+
+    Raises:
+        WeightsError: the file is unreadable, or its entry is damaged.
+    """
+    metadata, state = _opened(
+        path,
+        lambda opened: (
+            opened.metadata(),
+            {name: opened.get_tensor(name) for name in opened.keys()},  # noqa: SIM118
+        ),
+    )
+    return _header(metadata, path), state
+
+
+def _opened(path: Path, read: Callable[[Any], Found]) -> Found:
+    from safetensors import SafetensorError, safe_open
+
+    refuse_stand_in(path)
     try:
-        content = json.loads(header)
+        with safe_open(path, framework="pt") as opened:
+            return read(opened)
+    except (SafetensorError, OSError, *DAMAGE) as error:
+        raise WeightsError(
+            f"{path}: not a readable safetensors file ({_one_line(error)})"
+        ) from error
+
+
+def _header(metadata: dict[str, str] | None, path: Path) -> dict[str, Any] | None:
+    text = (metadata or {}).get(HEADER_KEY)
+    if text is None:
+        return None
+    try:
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path}: its '{HEADER_KEY}' entry is no JSON; is it damaged?"
         ) from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: its '{HEADER_KEY}' entry is no JSON object; is it damaged?")
-    if content.get("architecture") != ARCHITECTURE:
-        raise WeightsError(f"{path}: holds {content.get('architecture')!r}, not {ARCHITECTURE!r}")
-    return build_filled(_config(content.get("config"), path), state, str(path)), content
+    return content
 
 
 def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.save") -> Any:
@@ -321,7 +359,8 @@ def _one_line(error: BaseException) -> str:
     return reason or next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _ready(network: nn.Module, device: torch.device | str) -> nn.Module:
+def ready(network: nn.Module, device: torch.device | str) -> nn.Module:
+    """The network as it is used: in evaluation mode, frozen, on the device."""
     frozen = network.eval().requires_grad_(False).to(device)
     return in_channels_last(frozen)
 

@@ -7,9 +7,10 @@ Downloads go to the Hub's cache, or below the folder that CORUN_HOME names. With
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from corun.errors import WeightsError
@@ -17,9 +18,15 @@ from corun.files import checksum, user_path
 from corun.networks.registry import names
 
 HUB_PREFIX = "hf://"
-HUB_WEIGHTS = "model.safetensors"
-"""The file of a repository, or of a folder, that is meant where none is named."""
+HUB_WEIGHTS, HUB_GRAPH = "model.safetensors", "model.onnx"
+"""The files of a repository, or of a folder, that are meant where none is named."""
+HUB_CARD = "corun.json"
+"""Says what the weights are, and under ``graph`` how the graph is called if otherwise."""
 OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
+
+
+class NotOnHubError(WeightsError):
+    """The Hub has no such file."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,44 @@ def network_file(text: str) -> Path:
     return path
 
 
+def graph_file(text: str) -> Path | None:
+    """The graph of that folder or repository, for where torch is not used; None of anything else.
+
+    Raises:
+        WeightsError: the repository has none, or it cannot be fetched.
+    """
+    if not text.startswith(HUB_PREFIX):
+        folder = user_path(text)
+        card = folder / HUB_CARD
+        graph = folder / _graph_name(card.read_bytes() if card.is_file() else b"{}")
+        return graph if graph.is_file() else None
+    wanted = HubFile.parse(text)
+    if wanted.file != HUB_WEIGHTS or text.endswith(HUB_WEIGHTS):
+        return None
+    try:
+        name = _graph_name(fetch(replace(wanted, file=HUB_CARD)).read_bytes())
+    except WeightsError:  # a repository without a card; whether the Hub answers is seen below
+        name = HUB_GRAPH
+    try:
+        return fetch(replace(wanted, file=name))
+    except NotOnHubError as error:
+        raise WeightsError(
+            f"{text}: has no graph ({name}), and its weights need torch; install it with: pip "
+            f"install 'corun-dehaze[torch]', or make a graph where it is: corun export {text} -o "
+            f"{HUB_GRAPH}"
+        ) from error
+
+
+def _graph_name(card: bytes) -> str:
+    """What a card calls the graph beside it, if that is a plain name."""
+    try:
+        said = json.loads(card)["graph"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return HUB_GRAPH
+    plain = isinstance(said, str) and re.fullmatch(r"\w[\w.-]*\.onnx", said)
+    return said if plain else HUB_GRAPH
+
+
 def offline() -> bool:
     """Whether the Hub is not to be asked."""
     return os.environ.get(OFFLINE_VARIABLE, "").lower() in ("1", "true", "yes", "on")
@@ -85,7 +130,12 @@ def fetch(wanted: HubFile) -> Path:
         WeightsError: it is not there, cannot be fetched, or is damaged.
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
 
     home = os.environ.get("CORUN_HOME")
     text = f"{HUB_PREFIX}{wanted.repository}/{wanted.file}"
@@ -113,7 +163,8 @@ def fetch(wanted: HubFile) -> Path:
         ) from error
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise WeightsError(
+        absent = isinstance(error, EntryNotFoundError)
+        raise (NotOnHubError if absent else WeightsError)(
             f"{text}: cannot be fetched ({reason}); download it yourself and give the file"
         ) from error
     if not sound:

@@ -14,13 +14,18 @@ from typing import Any
 
 from corun.errors import CorunError, WeightsError
 from corun.files import checksum, write_atomically
-from corun.networks.files import HUB_WEIGHTS, HubFile, network_file, offline
+from corun.networks.files import (
+    HUB_CARD,
+    HUB_GRAPH,
+    HUB_WEIGHTS,
+    HubFile,
+    network_file,
+    offline,
+)
 from corun.networks.registry import MODELS, graph_path, require_trained, weights_path
 
 TAG = "corun-dehaze"
 """What marks a repository of ours."""
-CARD = "corun.json"
-GRAPH = "model.onnx"
 
 
 @dataclass(frozen=True)
@@ -72,13 +77,14 @@ def write_folder(model: str | Path, folder: Path) -> None:
                 raise WeightsError(f"{model}: has no weights to share")
             card = json.loads(source.with_suffix(".json").read_text(encoding="utf-8"))
             if graph is not None:
-                files[GRAPH] = graph.read_bytes()
+                files[HUB_GRAPH] = graph.read_bytes()
+                card["graph"] = HUB_GRAPH
         else:
             source = network_file(str(model))
             card = _card_of(source)
         files[HUB_WEIGHTS] = source.read_bytes()
         card["sha256"] = checksum(files[HUB_WEIGHTS])
-        files[CARD] = json.dumps(card, indent=2, ensure_ascii=False).encode()
+        files[HUB_CARD] = json.dumps(card, indent=2, ensure_ascii=False).encode()
         files["README.md"] = model_card(card).encode()
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from corun.colabator.adapt import Adaptation, AdaptationConfig, RealBatch, SyntheticPair
 from corun.colabator.label_pool import LabelPool, PoolIdentity
+from corun.colabator.pool_lock import leads
 from corun.colabator.teacher import Teacher, TeacherConfig
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.images import list_images
@@ -26,12 +27,14 @@ from corun.judges.choice import (
     build_density,
     build_quality,
 )
-from corun.networks.brought import open_network, save_adapted
+from corun.networks.adapted import save_adapted
+from corun.networks.brought import open_network
 from corun.networks.checkpoints import in_channels_last
 from corun.networks.fingerprint import file_fingerprint, fingerprint, values_fingerprint
 from corun.networks.outputs import read_output
 from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
 from corun.training.engine import train
+from corun.training.hosts import found_by_all, host_number, process_count
 from corun.training.task import LossTerms, Validation
 from corun.training.validation import (
     ValidationConfig,
@@ -52,12 +55,18 @@ class NetworkChoice(Strict):
         weights: a state dict for a built-in network or a class of your own.
         arguments: for its constructor.
         range: what a class of your own takes, and gives, for black and white.
+        multiple: of which the sides of what a class of your own takes are multiples; pictures are
+            padded by mirroring and cropped back.
+        output: which entry of what a class of your own returns is the scene, by position or name,
+            where it is not the first.
     """
 
     name: str
     weights: Path | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     range: tuple[float, float] = (0.0, 1.0)
+    multiple: int = Field(1, ge=1)
+    output: int | str | None = None
 
 
 class EvaluatorsConfig(Strict):
@@ -147,6 +156,8 @@ class ColabatorTraining:
             weights=choice.weights,
             arguments=choice.arguments,
             value_range=choice.range,
+            multiple=choice.multiple,
+            output=choice.output,
         )
         self.synthetic = CleanDepthFolder(config.synthetic, config.run.seed)
         self.photos = RealPhotoFolder(config.real, config.run.seed)
@@ -242,10 +253,11 @@ class ColabatorTraining:
         sheets = synthetic_sheet(network, settings, validation_batches(settings))
         device = next(network.parameters()).device
         adaptation = self._on(device)
-        count = min(self.config.validation.shown, len(self.photos))
+        world = process_count()  # the labels of others' photos may lie on other hosts
+        count = min(self.config.validation.shown, len(self.photos) // world)
         rows = []
         for number in range(count):
-            region = self.photos.sample(number)
+            region = self.photos.sample(number, 0, world)
             real = RealBatch(region.hazy[None].to(device), [region.key], torch.tensor([False]), 0)
             labels = adaptation.picture_labels(real)
             if labels is None:
@@ -258,31 +270,35 @@ class ColabatorTraining:
         return sheets
 
     def state_dict(self) -> dict[str, Any]:
-        """The teacher, and the name of the pool's state, which is committed here."""
+        """The teacher, and the names of the pool's state on each host, committed here."""
         pool = self._on(next(self.network.parameters()).device).pool
-        try:
-            committed = pool.commit(self._done)
-        except OSError as error:
-            raise DataError(
-                f"{pool.folder}: the label pool cannot be written ({error.strerror or error}); the "
-                "last checkpoint is intact: free some space and start the same command again"
-            ) from error
-        return {"teacher": self.teacher.state_dict(), "pool": committed}
+        committed = found_by_all(lambda: pool.commit(self._done) if leads() else "")
+        return {"teacher": self.teacher.state_dict(), "pool": [name for name in committed if name]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore teacher and pool; with an empty state begin anew, with an empty pool.
 
         Raises:
-            DataError: the pool is not the checkpoint's, or to be emptied though another run's.
+            DataError: the pool of a host is not the checkpoint's, or to be emptied though another
+                run's; or the run was on another number of hosts.
         """
-        pool = self._on(next(self.network.parameters()).device).pool
+        host, hosts = host_number()
+        names = state.get("pool", [None] * hosts)
+        names = [names] if isinstance(names, str) else names  # one host's, of an earlier version
+        if len(names) != hosts:
+            raise DataError(
+                f"{self.config.run.folder}: its labels lie on {len(names)} hosts, a shard on each, "
+                f"not on {hosts}; start the run on as many hosts as before"
+            )
         if state:
             self.teacher.load_state_dict(state["teacher"])
-            pool.rollback(str(state["pool"]))
-        elif self.config.pool.keep:
-            pool.keep()
-        else:
-            pool.rollback(None)
+
+        def restore() -> None:
+            pool = self._on(next(self.network.parameters()).device).pool
+            keeps = not state and self.config.pool.keep
+            pool.keep() if keeps else pool.rollback(names[host])
+
+        found_by_all(restore)
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write ``weights.safetensors`` with everything that made it."""
@@ -293,8 +309,10 @@ class ColabatorTraining:
             "validation": {} if validation is None else validation.scores,
             **facts,
         }
-        name = self.config.network.name
-        save_adapted(folder / "weights.safetensors", network, metadata, name)
+        choice = self.config.network.model_dump(mode="json")
+        save_adapted(
+            folder / "weights.safetensors", network, metadata, choice["name"], choice["arguments"]
+        )
 
     def _on(self, device: torch.device) -> Adaptation:
         """Colabator with everything on the device; the pool is opened at the first call."""
@@ -302,7 +320,8 @@ class ColabatorTraining:
             config = self.config
             folder = config.pool.folder or config.run.folder / "pool"
             try:
-                pool = LabelPool(folder, self.identity, self.photos.keys, owner=config.run.folder)
+                keys, owner = self.photos.keys, config.run.folder
+                pool = LabelPool(folder, self.identity, keys, owner=owner, shard=host_number()[0])
             except OSError as error:
                 raise DataError(
                     f"{folder}: cannot hold the label pool ({error.strerror or error}); choose "
@@ -364,8 +383,10 @@ def identity_of(task: ColabatorTraining) -> str:
     for name in ("validation", "validation_photos", "pool"):
         relevant.pop(name)
     relevant["network"] = task.identity.network
-    if config.network.range != (0.0, 1.0):
-        relevant["range"] = config.network.range
+    for name in ("range", "multiple", "output"):
+        value = getattr(config.network, name)
+        if value != NetworkChoice.model_fields[name].default:
+            relevant[name] = value
     relevant["evaluators"] = {"density": task.density.name, "quality": task.quality.name}
     relevant["real"]["folder"] = values_fingerprint(*task.photos.keys)
     for kind, files in (("clean", task.synthetic.photos), ("depth", task.synthetic.depths)):

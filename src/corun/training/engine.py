@@ -22,8 +22,15 @@ from torch import Tensor, nn
 from corun.errors import ConfigurationError, CorunError, DeviceError, MissingExtraError
 from corun.networks.averaging import WeightAverage
 from corun.networks.checkpoints import in_channels_last
-from corun.training.checkpoint import BEST, LAST, load_checkpoint, save_atomically
+from corun.training.checkpoint import (
+    BEST,
+    LAST,
+    differing_keys,
+    load_checkpoint,
+    save_atomically,
+)
 from corun.training.configuration import OptimizerConfig, RunConfig
+from corun.training.hosts import found_by_all
 from corun.training.optimizer import learning_rate_at, make_optimizer
 from corun.training.reporting import Reporter
 from corun.training.resuming import (
@@ -86,6 +93,12 @@ def _train(
     compiled = torch.compile(network) if run.compile else network
     wrapped, optimizer = fabric.setup(compiled, optimizer)
     state = State(network, average, optimizer)
+    for rank, other in enumerate(found_by_all(lambda: identity)):
+        if keys := differing_keys(identity, other):
+            raise ConfigurationError(
+                f"process {rank} has another configuration or other data ({', '.join(keys)}); give "
+                "all hosts the same"
+            )
     first = resume(task, state, run, identity, fabric)
     best = agreed_by_all(fabric, lambda: best_so_far(run.folder, identity)) if first else Best()
     fabric.barrier()  # nobody takes a step while another still restores what they share
@@ -100,6 +113,8 @@ def _train(
 
     def save(step: int, name: str, score: Best) -> None:
         _require_finite_weights(network, step)
+        # Only the last checkpoint can be continued; a task may keep files beside it, on each host.
+        kept = task.state_dict() if name == LAST else {}
         if fabric.is_global_zero:
             content = {
                 "step": step,
@@ -110,8 +125,7 @@ def _train(
                 "network": network.state_dict(),
                 "average": average.state_dict(),
                 "optimizer": optimizer.state_dict(),
-                # Only the last checkpoint can be continued; a task may keep files beside it.
-                "task": task.state_dict() if name == LAST else {},
+                "task": kept,
             }
             with writing(run.folder):
                 save_atomically(content, run.folder / name)

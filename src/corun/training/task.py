@@ -70,10 +70,12 @@ class Task(Protocol):
         """Named contact sheets (3,H,W) of what the averaged weights do."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What the task must remember besides the network; called for the last checkpoint."""
+        """What the task must remember besides the network; called for the last checkpoint, in all
+        processes at the same time. The first one's answer is kept."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it; called before the first step, with an empty state where a run begins."""
+        """Restore it; called before the first step, with an empty state where a run begins, in all
+        processes at the same time."""
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write weights: the last ones into the run's folder, the best ones into ``best``."""

@@ -84,11 +84,13 @@ class GraphFacts:
             said = json.loads(text)
             part, multiple = said["part"], int(said["multiple"])
             working_pixels, name = int(said["working_pixels"]), str(said["name"])
-            config = CorunConfig(**said["config"])
+            config = None if said["config"] is None else CorunConfig(**said["config"])
         except (ValueError, KeyError, TypeError, ConfigurationError) as error:
             raise WeightsError(
                 f"{path}: what it says about itself is damaged; export the model again"
             ) from error
+        if config is None:  # a network that others brought
+            return cls(name, inputs[0], tuple(outputs), False, multiple, 0)
         for names in (MAPS_NAMES, SCENE_NAMES):
             if tuple(outputs) == names:
                 stages = part == "stages"
@@ -123,6 +125,4 @@ class GraphFacts:
                 f"{self.name}: must return a clear batch of shape {pictures.shape}; "
                 f"it returned {scene.shape}"
             )
-        return (
-            SceneAnswer(scene, *arrays[1:]) if len(arrays) == 3 else SceneAnswer(scene, None, None)
-        )
+        return SceneAnswer(scene, *[*arrays[1:3], None, None][:2])
