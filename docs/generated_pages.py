@@ -190,8 +190,8 @@ def file_formats() -> str:
 
 
 def changelog() -> str:
-    """CHANGELOG.md of the repository."""
-    return (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    """CHANGELOG.md of the repository, its links as seen from the page."""
+    return (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](../")
 
 
 def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

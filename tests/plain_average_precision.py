@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 
 from corun.data.datasets.boxes import TrueBoxes
 from corun.metrics.detection import (
@@ -15,7 +16,6 @@ from corun.metrics.detection import (
     area_under,
     classes_of,
     matches_of,
-    precision_and_recall,
 )
 
 
@@ -61,3 +61,17 @@ def mean_average_precision(
     }
     values = [value for value in per_class.values() if not np.isnan(value)]
     return (float(np.mean(values)) if values else float("nan")), per_class
+
+
+def precision_and_recall(
+    matches: Sequence[Matches],
+) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    """Precision and recall when the detections of all photos are let in, the surest first."""
+    objects = sum(match.objects for match in matches)
+    if not matches or objects == 0:
+        return np.zeros(0), np.zeros(0)
+    counted = [~match.ignored for match in matches]
+    scores = np.concatenate([m.scores[c] for m, c in zip(matches, counted, strict=True)])
+    hits = np.concatenate([m.hits[c] for m, c in zip(matches, counted, strict=True)])
+    right = np.cumsum(hits[np.argsort(-scores, kind="stable")]).astype(np.float64)
+    return right / np.arange(1, len(right) + 1), right / objects

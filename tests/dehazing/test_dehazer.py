@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -11,64 +10,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from torch import Tensor, nn
+from small_networks import Darken, Identity
+from torch import Tensor
 
 from corun.dehazing.dehazer import Dehazer
-from corun.dehazing.engines.torch_devices import choose_device, dtype_from_name
-from corun.dehazing.engines.torch_engine import TorchEngine
 from corun.dehazing.loading import from_network, load
 from corun.dehazing.tensor_pictures import dehaze_batch
-from corun.errors import ConfigurationError, DeviceError, ImageFileError, NetworkOutputError
+from corun.errors import ConfigurationError
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
-from corun.pictures.metadata import PictureMetadata
 from corun.pictures.modes import pil_like, rgb_from_pil
 from corun.pictures.pixels import PixelError
-from corun.pictures.reading import read_picture
-from corun.pictures.writing import encode_picture
 from sample_pictures import gradient, pil_picture
 
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I", "I;16", "F")
-
-
-class Darken(nn.Module):
-    """Halves every value: a result that can be computed by hand."""
-
-    def forward(self, hazy: Tensor) -> Tensor:
-        return hazy / 2
-
-
-class Identity(nn.Module):
-    def forward(self, hazy: Tensor) -> Tensor:
-        return hazy
-
-
-class SceneAndMap(NamedTuple):
-    scene: Tensor
-    transmission: Tensor
-
-
-class Named(nn.Module):
-    def forward(self, hazy: Tensor) -> SceneAndMap:
-        return SceneAndMap(hazy * 3 - 1, hazy[:, :1])
-
-
-class Pair(nn.Module):
-    def forward(self, hazy: Tensor) -> tuple[Tensor, Tensor]:
-        return hazy, hazy[:, :1]
-
-
-class OnlyMultiplesOf8(nn.Module):
-    def forward(self, hazy: Tensor) -> Tensor:
-        assert hazy.shape[-1] % 8 == hazy.shape[-2] % 8 == 0
-        return hazy
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Dehazer:
-    torch.manual_seed(0)
-    config = CorunConfig(stages=2, dim=4, levels=1, ffn_expansion=1)
-    return from_network(CORUN(config), name="tiny", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -261,24 +216,6 @@ def test_strength_outside_its_range_is_refused(tiny: Dehazer, strength: float) -
         tiny(gradient(3, 4, 3, "uint8"), strength=strength)
 
 
-def test_networks_may_return_a_tensor_a_pair_or_names() -> None:
-    image = torch.linspace(0, 1, 3 * 4 * 5).reshape(1, 3, 4, 5)
-    named = from_network(Named(), device="cpu")(image)
-    torch.testing.assert_close(named.image, (image * 3 - 1).clamp(0, 1))
-    torch.testing.assert_close(named.transmission, image[:, :1])
-    torch.testing.assert_close(from_network(Pair(), device="cpu")(image).transmission, image[:, :1])
-    assert from_network(Identity(), device="cpu")(image).transmission is None
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 17), (9, 8)], ids=str)
-def test_pictures_are_padded_to_the_networks_multiple_and_cropped_back(
-    size: tuple[int, int],
-) -> None:
-    image = gradient(*size, 3, "uint8")
-    result = from_network(OnlyMultiplesOf8(), size_multiple=8, device="cpu")(image)
-    np.testing.assert_array_equal(result.image, image)
-
-
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (40, 60)], ids=str)
 def test_the_dark_channel_prior_goes_through_the_same_door(size: tuple[int, int]) -> None:
     result = load("dcp")(gradient(*size, 3, "uint8"))
@@ -308,145 +245,3 @@ def test_the_dark_channel_prior_goes_through_the_same_door(size: tuple[int, int]
 def test_what_is_no_picture_is_refused(tiny: Dehazer, image: object, message: str) -> None:
     with pytest.raises(PixelError, match=message):
         tiny(image)
-
-
-def test_saving_a_file_keeps_its_metadata(
-    tiny: Dehazer, tmp_path: Path, exif_block: bytes, srgb_profile: bytes
-) -> None:
-    source, target = tmp_path / "photo.jpg", tmp_path / "clear.png"
-    pil_picture("RGB").save(source, exif=exif_block, icc_profile=srgb_profile, dpi=(300, 300))
-    result = tiny(source)
-    assert result.image.size == (17, 23)
-    assert result.save(target) == target
-    written = read_picture(target)
-    assert written.metadata.icc == srgb_profile
-    assert written.metadata.exif is not None
-    assert b"Hazelblad" in written.metadata.exif
-    assert written.metadata.dpi == pytest.approx((300, 300), abs=0.1)
-    np.testing.assert_array_equal(np.asarray(written.image), np.asarray(result.image))
-    with pytest.raises(ImageFileError, match="overwrite=True"):
-        result.save(target)
-    result.save(target, overwrite=True)
-    with pytest.raises(ConfigurationError, match="suffix names no format"):
-        result.save(tmp_path / "clear.xyz")
-
-
-def test_a_users_image_keeps_its_exif_untouched(
-    tiny: Dehazer, tmp_path: Path, exif_block: bytes
-) -> None:
-    path = tmp_path / "photo.jpg"
-    pil_picture("RGB").save(path, exif=exif_block)
-    with Image.open(path) as image:
-        before = image.getexif().tobytes()
-        result = tiny(image)
-        assert image.getexif().tobytes() == before
-        assert result.image.size == image.size
-    result.save(tmp_path / "clear.jpg")
-    with Image.open(tmp_path / "clear.jpg") as written:
-        assert written.getexif()[0x0112] == 6
-
-
-def test_sixteen_bit_files_stay_sixteen_bit(tiny: Dehazer, tmp_path: Path) -> None:
-    source = tmp_path / "deep.png"
-    array = gradient(17, 23, 3, "uint16")
-    source.write_bytes(encode_picture(array, PictureMetadata(), "PNG")[0])
-    result = tiny(source)
-    assert isinstance(result.image, np.ndarray)
-    for name in ("clear.png", "clear.tif"):
-        result.save(tmp_path / name)
-        np.testing.assert_array_equal(read_picture(tmp_path / name).image, result.image)
-    np.testing.assert_array_equal(result.image, tiny(array).image)
-
-
-def test_tensors_and_transmission_are_saved(tiny: Dehazer, tmp_path: Path) -> None:
-    image = torch.rand(3, 9, 11, generator=torch.Generator().manual_seed(0))
-    result = tiny(image)
-    result.save(tmp_path / "clear.tif")
-    stored = np.asarray(read_picture(tmp_path / "clear.tif").image)
-    np.testing.assert_array_equal(stored, result.image.permute(1, 2, 0).numpy())
-    result.save_transmission(tmp_path / "t.png")
-    t = np.asarray(read_picture(tmp_path / "t.png").image)
-    assert result.transmission is not None
-    np.testing.assert_allclose(t / 65535, result.transmission[0], atol=1 / 65535)
-    with pytest.raises(PixelError, match="one by one"):
-        tiny(torch.rand(2, 3, 9, 11)).save(tmp_path / "batch.png")
-    with pytest.raises(ImageFileError, match="no transmission"):
-        from_network(Identity(), device="cpu")(image).save_transmission(tmp_path / "none.png")
-
-
-def test_a_missing_device_or_precision_is_named() -> None:
-    cpu = torch.device("cpu")
-    with pytest.raises(DeviceError, match="is no device"):
-        choose_device("warp")
-    with pytest.raises(DeviceError, match="is no precision"):
-        dtype_from_name("float8", cpu, None)
-    with pytest.raises(DeviceError, match="--dtype bfloat16 or float32"):
-        dtype_from_name("float16", cpu, None)
-    with pytest.raises(DeviceError, match="dcp does not run in bfloat16"):
-        load("dcp", dtype="bfloat16")
-    if not torch.cuda.is_available():
-        with pytest.raises(DeviceError, match=r"cuda: no CUDA device.*--device cpu"):
-            choose_device("cuda")
-        with pytest.raises(DeviceError, match="cuda:7"):
-            choose_device("cuda:7")
-
-
-def test_bfloat16_stays_close(tiny: Dehazer) -> None:
-    assert isinstance(tiny.engine, TorchEngine)
-    half = from_network(tiny.engine.network, device="cpu", dtype="bfloat16")
-    image = gradient(17, 23, 3, "float32")
-    difference = np.abs(half(image).image - tiny(image).image)
-    assert 0 < difference.max() < 0.05
-
-
-def test_running_out_of_memory_names_the_size_and_the_remedy() -> None:
-    class Greedy(nn.Module):
-        def forward(self, hazy: Tensor) -> Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
-
-    with pytest.raises(DeviceError, match=r"not enough memory on cpu for 7x5 pixels.*--model"):
-        from_network(Greedy(), device="cpu")(gradient(5, 7, 3, "uint8"))
-
-
-def test_values_that_are_not_finite_are_not_written_as_a_picture() -> None:
-    class Overflow(nn.Module):
-        def forward(self, hazy: Tensor) -> Tensor:
-            return hazy / 0
-
-    with pytest.raises(DeviceError, match="not finite in float32"):
-        from_network(Overflow(), device="cpu")(gradient(5, 7, 3, "uint8"))
-
-
-def test_networks_may_answer_in_a_list_or_by_name() -> None:
-    """Whatever training and evaluation understand, the dehazer understands."""
-
-    class Answering(nn.Module):
-        def __init__(self, kind: str) -> None:
-            super().__init__()
-            self.kind = kind
-
-        def forward(self, hazy: Tensor) -> object:
-            airlight = torch.full((len(hazy), 3, 1, 1), 0.9)
-            return {
-                "list": [hazy / 2, hazy[:, :1]],
-                "mapping": {
-                    "scene": hazy / 2,
-                    "transmission": hazy[:, :1],
-                    "airlight": airlight,
-                },
-                "features": (hazy / 2, hazy),
-                "nothing": None,
-                "small": hazy[..., ::2, ::2],
-            }[self.kind]
-
-    hazy = torch.rand(2, 3, 6, 8)
-    for kind in ("list", "mapping", "features"):
-        estimate = dehaze_batch(from_network(Answering(kind), device="cpu"), hazy)
-        torch.testing.assert_close(estimate.scene, hazy / 2)
-        assert (estimate.transmission is None) == (kind == "features")
-        if kind == "mapping":
-            assert estimate.airlight is not None
-            assert float(estimate.airlight.mean()) == pytest.approx(0.9)
-    for kind in ("nothing", "small"):
-        with pytest.raises(NetworkOutputError, match="must return a clear batch"):
-            dehaze_batch(from_network(Answering(kind), device="cpu"), hazy)

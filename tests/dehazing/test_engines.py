@@ -148,9 +148,9 @@ def test_all_engines_give_the_same_picture(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.slow
-def test_all_engines_give_the_same_picture_of_every_photo(shared: Path) -> None:
+def test_all_engines_give_the_same_picture_of_photos(shared: Path) -> None:
     found = engines()
-    for path in sorted((shared / "data" / "fattal").iterdir()):
+    for path in sorted((shared / "data" / "fattal").iterdir())[::3]:
         photo = np.asarray(Image.open(path).convert("RGB"))
         expected = found["torch"](photo).image.astype(int)
         for name in found:

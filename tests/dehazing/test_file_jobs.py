@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from small_networks import Identity
 from torch import Tensor, nn
 
 from corun.dehazing import memory
@@ -17,11 +18,6 @@ from corun.dehazing.loading import from_network
 from corun.dehazing.memory import memory_advice
 from corun.errors import DeviceError
 from sample_pictures import pil_picture
-
-
-class Identity(nn.Module):
-    def forward(self, hazy: Tensor) -> Tensor:
-        return hazy
 
 
 class Raising(nn.Module):

@@ -199,24 +199,18 @@ def test_a_network_without_a_step_at_full_size_gives_its_scene(
 
 
 @pytest.mark.slow
-def test_eight_bits_are_calibrated_on_photos(weights: Path, photos: Path, tmp_path: Path) -> None:
-    report = export_model(weights, tmp_path / "int8.onnx", precision="int8", photos=photos)
-    nodes = [node.op_type for node in onnx.load(report.path).graph.node]
-    assert "QuantizeLinear" in nodes
-    assert facts_of(report.path)["precision"] == "int8"
-    assert all(found.scene_mean <= 1 / 255 for found in report.differences.values())
-    results = run(report.path, "hazy", pictures(1, 33, 51))
-    assert results["scene"].shape == (1, 3, 33, 51)
-
-
-@pytest.mark.slow
-def test_only_the_last_scene_prior_is_in_eight_bits(photos: Path, tmp_path: Path) -> None:
+def test_eight_bits_are_calibrated_on_photos_and_only_for_the_last_scene_prior(
+    photos: Path, tmp_path: Path
+) -> None:
     torch.manual_seed(0)
     small = CorunConfig(
         stages=2, dim=4, levels=1, ffn_expansion=1, transmission_step="least_squares", cell=2
     )
     network = CORUN(small).eval().requires_grad_(False)
     report = export_model(network, tmp_path / "int8.onnx", precision="int8", photos=photos)
+    assert facts_of(report.path)["precision"] == "int8"
+    assert all(found.scene_mean <= 1 / 255 for found in report.differences.values())
+    assert run(report.path, "hazy", pictures(1, 33, 51))["scene"].shape == (1, 3, 33, 51)
     convolutions = [n for n in onnx.load(report.path).graph.node if n.op_type == "Conv"]
     in_float, in_eight_bits = (
         {n.input[1].rpartition("unfolding.")[2] for n in convolutions if wanted is is_eight(n)}

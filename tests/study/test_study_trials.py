@@ -31,7 +31,7 @@ from corun.study.opinions import (
     win_rates,
     win_rates_csv,
 )
-from corun.study.shown_pictures import shown_png
+from corun.study.server import shown_png
 from corun.study.trials import Trial, open_study
 from corun.study.votes import Vote, VoteStore
 

@@ -44,19 +44,13 @@ COMMAND_CLASS = RayCommand
 def batch(
     source: Annotated[str, typer.Argument(metavar="SOURCE", show_default=False)],
     destination: Annotated[str, typer.Argument(metavar="DEST", show_default=False)],
-    model: Annotated[
-        str, typer.Option(help="A name of `corun models`, a weights file, or an exported network.")
-    ] = "corun-lite",
-    strength: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="How much of the haze goes.")
-    ] = 1.0,
+    model: options.Model = "corun-lite",
+    strength: options.Strength = 1.0,
     file_format: Annotated[
         str | None,
         typer.Option("--format", help="jpg, png, webp, ...", show_default="each input's own"),
     ] = None,
-    quality: Annotated[
-        int, typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF and HEIC.")
-    ] = 95,
+    quality: options.Quality = 95,
     max_pixels: options.MaxPixels = None,
     shard: Annotated[
         str, typer.Option(metavar="I/N", help="Do the I-th of N parts, I from 1.")

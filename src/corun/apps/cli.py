@@ -33,7 +33,7 @@ COMMANDS = {
     "train": "train_commands:train_app",
     "config": "config_commands:config_app",
     "pool": "pool_commands:pool_app",
-    "fit": "colabator_commands:fit_app",
+    "fit": "fit_commands:fit_app",
     "data": "data_check_commands:data_app",
     "evaluate": "evaluate_commands:evaluate",
     "figure": "figure_commands:figure_app",

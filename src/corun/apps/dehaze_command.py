@@ -41,10 +41,8 @@ def dehaze(
         str | None,
         Option("-o", "--output", metavar="OUT", help="Folder, file (for one input), or '-'."),
     ] = None,
-    model: Annotated[
-        str, Option(help="A name of `corun models`, a weights file, or an exported network.")
-    ] = "corun-lite",
-    strength: Annotated[float, Option(min=0.0, max=1.0, help="How much of the haze goes.")] = 1.0,
+    model: options.Model = "corun-lite",
+    strength: options.Strength = 1.0,
     recursive: Annotated[bool, Option("--recursive", help="Search folders all the way.")] = (False),
     suffix: Annotated[
         str | None,
@@ -58,7 +56,7 @@ def dehaze(
             show_default="each input's own",
         ),
     ] = None,
-    quality: Annotated[int, Option(min=1, max=100, help="Of JPEG, WebP, AVIF and HEIC.")] = 95,
+    quality: options.Quality = 95,
     save_transmission: Annotated[
         bool, Option("--save-transmission", help="Write NAME.transmission.png too.")
     ] = False,

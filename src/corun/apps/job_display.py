@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from corun.dehazing.file_jobs import Outcome
@@ -37,12 +36,7 @@ class JobDisplay:
             self._bar.show("dehazing", 0, self._total)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 

@@ -35,6 +35,11 @@ def declared(hint: Any) -> tuple[Any, Option | None]:
     return hint, None
 
 
+Model = Annotated[
+    str, Option(help="A name of `corun models`, a weights file, or an exported network.")
+]
+Strength = Annotated[float, Option(min=0.0, max=1.0, help="How much of the haze goes.")]
+Quality = Annotated[int, Option(min=1, max=100, help="Of JPEG, WebP, AVIF and HEIC.")]
 Engine = Annotated[
     Literal["auto", "onnx", "openvino", "torch"], Option(help="What runs the network.")
 ]

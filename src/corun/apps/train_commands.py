@@ -7,8 +7,15 @@ from typing import Annotated
 
 import typer
 
-from corun.apps.colabator_commands import colabator, density
 from corun.apps.command_group import CorunGroup
+
+ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="A YAML recipe.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="KEY=VALUE...", help="Replace single values: optimizer.learning_rate=2e-4"
+    ),
+]
 
 train_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Train networks.")
 
@@ -19,20 +26,24 @@ def train() -> None:
 
 
 @train_app.command("pretrain")
-def pretrain(
-    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="A YAML recipe.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="KEY=VALUE...", help="Replace single values: optimizer.learning_rate=2e-4"
-        ),
-    ] = None,
-) -> None:
+def pretrain(config: ConfigOption, overrides: Overrides = None) -> None:
     """Train a network on synthetic haze; the same command resumes an interrupted run."""
     from corun.training import pretrain as program
 
     program.run(config, overrides or [])
 
 
-train_app.command("colabator")(colabator)
-train_app.command("density")(density)
+@train_app.command("colabator")
+def colabator(config: ConfigOption, overrides: Overrides = None) -> None:
+    """Adapt a network to real haze; the same command resumes an interrupted run."""
+    from corun.training import colabator as program
+
+    program.run(config, overrides or [])
+
+
+@train_app.command("density")
+def density(config: ConfigOption, overrides: Overrides = None) -> None:
+    """Train the embedded haze-density network."""
+    from corun.training import density as program
+
+    program.run(config, overrides or [])

@@ -8,7 +8,7 @@ through :mod:`corun.dehazing.tensor_pictures`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +20,16 @@ from corun.dehazing.devices import usable_threads
 from corun.dehazing.engines.protocol import Batch, Engine, MapsAnswer, SceneAnswer
 from corun.dehazing.maps import FrameMaps, apply_maps, rows_of, transmission_at_full_size
 from corun.dehazing.memory import one_line_without_memory, require_memory
-from corun.dehazing.set_aside import within_frame
 from corun.errors import ConfigurationError, DeviceError
 from corun.physics.full_size_step import fit_airlight
 from corun.physics.working_picture import working_picture
-from corun.pictures.hidden import hidden_pixels
+from corun.pictures.frames import inside_frame
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.modes import KEPT_INFO
 from corun.pictures.pixels import PixelError, array_like, require_picture, rgb_from_array
 from corun.pictures.reading import Picture, read_picture
-from corun.pictures.working import stored_like, working_colours
+from corun.pictures.working import hidden_pixels, stored_like, working_colours
 from corun.shapes import Float32, Shaped
 
 DIRECT_MODES = ("L", "LA", "RGB", "RGBA")
@@ -67,7 +66,7 @@ class Dehazer:
 
     @property
     def gives_maps(self) -> bool:
-        """Whether `maps` and `apply` can be used: a network with a full-size step, on a CPU."""
+        """Whether `maps` and `apply` can be used: a network with a full-size step."""
         return self.engine.facts.gives_maps
 
     def __repr__(self) -> str:
@@ -199,7 +198,7 @@ class Dehazer:
             return clear, transmission_at_full_size(maps, *samples.shape[:2]), maps.airlight
         hazy = rgb_from_array(samples)
         learned = self.engine.facts.learned_frames
-        answer = self._scene(hazy) if learned else within_frame(self._scene, hazy)
+        answer = self._scene(hazy) if learned else _within_frame(self._scene, hazy)
         scene = answer.scene[0].transpose(1, 2, 0)
         scene = (hazy + np.float32(strength) * (scene - hazy)) if strength < 1 else scene
         clear = array_like(np.clip(scene, 0, 1), samples)
@@ -266,3 +265,26 @@ def _image_like(samples: Samples, original: Image.Image) -> Image.Image:
     result = Image.fromarray(samples)
     result.info.update({k: v for k, v in original.info.items() if k in KEPT_INFO})
     return result
+
+
+def _within_frame(
+    scene: Callable[[Float32[np.ndarray, "h w 3"]], SceneAnswer],
+    hazy: Float32[np.ndarray, "h w 3"],
+) -> SceneAnswer:
+    """The scene of what a frame leaves of a picture; the frame stays as it is, its T is 1.
+
+    Args:
+        scene: of one picture, as large as it.
+        hazy: RGB in [0,1].
+    """
+    inside = inside_frame(hazy)
+    if inside is None:
+        return scene(hazy)
+    found = scene(np.ascontiguousarray(hazy[inside]))
+    whole = hazy.transpose(2, 0, 1)[None].copy()
+    whole[..., inside[0], inside[1]] = found.scene
+    if found.transmission is None:
+        return SceneAnswer(whole, None, found.airlight)
+    T = np.ones_like(whole[:, :1])
+    T[..., inside[0], inside[1]] = found.transmission
+    return SceneAnswer(whole, T, found.airlight)

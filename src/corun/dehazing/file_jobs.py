@@ -268,9 +268,8 @@ def _write(path: Path | None, content: bytes, options: JobOptions) -> bool:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
         raise ImageFileError(
-            f"{path}: its folder cannot be made ({reason}); choose another -o"
+            f"{path}: its folder cannot be made ({error.strerror or error}); choose another -o"
         ) from error
     try:
         write_encoded(path, content, overwrite=options.existing == "overwrite")

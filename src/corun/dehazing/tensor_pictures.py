@@ -16,8 +16,8 @@ from corun.dehazing.memory import one_line_without_memory
 from corun.errors import DeviceError
 from corun.physics.full_size_step import fit_airlight
 from corun.pictures.frames import inside_frame
-from corun.pictures.hidden import fill_hidden
 from corun.pictures.pixels import LARGEST_FLOAT, LUMA, PixelError
+from corun.pictures.working import fill_hidden
 
 TENSOR_WHITE = {torch.uint8: 255, torch.uint16: 65535}
 """White of the integer tensors that are images; that of floats is 1."""

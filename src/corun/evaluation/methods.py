@@ -242,12 +242,13 @@ def _fingerprint(engine: str, *parts: str) -> str:
     """
     packages = [] if engine in ("input", "command") else ["corun-dehaze"]
     packages += [_ENGINES[engine]] if engine in _ENGINES else []
-    versions = [f"{package} {_installed_version(package)}" for package in packages]
+    versions = [f"{package} {installed_version(package) or 'none'}" for package in packages]
     return "-".join([engine, str(RESULT_VERSIONS[engine]), *versions, *parts])
 
 
-def _installed_version(package: str) -> str:
+def installed_version(package: str) -> str | None:
+    """The version of a distribution, None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return "none"
+        return None

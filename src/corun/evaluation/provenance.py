@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from corun.evaluation.methods import installed_version
 from corun.evaluation.plan import Plan
 from corun.evaluation.report import MetricFacts
 
@@ -16,25 +16,16 @@ PACKAGES = ("corun-dehaze", "torch", "numpy", "pillow", "fade-python", "onnxrunt
 def provenance_of(plan: Plan, facts: Mapping[str, MetricFacts], command: str) -> dict[str, Any]:
     """What another person needs to get the same numbers."""
     side = "as they are" if plan.long_side is None else f"long side at most {plan.long_side}"
+    versions = {name: found for name in PACKAGES if (found := installed_version(name))}
     content: dict[str, Any] = {
         "protocol": f"8-bit RGB PNG, {side}, reduced by area averaging, scored as saved",
         "methods": {m.label: f"{m.kind} {m.source} {m.checksum}".strip() for m in plan.methods},
         "metrics": {name: entry.version for name, entry in facts.items()},
         "data sets": {d.label: f"{d.name} in {d.folder}" for d in plan.datasets},
-        "versions": {"python": platform.python_version(), **_installed()},
+        "versions": {"python": platform.python_version(), **versions},
     }
     if plan.detector is not None:
         content["detector"] = plan.detector
     if command:
         content["command"] = command
     return content
-
-
-def _installed() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -69,7 +69,6 @@ def load_report(folder: Path) -> Report:
     try:
         return read_report(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigurationError(f"{path}: cannot be read ({reason})") from error
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: no report of corun evaluate ({error})") from error

@@ -11,7 +11,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from types import TracebackType
 from typing import Any, TypeVar
 
 from corun.dehazing.devices import usable_threads
@@ -40,12 +39,7 @@ class WorkPool:
     def __enter__(self) -> WorkPool:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._executor is None:
             return
         if error is not None:  # nobody waits for what is being worked on

@@ -10,7 +10,7 @@ described at cocodataset.org.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -136,20 +136,6 @@ def match_coco(truth: TrueBoxes, found: Detections, label: str, *, threshold: fl
             taken[best] = True
             hits[index], ignored[index] = not ignorable[best], ignorable[best]
     return Matches(scores, hits, ignored, int((~ignorable).sum()))
-
-
-def precision_and_recall(
-    matches: Sequence[Matches],
-) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Precision and recall when the detections of all photos are let in, the surest first."""
-    objects = sum(match.objects for match in matches)
-    if not matches or objects == 0:
-        return np.zeros(0), np.zeros(0)
-    counted = [~match.ignored for match in matches]
-    scores = np.concatenate([m.scores[c] for m, c in zip(matches, counted, strict=True)])
-    hits = np.concatenate([m.hits[c] for m, c in zip(matches, counted, strict=True)])
-    right = np.cumsum(hits[np.argsort(-scores, kind="stable")]).astype(np.float64)
-    return right / np.arange(1, len(right) + 1), right / objects
 
 
 def area_under(

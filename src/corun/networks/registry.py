@@ -28,7 +28,6 @@ class ModelCard:
         supports_bfloat16: whether bfloat16 keeps the result.
         bfloat16_on_cpu: whether it is what a CPU with bfloat16 instructions should use: faster,
             and above 50 dB of the float32 result.
-        tiling_discouraged: whether it pools over the whole picture.
         licence: of the weights.
     """
 
@@ -41,7 +40,6 @@ class ModelCard:
     supports_half: bool = False
     supports_bfloat16: bool = True
     bfloat16_on_cpu: bool = False
-    tiling_discouraged: bool = True
     licence: str = "Apache-2.0"
 
 

@@ -12,7 +12,6 @@ from importlib import import_module
 import numpy as np
 from PIL import Image
 
-from corun.pictures.bands import ASSUMED_RGB, bands_of
 from corun.pictures.containers import (
     container_exponent,
     container_notes,
@@ -33,7 +32,6 @@ from corun.pictures.deep import (
     read_deep_png,
     read_deep_tiff,
 )
-from corun.pictures.described import upright_xmp
 from corun.pictures.foreign import HEIF_BRANDS
 from corun.pictures.formats import READABLE_FORMATS
 from corun.pictures.jpeg_parts import JpegParts, jpeg_parts, with_end
@@ -50,11 +48,12 @@ from corun.pictures.metadata import (
     serialise_exif,
     sound_resolution,
     tiff_directory,
+    upright_xmp,
 )
 from corun.pictures.modes import SIXTEEN_BIT_MODES
 from corun.pictures.png_chunks import COLOUR_CHUNKS, kept_chunks, without_long_chunks
 from corun.pictures.quiet import quiet_libraries
-from corun.pictures.tiff_header import TIFF_SIGNATURES, read_tiff_header
+from corun.pictures.tiff_header import ASSUMED_RGB, TIFF_SIGNATURES, bands_of, read_tiff_header
 from corun.shapes import Shaped, UInt16
 
 Decoded = tuple[Image.Image | Shaped[np.ndarray, "..."], PictureMetadata]

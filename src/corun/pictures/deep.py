@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from corun.pictures.bands import Bands
 from corun.pictures.metadata import (
     GEOREFERENCE,
     INTEROP_IFD,
@@ -27,6 +26,7 @@ from corun.pictures.metadata import (
 from corun.pictures.pixels import PixelError
 from corun.pictures.png_chunks import PNG_SIGNATURE, chunk_bytes, pixel_stream
 from corun.pictures.quiet import quiet_libraries
+from corun.pictures.tiff_header import Bands
 from corun.shapes import Shaped, UInt16
 
 if TYPE_CHECKING:

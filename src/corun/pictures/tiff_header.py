@@ -1,5 +1,7 @@
 """The first directory of a TIFF, read without decoding anything: what a decoder would be asked for.
 
+Also which samples of a pixel are colours, which are alpha, and which are something else.
+
 Tags of the TIFF 6.0 specification, of its supplements, and of libtiff (ImageDepth).
 """
 
@@ -9,11 +11,18 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from corun.pictures.pixels import PixelError
+
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 WIDTH, LENGTH, BITS, COMPRESSION, SAMPLES_PER_PIXEL, ROWS_PER_STRIP = 256, 257, 258, 259, 277, 278
 TILE_WIDTH, TILE_LENGTH = 322, 323
 IMAGE_DEPTH, TILE_DEPTH = 32997, 32998
+PHOTOMETRIC, EXTRA_SAMPLES = 262, 338
+COLOURS_OF = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3, 9: 3, 10: 3}
+"""Photometric interpretation to number of colour samples (TIFF 6.0)."""
+
+ASSUMED_RGB = "its bands are not named; the first three were taken for red, green and blue"
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 13: 4, 16: 8, 17: 8, 18: 8}
 _LETTERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
@@ -103,3 +112,48 @@ def _directory(data: bytes, order: str, big: bool, present: set[int]) -> dict[in
 def _padded(side: int, tile: int) -> int:
     """The side filled up to whole tiles."""
     return side if tile < 1 else -(-side // tile) * tile
+
+
+@dataclass(frozen=True)
+class Bands:
+    """The samples of a pixel, in order.
+
+    Attributes:
+        colours: how many are colours.
+        alpha: whether one for transparency follows.
+        premultiplied: whether the colours were multiplied by it.
+        spare: how many follow that are neither.
+        assumed: whether the file did not say that the first three are red, green and blue.
+    """
+
+    colours: int
+    alpha: bool = False
+    premultiplied: bool = False
+    spare: int = 0
+    assumed: bool = False
+
+
+def bands_of(header: TiffHeader) -> Bands:
+    """The samples of a TIFF's pixels, by photometric interpretation and ExtraSamples.
+
+    A grey picture of three or four samples, which geographic programs write, is taken for RGB.
+
+    Raises:
+        PixelError: more than four samples of which none is named a colour.
+    """
+    samples = header.samples
+    colours = COLOURS_OF.get(header.one(PHOTOMETRIC, 1), samples)
+    kinds = header.tags.get(EXTRA_SAMPLES, ())[-max(0, samples - colours) :]
+    grey = header.one(PHOTOMETRIC, 1) in (0, 1)
+    assumed = grey and samples > 2 and kinds[:1] not in ((1,), (2,))
+    if assumed:
+        named = sum(kind in (1, 2) for kind in kinds)
+        if samples - named > 4:
+            raise PixelError(
+                f"it has {samples} bands and does not say which are red, green and blue; "
+                "export these three as a TIFF"
+            )
+        kinds, colours = kinds[-(samples - 3) :] if samples > 3 else (), 3
+    extra = max(0, samples - colours)
+    alpha = extra > 0 and kinds[:1] in ((1,), (2,))
+    return Bands(colours, alpha, kinds[:1] == (1,) and alpha, extra - alpha, assumed)

@@ -267,8 +267,7 @@ def _write_failure(error: OSError) -> str:
         case errno.ENAMETOOLONG:
             return "cannot be written, the name is too long; choose a shorter --suffix or -o"
         case _:
-            reason = error.strerror or str(error)
-            return f"cannot be written ({reason}); choose another -o"
+            return f"cannot be written ({error.strerror or error}); choose another -o"
 
 
 def _fit_array(

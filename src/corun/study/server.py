@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 import sys
@@ -11,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from corun.errors import CorunError
+from corun.pictures.colours import read_eight_bit
 from corun.server.limits import Limits
 from corun.server.running import AppServer
 from corun.server.same_site import SameSite
 from corun.study.page import PAGE, POLICY, SCRIPT, STYLE
-from corun.study.shown_pictures import shown_png
 from corun.study.trials import HIGHEST, LOWEST, Study, Trial
 from corun.study.votes import VoteStore
 
@@ -129,7 +131,7 @@ class StudyServer(AppServer):
             path = study.pictures[asked.photo][asked.methods[index]]
         else:
             raise HTTPException(HTTPStatus.NOT_FOUND, "there is no such picture")
-        return Response(_kept_png(path), media_type="image/png", headers=HEADERS)
+        return Response(shown_png(path), media_type="image/png", headers=HEADERS)
 
     def _token(self, request: Request) -> str | None:
         token = request.cookies.get(COOKIE)
@@ -203,5 +205,12 @@ def _number(text: str) -> int | None:
 
 
 @lru_cache(maxsize=64)
-def _kept_png(path: Path) -> bytes:
-    return shown_png(path)
+def shown_png(path: Path) -> bytes:
+    """The pixels alone: a file's name, format or metadata could tell the method.
+
+    Raises:
+        ImageFileError: as `read_eight_bit`.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(read_eight_bit(path)[0]).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Commands around adaptation: `train colabator`, `train density`, `fit quality`."""
+"""`corun fit`: statistical models from photos."""
 
 from __future__ import annotations
 
@@ -8,12 +8,6 @@ from typing import Annotated
 import typer
 
 from corun.apps.command_group import CorunGroup
-
-ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="A YAML recipe.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="KEY=VALUE...", help="Replace single values: run.steps=100"),
-]
 
 fit_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Fit statistical models.")
 
@@ -35,17 +29,3 @@ def quality(
     models = fit_folder(folder, photos=photos)
     save_models(out, models, "clear photos, central 320 pixels square")
     print(f"written: {out}")
-
-
-def colabator(config: ConfigOption, overrides: Overrides = None) -> None:
-    """Adapt a network to real haze; the same command resumes an interrupted run."""
-    from corun.training import colabator as program
-
-    program.run(config, overrides or [])
-
-
-def density(config: ConfigOption, overrides: Overrides = None) -> None:
-    """Train the embedded haze-density network."""
-    from corun.training import density as program
-
-    program.run(config, overrides or [])
