@@ -12,7 +12,10 @@ import numpy as np
 
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.maps import FrameMaps, apply_maps
+from corun.dehazing.video.conversion import VideoOptions, dehaze_video
+from corun.dehazing.video.encoders import Encoding
 
+LOSSLESS = VideoOptions(encoding=Encoding("ffv1"))
 CLOCK = Fraction(1, 90000)
 UNEVEN = [0, 3600, 7300, 10800, 15300, 18000, 21700, 25200, 28800, 33100, 36000, 39700]
 """Times of a film of variable frame rate, in 1/90000 s."""
@@ -177,6 +180,14 @@ def packets_of(path: Path, kind: str) -> list[tuple[Fraction, bytes]]:
 def planes(frame: av.VideoFrame) -> np.ndarray:
     """All samples of a frame in its own pixel format."""
     return frame.to_ndarray().astype(int)
+
+
+def cleared(source: Path, output: Path, options: VideoOptions | None = None) -> Path:
+    """The film made clear by the toy network, and nothing else beside it."""
+    result = dehaze_video(source, output, ToyDehazer(), options)
+    assert result.output == output
+    assert f".{output.name}.corun-video" not in names(output.parent)
+    return output
 
 
 def names(folder: Path) -> set[str]:

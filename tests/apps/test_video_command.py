@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from live_streams import by_http, pieces_of_film
 from video_films import frames_of, make_film, names, planes, times_of
 
 Corun = Callable[..., Result]
@@ -156,3 +158,39 @@ def test_killed_at_any_moment_and_gone_on_with(tmp_path: Path, command: list[str
     for one, other in zip(frames_of(tmp_path / "whole.mp4"), frames_of(output), strict=True):
         assert np.array_equal(planes(one), planes(other))
     assert names(tmp_path) == {"hazy.mp4", "whole.mp4", "clear.mp4"}
+
+
+def test_a_stream_is_shown_on_a_page(tmp_path: Path) -> None:
+    """`corun video ADDRESS --web` in its own process: a picture comes, and the end ends it."""
+    with by_http(pieces_of_film(tmp_path)) as address:
+        command = [sys.executable, "-m", "corun", "video", address, "--web", "--port", "0"]
+        with subprocess.Popen(
+            [*command, "--model", "dcp"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                assert process.stdout is not None
+                url = process.stdout.readline().split()[0]
+                with urllib.request.urlopen(url + "live.mjpeg", timeout=60) as reply:
+                    assert reply.readline() == b"--frame\r\n"
+                    film = reply.read()
+                assert film.count(b"Content-Type: image/jpeg") >= 1
+                errors = process.communicate(timeout=60)[1]
+            finally:
+                process.kill()
+    assert (process.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["clip.mp4", "--web"], "--web is for cameras and streams"),
+        (["0"], "give OUT, or --web"),
+        (["0", "out.mp4", "--web"], "give OUT, or --web"),
+    ],
+)
+def test_the_page_stands_in_place_of_a_file(
+    corun: Corun, arguments: list[str], message: str
+) -> None:
+    result = corun("video", *arguments, "--model", "dcp")
+    assert result.exit_code == 2
+    assert message in result.stderr

@@ -9,11 +9,13 @@ from small_networks import Identity, Named, OnlyMultiplesOf8, Pair
 from torch import Tensor, nn
 
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.engines import torch_engine
 from corun.dehazing.engines.torch_devices import choose_device, dtype_from_name
 from corun.dehazing.engines.torch_engine import TorchEngine
 from corun.dehazing.loading import from_network, load
 from corun.dehazing.tensor_pictures import dehaze_batch
 from corun.errors import DeviceError, NetworkOutputError
+from corun.networks.corun import CORUN, CorunConfig, Maps
 from sample_pictures import gradient
 
 
@@ -111,3 +113,32 @@ def test_networks_may_answer_in_a_list_or_by_name() -> None:
     for kind in ("nothing", "small"):
         with pytest.raises(NetworkOutputError, match="must return a clear batch"):
             dehaze_batch(from_network(Answering(kind), device="cpu"), hazy)
+
+
+def test_only_the_working_picture_goes_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A film's frame, of any size, stays where it is; the device is torch's that has no memory."""
+    monkeypatch.setattr(torch_engine, "choose_device", lambda name: torch.device("meta"))
+    torch.manual_seed(0)
+    config = CorunConfig(
+        stages=1, dim=4, levels=1, ffn_expansion=1, transmission_step="least_squares", cell=4,
+        working_pixels=64 * 48,
+    )  # fmt: skip
+    network = CORUN(config)
+    went: list[tuple[str, tuple[int, ...]]] = []
+
+    def maps(working: torch.Tensor) -> Maps:
+        went.append((working.device.type, tuple(working.shape)))
+        height, width = (side // config.cell for side in working.shape[-2:])
+        found = torch.full((1, 1, height, width), 2.0), torch.full((1, 3, height, width), -0.5)
+        return Maps(*found, torch.ones(1, 1, height, width), torch.ones(1, 3, 1, 1))
+
+    monkeypatch.setattr(network, "maps", maps)
+    dehazer = Dehazer(TorchEngine(network), name="toy", threads=1)
+    assert dehazer.gives_maps
+    frame = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
+    clear = dehazer(frame).image
+    (where, shape) = went[0]
+    assert (where, len(went)) == ("meta", 1)
+    assert shape[2] * shape[3] < 1.2 * config.working_pixels
+    expected = np.clip(np.rint(2 * frame.astype(np.float32) - 127.5), 0, 255)
+    assert np.abs(np.asarray(clear).astype(int) - expected).max() <= 1

@@ -10,7 +10,7 @@ from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
 from corun.physics import row_bands, working_picture
-from corun.physics.row_bands import apply_full_size_step, enlarged
+from corun.physics.row_bands import apply_full_size_step, apply_to_samples, enlarged
 
 SIZES = [(45, 71), (64, 48), (131, 97), (3, 400), (400, 1), (96, 128)]
 
@@ -97,6 +97,32 @@ def test_numpy_and_torch_take_the_same_last_step(size: tuple[int, int]) -> None:
     large = enlarged(np.ascontiguousarray(T[..., 0]), made.covered, *size)
     np.testing.assert_allclose(large, expected.transmission[0, 0].numpy(), atol=1e-5)
     np.testing.assert_allclose(A[0, 0], expected.airlight[0, :, 0, 0].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("strength", [1.0, 0.6])
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_stored_samples_get_the_same_step(
+    size: tuple[int, int], strength: float, dtype: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounding once, in place of twice, differs where a value lies between two samples only."""
+    white = np.iinfo(dtype).max
+    samples = np.rint(photo(*size) * white).astype(dtype)
+    maps = np.random.default_rng(1).random((5, 7, 4), np.float32) * 3 - 0.5
+    covered = (size[0] + 3, size[1] + 2)
+    expected = np.empty((*size, 3), np.float32)
+
+    def put(top: int, bottom: int, rgb: np.ndarray) -> None:
+        expected[top:bottom] = rgb
+
+    unit = samples.astype(np.float32) / np.float32(white)
+    apply_full_size_step(rows_of(unit), put, *size, maps, covered, strength=strength)
+    made = apply_to_samples(samples, maps, covered, strength=strength, threads=3)
+    assert made.dtype == dtype
+    assert np.abs(made - expected * white).max() < 0.5 + 1e-6 * white
+    monkeypatch.setattr(working_picture, "BAND_ELEMENTS", 1)
+    again = apply_to_samples(samples, maps, covered, strength=strength)
+    np.testing.assert_array_equal(made, again)
 
 
 def test_bands_cover_every_row_once() -> None:

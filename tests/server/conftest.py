@@ -14,6 +14,7 @@ pytest.importorskip("fastapi", reason="needs the extra serve")
 
 from corun.server.limits import Limits
 from corun.server.service import create_service
+from corun.server.videos import VideoJobs
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +23,10 @@ def dehazer() -> Dehazer:
 
 
 @pytest.fixture(scope="session")
-def service(dehazer: Dehazer) -> Iterator[Running]:
+def service(dehazer: Dehazer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """With limits that small pictures reach."""
     limits = Limits(body_bytes=200_000, batch_bytes=1_000_000, pixels=1_000_000)
-    app = create_service(lambda: {"corun-lite": dehazer}, limits=limits, threads=3)
+    videos = VideoJobs(tmp_path_factory.mktemp("state"), limits)
+    app = create_service(lambda: {"corun-lite": dehazer}, limits=limits, threads=3, videos=videos)
     with running(app, limits=limits) as started:
         yield started

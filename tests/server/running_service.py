@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import http.client
 import io
+import os
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +36,7 @@ class Running(NamedTuple):
     def ask(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=120)
         try:
             connection.request(method, path, body, headers or {})
             reply = connection.getresponse()
@@ -55,6 +60,30 @@ class Running(NamedTuple):
             if found.startswith(line + " "):
                 return float(found.rpartition(" ")[2])
         return 0.0
+
+
+@contextmanager
+def serve_command(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """`corun serve` as a process of its own, and its port; its log and state are in the folder."""
+    program = [sys.executable, "-m", "corun.apps.cli", "serve", "--port", "0", *arguments]
+    state = str(folder / "state")
+    with (folder / "log").open("a") as log:
+        process = subprocess.Popen(
+            program,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "CORUN_STATE": state},
+        )
+        assert process.stdout is not None
+        try:
+            found = re.match(r"http://127\.0\.0\.1:(\d+)/ ", process.stdout.readline())
+            assert found, (folder / "log").read_text()
+            yield process, int(found[1])
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
 
 
 @contextmanager

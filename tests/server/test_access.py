@@ -9,6 +9,7 @@ import pytest
 from running_service import Running, encoded, photo, running, until
 
 from corun.dehazing.dehazer import Dehazer
+from corun.errors import ConfigurationError
 from corun.server.observation import JsonLines
 from corun.server.service import create_service
 
@@ -30,6 +31,16 @@ def test_with_a_key_only_who_has_it_is_served(dehazer: Dehazer) -> None:
         assert service.ask("GET", "/v1/models").status == 401
         assert service.ask("GET", "/v1/models").headers["www-authenticate"] == "Bearer"
         assert service.ask("GET", "/healthz").status == 200
+
+
+def test_a_key_may_be_of_any_letters_and_not_blank(dehazer: Dehazer) -> None:
+    app = create_service(lambda: {"corun-lite": dehazer}, key="schlüssel")
+    with running(app) as service:
+        given = "schlüssel".encode().decode("latin-1")  # as curl sends it: in UTF-8
+        assert service.ask("GET", "/v1/models", headers={"X-API-Key": given}).status == 200
+        assert service.ask("GET", "/v1/models").status == 401
+    with pytest.raises(ConfigurationError, match="the API key is blank"):
+        create_service(lambda: {"corun-lite": dehazer}, key=" \n")
 
 
 def test_other_sites_are_kept_out_unless_named(service: Running, dehazer: Dehazer) -> None:
@@ -75,3 +86,5 @@ def test_the_log_has_timings_and_no_contents(
     assert line["bytes_in"] == len(CONTENT)
     assert len(line["id"]) == 16
     assert "0.123" not in json.dumps(line)
+    counted = 'corun_requests_total{route="/v1/dehaze",status="200"}'
+    assert service.metric(counted) >= 1

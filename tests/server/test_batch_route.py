@@ -9,6 +9,8 @@ import zipfile
 import pytest
 from running_service import Running, encoded, form, photo, pixels
 
+from corun.server.batch import unique_names
+
 BATCH = "/v1/dehaze/batch"
 ZIP = {"Content-Type": "application/zip"}
 
@@ -72,6 +74,10 @@ def test_what_unpacks_to_too_much_is_named_and_the_rest_is_done(service: Running
     assert report[0]["error"] == "big.png: is longer than 200,000 bytes"
 
 
+def test_a_name_that_is_made_up_is_nobodys() -> None:
+    assert unique_names(["a.png", "a-3.png", "a.png"]) == ["a.png", "a-3.png", "a-3-3.png"]
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "status", "message"),
     [
@@ -82,6 +88,7 @@ def test_what_unpacks_to_too_much_is_named_and_the_rest_is_done(service: Running
         (b"x" * 1_000_001, ZIP, 413, "longer than the 1,000,000 bytes"),
         (encoded(photo(1)), {"Content-Type": "image/png"}, 415, "send a zip file"),
         (zipped([(f"{n}", b"") for n in range(1001)]), ZIP, 413, "more than 1000 pictures"),
+        (zipped([]) + b"PK\x01\x02" * 10_001, ZIP, 413, "too many entries in the zip file"),
     ],
 )
 def test_what_is_no_batch_is_refused(

@@ -26,6 +26,8 @@ BODIES = (
 )
 for kind in ("jpeg", "png", "webp", "tiff", "bmp", "avif", "heic"):
     schemathesis.openapi.media_type(f"image/{kind}", BODIES)
+for kind in ("mp4", "quicktime", "x-matroska", "webm"):
+    schemathesis.openapi.media_type(f"video/{kind}", BODIES)
 schemathesis.openapi.media_type("application/octet-stream", BODIES)
 schemathesis.openapi.media_type("application/zip", BODIES)
 
@@ -34,7 +36,7 @@ schemathesis.openapi.media_type("application/zip", BODIES)
 def test_every_answer_is_one_that_is_described(service: Running) -> None:
     schema = schemathesis.openapi.from_url(f"{service.server.url}openapi.json")
     operations = [result.ok() for result in schema.get_all_operations()]
-    assert len(operations) == 6
+    assert len(operations) == 10
     for operation in operations:
 
         @given(case=operation.as_strategy())
@@ -50,10 +52,13 @@ def test_the_description_has_every_route_and_examples(service: Running) -> None:
     told = json.loads(service.ask("GET", "/openapi.json").body)
     assert set(told["paths"]) == {
         "/v1/dehaze", "/v1/dehaze/batch", "/v1/models", "/healthz", "/readyz", "/metrics",
+        "/v1/videos", "/v1/videos/{job}", "/v1/videos/{job}/result",
     }  # fmt: skip
     dehaze = told["paths"]["/v1/dehaze"]["post"]
     assert {"image/jpeg", "multipart/form-data"} <= set(dehaze["requestBody"]["content"])
     assert "curl" in dehaze["description"]
     refused = dehaze["responses"]["503"]["content"]["application/json"]
     assert refused["example"] == {"error": "too many pictures are waiting; try again later"}
+    job = told["paths"]["/v1/videos"]["post"]["responses"]["202"]["content"]["application/json"]
+    assert job["example"]["status"] == "running"
     assert all("examples" in parameter["schema"] for parameter in dehaze["parameters"][:2])

@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corun.apps import options
+from corun.files import user_path
 
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
+    from corun.server.limits import Limits
+    from corun.server.videos import VideoJobs
 
 HELP = (
-    "Serve pictures over HTTP: POST /v1/dehaze.\n\n"
+    "Serve pictures and films over HTTP: POST /v1/dehaze, POST /v1/videos.\n\n"
     "The models stay loaded. It answers on this machine only unless --host says otherwise; put "
     "it behind a proxy that speaks TLS before it faces a network. SIGTERM finishes what was "
-    "accepted and refuses the rest.\n\n"
+    "accepted and refuses the rest; films go on after a restart.\n\n"
     "corun serve --port 8000\n\n"
     "curl --data-binary @photo.jpg -o clear.jpg http://127.0.0.1:8000/v1/dehaze"
 )
@@ -54,10 +57,30 @@ def serve(
     receive_seconds: Annotated[
         float, typer.Option(min=1, help="For the body of a request to arrive.")
     ] = 120,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            envvar="CORUN_STATE",
+            help="Films and their results are kept in its folder corun-videos, of one server.",
+            show_default="~/.local/state",
+        ),
+    ] = None,
+    max_video_bytes: Annotated[int, typer.Option(min=1, help="Of one film's file.")] = 1024**3,
+    max_video_pixels: Annotated[int, typer.Option(min=1, help="Of its frames.")] = 4096 * 2160,
+    max_video_seconds: Annotated[
+        float, typer.Option(min=1, help="Of one film, at 60 frames per second.")
+    ] = 600,
+    video_queue: Annotated[
+        int, typer.Option(min=1, help="Films that wait; then 503 with Retry-After.")
+    ] = 8,
+    keep_hours: Annotated[
+        float, typer.Option(min=0.01, help="After which the results of films are deleted.")
+    ] = 24,
     root_path: options.RootPath = "",
     proxy: options.Proxy = "127.0.0.1",
 ) -> None:
-    """Serve pictures over HTTP."""
+    """Serve pictures and films over HTTP."""
     from corun.dehazing.loading import load
     from corun.server.limits import Limits
     from corun.server.observation import log_as_json
@@ -73,12 +96,23 @@ def serve(
         queue=queue,
         connections=connections,
         body_seconds=receive_seconds,
+        video_bytes=max_video_bytes,
+        video_pixels=max_video_pixels,
+        video_seconds=max_video_seconds,
+        video_queue=video_queue,
+        keep_seconds=3600 * keep_hours,
     )
     names = model or ["corun-lite"]
     # before the port is taken: a wrong name is an error of the command
     loaded: Mapping[str, Dehazer] = {name: load(name, device=device, trust=trust) for name in names}
+    key = _key(api_key_file)
+    log_as_json()
     app = create_service(
-        lambda: loaded, limits=limits, key=_key(api_key_file), origins=tuple(allow_origin or ())
+        lambda: loaded,
+        limits=limits,
+        key=key,
+        origins=tuple(allow_origin or ()),
+        videos=_videos(state, limits),
     )
     server = AppServer(
         app,
@@ -89,9 +123,24 @@ def serve(
         proxies=proxy,
         on_stop=lambda: stop_accepting(app),
     )
-    log_as_json()
     print(f"{server.url} (Ctrl-C ends)", flush=True)
     server.run()
+
+
+def _videos(folder: Path | None, limits: Limits) -> VideoJobs | None:
+    """The jobs of films; without them the service goes on where nobody named a folder."""
+    from corun.errors import ConfigurationError
+    from corun.server.observation import LOGGER
+    from corun.server.videos import VideoJobs
+
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    try:
+        return VideoJobs(folder or user_path(home), limits)
+    except ConfigurationError as error:
+        if folder is not None:
+            raise
+        LOGGER.warning("films are not taken: %s", error)
+        return None
 
 
 def _key(path: Path | None) -> str | None:

@@ -15,7 +15,7 @@ import typer
 
 from corun.apps import options
 from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
-from corun.errors import ConfigurationError, CorunError
+from corun.errors import ConfigurationError, CorunError, VideoError
 
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
@@ -39,7 +39,8 @@ HELP = (
     "pip install 'corun-dehaze\\[video]'\n\n"
     "corun video hazy.mp4 clear.mp4\n\n"
     "corun video hazy.mp4 stills/ --every 10\n\n"
-    "corun video rtsp://camera/stream clear.mkv --end 1:00:00"
+    "corun video rtsp://camera/stream clear.mkv --end 1:00:00\n\n"
+    "corun video 0 --web"
 )
 
 
@@ -48,8 +49,13 @@ def video(
         str, typer.Argument(metavar="IN", help="A film, a camera's number, or an address.")
     ],
     output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The clear film; with --every, a folder.")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="OUT",
+            help="The clear film; with --every, a folder; with --web, none.",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         str, typer.Option(help="A name of `corun models`, or a weights file.")
     ] = "corun-lite",
@@ -83,6 +89,11 @@ def video(
         Literal["sdr"] | None,
         typer.Option(help="Bring HDR (PQ, HLG) to SDR.", show_default="HDR is refused"),
     ] = None,
+    web: Annotated[
+        bool, typer.Option("--web", help="Show a camera or stream on a page, instead of OUT.")
+    ] = False,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 7870,
     resume: Annotated[
         bool, typer.Option(help="Go on where the same command was interrupted.")
     ] = True,
@@ -118,13 +129,19 @@ def video(
             raise ConfigurationError(f"--every is in seconds and above 0, not {every:g}")
         if is_live(source) and (start is not None or every is not None):
             raise ConfigurationError("--start and --every are for files, not for live streams")
+        if web and not is_live(source):
+            raise ConfigurationError("--web is for cameras and streams; give OUT for a file")
+        if web != (output is None):
+            raise ConfigurationError("give OUT, or --web for a camera or stream, and not both")
     except ConfigurationError as error:
         complain(str(error))
         raise typer.Exit(WRONG_USAGE) from None
     from corun.dehazing.loading import load
 
     dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads, trust=trust)
-    if is_live(source):
+    if output is None:
+        _show(source, dehazer, wanted, host=host, port=port)
+    elif is_live(source):
         _record(source, output, dehazer, wanted, quiet=quiet, as_json=as_json)
     elif every is not None:
         _stills(Path(source), output, dehazer, wanted, every, quiet=quiet, as_json=as_json)
@@ -270,6 +287,23 @@ def _record(
     if result.error is not None:
         complain(f"{result.error}; what came until then is in {output}")
         raise typer.Exit(FAILED)
+
+
+def _show(source: str, dehazer: Dehazer, wanted: VideoOptions, *, host: str, port: int) -> None:
+    """Serves the page until Ctrl-C, or until the stream ends."""
+    from corun.dehazing.video.live import live_frames
+    from corun.server.live_page import LivePage
+    from corun.server.running import AppServer
+
+    frames = live_frames(source, dehazer, strength=wanted.strength, tone=wanted.tone)
+    page = LivePage(frames, on_end=lambda: setattr(server, "should_exit", True))
+    server = AppServer(page.app(), host=host, port=port, on_stop=page.close)
+    page.start()
+    print(f"{server.url} (Ctrl-C ends)", flush=True)
+    server.run()
+    page.wait()
+    if page.error is not None:
+        raise VideoError(page.error)
 
 
 def _stills(

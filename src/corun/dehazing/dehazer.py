@@ -66,7 +66,7 @@ class Dehazer:
 
     @property
     def gives_maps(self) -> bool:
-        """Whether `maps` and `apply` can be used: a network with a full-size step, on a CPU."""
+        """Whether `maps` and `apply` can be used: a network with a full-size step."""
         return self.engine.facts.gives_maps
 
     def __repr__(self) -> str:

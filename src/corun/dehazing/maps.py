@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from corun.physics.row_bands import apply_full_size_step, enlarged
+from corun.physics.row_bands import apply_full_size_step, apply_to_samples, enlarged
 from corun.physics.working_picture import Rows
 from corun.pictures.pixels import array_like, rgb_from_array
 from corun.shapes import Float32, Shaped
@@ -48,6 +48,14 @@ def apply_maps(
         strength: s, how much of the haze goes, [0,1].
         threads: how many bands are computed at a time.
     """
+    if samples.dtype in (np.uint8, np.uint16) and samples.shape[2:] == (3,):
+        return apply_to_samples(
+            np.ascontiguousarray(samples),
+            maps.coefficients,
+            maps.covered,
+            strength=strength,
+            threads=threads,
+        )
     clear = np.empty_like(samples)
 
     def put(top: int, bottom: int, rgb: Float32[np.ndarray, "h w 3"]) -> None:

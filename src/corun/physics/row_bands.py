@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corun.physics.working_picture import Rows, bands
+from corun.shapes import Shaped
 
 Floats = NDArray[np.float32]
 Put = Callable[[int, int, Floats], None]
@@ -41,8 +42,11 @@ class Enlargement:
         above = np.minimum(centres.astype(np.intp), max(cells - 2, 0))
         below = np.minimum(above + 1, cells - 1)
         share = (centres - above).astype(np.float32)[:, None, None]
-        upper = self.wide[above]
-        between: Floats = upper + share * (self.wide[below] - upper)
+        upper: Floats = self.wide[above]
+        between: Floats = self.wide[below]
+        between -= upper
+        between *= share
+        between += upper
         return between
 
 
@@ -91,6 +95,52 @@ def apply_full_size_step(
 
     for _ in _each(dehaze, bands(height, width * 8), threads):
         pass
+
+
+def apply_to_samples(
+    samples: Shaped[np.ndarray, "h w 3"],
+    coefficients: Floats,
+    covered: tuple[int, int],
+    *,
+    strength: float = 1.0,
+    threads: int = 1,
+) -> Shaped[np.ndarray, "h w 3"]:
+    """`apply_full_size_step` on samples as they are stored, in a third of the time.
+
+    Nothing is brought to [0,1] and back: the offset is in units of the samples, and rounding and
+    clamping are one with the addition.
+
+    Args:
+        samples: RGB, uint8 or uint16, (H,W,3), C-contiguous.
+        coefficients: as there.
+        covered: as there.
+        strength: as there.
+        threads: as there.
+
+    Returns:
+        An array like the samples, rounded to nearest.
+    """
+    height, width = samples.shape[:2]
+    white = np.float32(np.iinfo(samples.dtype).max)
+    stored = cv2.CV_8U if samples.dtype == np.uint8 else cv2.CV_16U
+    gain = Enlargement(np.repeat(coefficients[..., :1], 3, axis=2), covered, width)
+    offset = Enlargement(coefficients[..., 1:] * white, covered, width)
+    result = np.empty_like(samples)
+
+    def dehaze(band: tuple[int, int]) -> None:
+        hazy, clear = samples[slice(*band)], result[slice(*band)]
+        scaled = cv2.multiply(hazy, gain.rows(*band), dtype=cv2.CV_32F)
+        if strength == 1:
+            cv2.add(scaled, offset.rows(*band), dst=clear, dtype=stored)
+            return
+        scaled += offset.rows(*band)
+        np.clip(scaled, 0, white, out=scaled)
+        veiled = hazy.astype(np.float32)
+        cv2.addWeighted(scaled, strength, veiled, 1 - strength, 0, dst=clear, dtype=stored)
+
+    for _ in _each(dehaze, bands(height, width * 8), threads):
+        pass
+    return result
 
 
 def _each(

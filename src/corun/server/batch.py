@@ -9,7 +9,7 @@ import re
 import zipfile
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from pathlib import PurePosixPath
 from typing import Any
@@ -46,6 +46,9 @@ from corun.server.routes import (
 REPORT = "report.json"
 DATE = (1980, 1, 1, 0, 0, 0)
 """Of every entry: the same pictures give the same zip file."""
+
+ENTRY_MARK = b"PK\x01\x02"
+"""Begins every entry of a zip file's index."""
 
 ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError)
 """What a damaged or encrypted entry raises."""
@@ -117,11 +120,15 @@ async def dehaze_batch(
         files = await stack.enter_async_context(
             held.files_of(request, limits.batch_bytes, files=limits.batch_pictures)
         )
-        inputs = entries_of(files[0].content, limits) if kind != FORM else _named_once(files)
+        if kind == FORM:
+            inputs = _named_once(files)
+        else:  # in a thread: an index of thousands takes its time
+            inputs = await asyncio.to_thread(entries_of, files[0].content, limits)
         if not inputs:
             raise RefusedError(422, "there is no picture in it")
         template = Order(b"", chosen, "", strength, quality, formats)
         stream = _clear_zip(request, engine, inputs, template)
+        stack.push_async_callback(stream.aclose)  # who leaves takes the work along at once
         first = await anext(stream)
         kept = stack.pop_all()
 
@@ -176,6 +183,9 @@ def entries_of(content: bytes, limits: Limits) -> list[Entry]:
     Raises:
         RefusedError: it is no zip file, or has too many entries.
     """
+    # Before they are read: an index of millions would take gigabytes.
+    if content.count(ENTRY_MARK) > 10 * limits.batch_pictures:
+        raise RefusedError(413, "too many entries in the zip file; send several batches")
     try:
         archive = zipfile.ZipFile(io.BytesIO(content))
         infos = archive.infolist()
@@ -212,7 +222,7 @@ def unique_names(names: Iterable[str]) -> list[str]:
         parts = ("".join(filter(str.isprintable, part)) for part in re.split(r"[/\\]", name))
         path = "/".join(p for p in parts if p not in ("", ".", "..") and not p.endswith(":"))
         path = path or f"picture-{index + 1}"
-        if path in safe or path == REPORT:
+        while path in safe or path == REPORT:
             pure = PurePosixPath(path)
             path = str(pure.with_name(f"{pure.stem}-{index + 1}{pure.suffix}"))
         safe.append(path)
@@ -240,7 +250,7 @@ class _Stream(io.RawIOBase):
 
 async def _clear_zip(
     request: Request, engine: Engine, inputs: list[Entry], template: Order
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The zip file of the results, entry by entry, in the order of the inputs.
 
     Raises:

@@ -1,9 +1,12 @@
-"""Receiving pictures: raw or in a form, never more bytes than allowed, none of them on a disk."""
+"""Receiving files, never more bytes than allowed: pictures in memory, films on the disk."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from starlette.datastructures import UploadFile
@@ -25,6 +28,8 @@ MEDIA_TYPES = {
     "HEIF": "image/heic",
 }
 """Pillow's name of a format to its media type."""
+
+WRITTEN_AT_ONCE = 1024 * 1024
 
 FORMAT_OF_TYPE = {
     **{media_type: name for name, media_type in MEDIA_TYPES.items()},
@@ -81,11 +86,7 @@ class HeldBytes:
         Raises:
             RefusedError: too long, or a form that is none.
         """
-        stated = request.headers.get("content-length", "")
-        if stated.isdecimal() and int(stated) > most:
-            raise RefusedError(413, _too_long(most))
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise RefusedError(415, "send the picture itself, without a Content-Encoding")
+        refuse_by_head(request, most)
         counted = _Counted(self, most)
         try:
             kind = media_type(request)
@@ -102,6 +103,47 @@ class HeldBytes:
                 yield list(_files_in(form.multi_items()))
         finally:
             self.held -= counted.count
+
+
+async def to_file(request: Request, path: Path, most: int) -> None:
+    """Writes a body to a file, as it comes, and makes sure that it is on the disk.
+
+    Raises:
+        RefusedError: too long.
+        OSError: the disk is full.
+    """
+    refuse_by_head(request, most)
+    count = 0
+    with await asyncio.to_thread(path.open, "xb") as stream:
+        waiting = bytearray()
+        async for chunk in request.stream():
+            count += len(chunk)
+            if count > most:
+                raise RefusedError(413, _too_long(most))
+            waiting += chunk
+            if len(waiting) >= WRITTEN_AT_ONCE:
+                await asyncio.to_thread(stream.write, bytes(waiting))
+                waiting.clear()
+        await asyncio.to_thread(stream.write, bytes(waiting))
+        await asyncio.to_thread(stream.flush)
+        await asyncio.to_thread(os.fsync, stream.fileno())
+
+
+def stated_length(request: Request) -> int:
+    """The bytes that a request states; 0 for none."""
+    stated = request.headers.get("content-length", "")
+    return int(stated) if stated.isdecimal() else 0
+
+
+def refuse_by_head(request: Request, most: int) -> None:
+    """
+    Raises:
+        RefusedError: it states more bytes than are allowed, or is compressed.
+    """
+    if stated_length(request) > most:
+        raise RefusedError(413, _too_long(most))
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise RefusedError(415, "send the file itself, without a Content-Encoding")
 
 
 class _Counted:

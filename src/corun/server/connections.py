@@ -1,7 +1,8 @@
 """HTTP connections with deadlines and a bound: uvicorn itself waits for ever for anybody.
 
 A connection is idle, or receives a head, or receives a body, or is being answered. Receiving has
-a deadline; so has a client that does not read its answer. Where there are more connections than
+a deadline, which a body that keeps coming fast enough may pass; so has a client that does not read
+its answer. Where there are more connections than
 allowed, the one that has sent the least per second goes, so that those which open connections
 and say nothing lock nobody out; one that is being answered never goes.
 """
@@ -153,6 +154,9 @@ class BoundedConnection(H11Protocol):
         self.deadline = None
         if self.phase == "head" and self.received == 0:
             self.transport.close()  # it never said anything
+            return
+        if self.phase == "body" and self.rate >= self.limits.body_rate:  # a long one, a film
+            self.deadline = self.loop.call_later(self.limits.body_seconds, self._overdue)
             return
         self.refuse(HTTPStatus.REQUEST_TIMEOUT, "the request took too long to arrive")
 

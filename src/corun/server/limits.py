@@ -21,8 +21,14 @@ class Limits:
         queue: pictures accepted and not yet answered.
         connections: open at a time; when more come, those that send least are closed.
         head_seconds: for the head of a request.
-        body_seconds: for its body.
+        body_seconds: for its body, and again as long as `body_rate` is kept.
+        body_rate: bytes per second on average of a body that takes longer than `body_seconds`.
         write_seconds: for which a client may stop reading its answer.
+        video_bytes: of one film.
+        video_pixels: of one frame; checked before it is decoded.
+        video_seconds: of one film, at 60 frames per second.
+        video_queue: films that arrive, wait or are worked on.
+        keep_seconds: for which the results of films are kept.
     """
 
     body_bytes: int = 64 * MIB
@@ -36,3 +42,9 @@ class Limits:
     head_seconds: float = 10.0
     body_seconds: float = 120.0
     write_seconds: float = 60.0
+    body_rate: float = 131_072.0
+    video_bytes: int = 1024 * MIB
+    video_pixels: int = 8_847_360  # 4096x2160
+    video_seconds: float = 600.0
+    video_queue: int = 8
+    keep_seconds: float = 86_400.0

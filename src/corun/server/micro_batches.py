@@ -47,7 +47,8 @@ class MicroBatches:
         self._largest = largest
         self._on_batch = on_batch
         self._network = threading.Lock()
-        self._list = threading.Lock()
+        self._changed = threading.Condition()
+        self._busy = False
         self._waiting: list[_Waiting] = []
         # The same network and settings, but its question for maps comes here.
         self._asking = copy(dehazer)
@@ -66,30 +67,43 @@ class MicroBatches:
 
     def _one(self, samples: Shaped[np.ndarray, "..."]) -> FrameMaps:
         mine = _Waiting(samples)
-        with self._list:
+        with self._changed:
             self._waiting.append(mine)
-        with self._network:
-            if not mine.done:
-                self._lead(mine)
+            # Who was taken along goes on at once, and does not wait for the next call.
+            self._changed.wait_for(lambda: mine.done or self._is_next(mine))
+            batch = [] if mine.done else self._taken_along(mine)
+            self._busy = self._busy or bool(batch)
+        if batch:
+            try:
+                self._answer(batch)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
         if mine.error is not None:
             raise mine.error
         assert mine.maps is not None
         return mine.maps
 
-    def _lead(self, mine: _Waiting) -> None:
+    def _is_next(self, mine: _Waiting) -> bool:
+        return not self._busy and bool(self._waiting) and self._waiting[0] is mine
+
+    def _taken_along(self, mine: _Waiting) -> list[_Waiting]:
         size = mine.samples.shape[:2]
-        with self._list:
-            alike = [w for w in self._waiting if w.samples.shape[:2] == size and w is not mine]
-            batch = [mine, *alike[: self._largest - 1]]
-            self._waiting = [w for w in self._waiting if w not in batch]
+        alike = [w for w in self._waiting if w.samples.shape[:2] == size and w is not mine]
+        batch = [mine, *alike[: self._largest - 1]]
+        self._waiting = [w for w in self._waiting if w not in batch]
+        return batch
+
+    def _answer(self, batch: list[_Waiting]) -> None:
         try:
             found = self.dehazer.maps([w.samples for w in batch])
+            for waiting, maps in zip(batch, found, strict=True):
+                waiting.maps = maps
         except Exception:  # each is asked again by itself, and keeps its own error
             for waiting in batch:
                 self._alone(waiting)
             return
-        for waiting, maps in zip(batch, found, strict=True):
-            waiting.maps = maps
         if self._on_batch is not None:
             self._on_batch(len(batch))
 

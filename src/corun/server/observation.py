@@ -1,6 +1,7 @@
 """What an operator sees of a server: one JSON line for each request, and counters for Prometheus.
 
-A line has the request's id, its path, status and timings; never a query, a file name or content.
+A line has the request's id, its path, status and timings; never a query, a file name or content,
+and no id of a job, which is a secret.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SECRET = re.compile(r"(?<=/v1/videos/)[^/]+")
+MOST_PATH = 200
 LOGGER = logging.getLogger("corun.server")
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -80,6 +83,15 @@ class ServiceMetrics:
             buckets=(1, 2, 4, 8),
             registry=self.registry,
         )
+        self.videos = Counter(
+            "corun_videos", "Films by outcome.", ["outcome"], registry=self.registry
+        )
+        self.video_frames = Counter(
+            "corun_video_frames", "Frames of films finished.", registry=self.registry
+        )
+        self.unfinished_videos = Gauge(
+            "corun_unfinished_videos", "Films accepted and not ended.", registry=self.registry
+        )
         self.queued = Gauge(
             "corun_unanswered_pictures", "Accepted and not answered.", registry=self.registry
         )
@@ -111,7 +123,8 @@ class Observed:
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
-        facts: dict[str, Any] = {"id": request_id, "method": scope["method"], "path": scope["path"]}
+        path = SECRET.sub("{job}", scope["path"])[:MOST_PATH]
+        facts: dict[str, Any] = {"id": request_id, "method": scope["method"], "path": path}
         received = sent = status = 0
 
         async def counted_receive() -> Message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -25,7 +26,7 @@ class Problem(BaseModel):
 
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-REFUSALS: dict[int | str, dict[str, Any]] = {
+EVERY_REFUSAL: dict[int | str, dict[str, Any]] = {
     status: {
         "model": Problem,
         "description": description,
@@ -35,15 +36,21 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         (400, "A request that is cut short.", "the request ended too soon"),
         (401, "No or a wrong API key.", "send the API key: Authorization: Bearer KEY"),
         (403, "Sent by another site's page.", "another site may not write here"),
+        (404, "No such job, or its time is over.", "there is no job of that id, or no more"),
         (406, "No format in Accept is written.", "Accept names no format that is written here"),
         (408, "It took too long to arrive.", "the request took too long to arrive"),
+        (409, "The job has no result yet, or none ever.", "the film is not done yet"),
         (413, "Too many bytes or pixels.", "the request is longer than 67,108,864 bytes"),
         (415, "Not the kind of body that is taken.", "send an image, or a form with a picture"),
         (422, "Cannot be read as a picture.", "photo.jpg: the file is cut short or damaged"),
         (500, "A bug of corun.", "unexpected error; the log of the server has it"),
+        (501, "Films are not taken here.", str(MissingExtraError("PyAV", "video"))),
         (503, "Too busy; see Retry-After.", "too many pictures are waiting; try again later"),
     )
 }
+REFUSALS = {k: told for k, told in EVERY_REFUSAL.items() if k not in (404, 409, 501)}
+"""Of pictures."""
+
 DEHAZED: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The clear picture, or its transmission map.",
@@ -99,7 +106,8 @@ def message_of(error: CorunError) -> str:
     cause = error.__cause__
     if isinstance(cause, TooLargeError):
         return text.partition("; if you trust it")[0].partition("; close other")[0]
-    return text.replace("choose another --format", "ask for another format with Accept")
+    text = text.replace("choose another --format", "ask for another format with Accept")
+    return re.sub(r"--([a-z])", r"\1", re.sub(r"--(tone|codec) (\w+)", r"\1=\2", text))
 
 
 async def _refused(request: Request, error: Exception) -> Response:

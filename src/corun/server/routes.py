@@ -65,7 +65,8 @@ def require_key(request: Request) -> None:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         given = request.headers.get("x-api-key", "")
-    if not hmac.compare_digest(sha256(given.strip().encode()).digest(), wanted):
+    # Latin-1 gives back the bytes that came, which are the key's in UTF-8.
+    if not hmac.compare_digest(sha256(given.strip().encode("latin-1")).digest(), wanted):
         raise RefusedError(401, "send the API key: Authorization: Bearer KEY, or X-API-Key: KEY")
 
 

@@ -107,7 +107,7 @@ class Previews:
         with self._lock:
             kept = self._kept.get(photo.path)
         if kept is None:
-            kept = _reduce(self._read(photo))
+            kept = reduced_picture(self._read(photo))
             with self._lock:
                 _keep(self._kept, photo.path, kept)
         return kept
@@ -138,7 +138,7 @@ def bytes_of(photo: Photo) -> bytes:
         ) from error
 
 
-def _reduce(picture: Picture) -> tuple[Picture, tuple[int, int]]:
+def reduced_picture(picture: Picture) -> tuple[Picture, tuple[int, int]]:
     """A photo as 8-bit RGB of at most about PREVIEW_PIXELS, and its full width and height."""
     image = picture.image
     plain = isinstance(image, Image.Image) and image.mode in PLAIN_MODES

@@ -59,16 +59,16 @@ def test_closing_ends_the_thread_and_what_it_reads() -> None:
 
 
 def test_the_newest_is_given_and_the_others_are_counted() -> None:
-    def quick() -> Generator[int, None, None]:
-        for number in range(30):
-            time.sleep(0.005)
-            yield number
+    taken, ended = threading.Event(), threading.Event()
 
-    taken, dropped = [], 0
-    for missed, number in newest(quick()):
-        dropped += missed
-        taken.append(number)
-        time.sleep(0.02)
-    assert taken == sorted(taken)
-    assert taken[-1] == 29
-    assert dropped == 30 - len(taken) > 5
+    def quick() -> Generator[int, None, None]:
+        yield 0
+        assert taken.wait(60)
+        yield from range(1, 30)
+        ended.set()
+
+    items = newest(quick())
+    assert next(items) == (0, 0)
+    taken.set()
+    assert ended.wait(60)
+    assert list(items) == [(28, 29)]

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import socket
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -20,10 +15,8 @@ from corun.dehazing.video import live
 from corun.dehazing.video.conversion import VideoOptions
 from corun.dehazing.video.live import dehaze_live, is_live, live_frames
 from corun.errors import VideoError
-from video_films import ToyDehazer, make_film, names, times_of
-
-RATE = 25
-FRAMES = 50
+from live_streams import FRAMES, RATE, Pieces, by_http, by_rtsp, by_udp, pieces_of_film
+from video_films import ToyDehazer, names, times_of
 
 
 class SlowDehazer(ToyDehazer):
@@ -35,61 +28,20 @@ class SlowDehazer(ToyDehazer):
 
 
 @pytest.fixture(scope="module")
-def packets(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[float, bytes]]:
-    """Two seconds of MPEG transport stream: when each piece is due, and its bytes."""
-    stamps = [n * 90000 // RATE for n in range(FRAMES)]
-    path = make_film(
-        tmp_path_factory.mktemp("live") / "film.mp4",
-        stamps=stamps,
-        options={"g": "5", "preset": "ultrafast", "tune": "zerolatency"},
-    )
-    pieces = []
-    buffer = io.BytesIO()
-    with av.open(str(path)) as film, av.open(buffer, "w", format="mpegts") as out:
-        stream = out.add_stream_from_template(film.streams.video[0])
-        sent = 0
-        for packet in film.demux(video=0):
-            if packet.dts is None:
-                continue
-            due = float(packet.dts * packet.time_base)
-            packet.stream = stream
-            out.mux(packet)
-            pieces.append((due, buffer.getvalue()[sent:]))
-            sent = buffer.tell()
-    pieces.append((FRAMES / RATE, buffer.getvalue()[sent:]))
-    return [(due, data) for due, data in pieces if data]
+def pieces(tmp_path_factory: pytest.TempPathFactory) -> Pieces:
+    return pieces_of_film(tmp_path_factory.mktemp("live"))
 
 
 @pytest.fixture
-def http_stream(packets: list[tuple[float, bytes]]) -> Iterator[str]:
-    """The address of a server that sends the film as fast as it was filmed."""
+def http_stream(pieces: Pieces) -> Iterator[str]:
+    with by_http(pieces) as address:
+        yield address
 
-    class Server(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "video/mp2t")
-            self.send_header("Transfer-Encoding", "chunked")
-            self.send_header("Connection", "close")
-            self.end_headers()
-            begun = time.perf_counter()
-            with contextlib.suppress(ConnectionError):
-                for due, data in packets:
-                    time.sleep(max(0.0, due - (time.perf_counter() - begun)))
-                    self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
-                self.wfile.write(b"0\r\n\r\n")
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/live.ts"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+@pytest.fixture
+def udp_stream(pieces: Pieces) -> Iterator[str]:
+    with by_udp(pieces) as address:
+        yield address
 
 
 def test_frames_are_dropped_rather_than_late(http_stream: str, tmp_path: Path) -> None:
@@ -115,28 +67,14 @@ def test_a_quick_network_drops_little(http_stream: str, tmp_path: Path) -> None:
     assert {frame.rgb.shape for frame in seen} == {(48, 64, 3)}
 
 
-@pytest.fixture
-def udp_stream(packets: list[tuple[float, bytes]]) -> Iterator[str]:
-    """The address where the film arrives in datagrams, once."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    ended = threading.Event()
-
-    def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            begun = time.perf_counter()
-            for due, data in packets:
-                if ended.wait(max(0.0, 0.3 + due - (time.perf_counter() - begun))):
-                    return
-                for at in range(0, len(data), 1316):
-                    sender.sendto(data[at : at + 1316], ("127.0.0.1", port))
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    yield f"udp://127.0.0.1:{port}?fifo_size=1000&overrun_nonfatal=1"
-    ended.set()
-    thread.join()
+def test_a_camera_that_speaks_rtsp(pieces: Pieces, tmp_path: Path) -> None:
+    with by_rtsp(pieces) as address:
+        result = dehaze_live(address, tmp_path / "live.mp4", SlowDehazer(), VideoOptions())
+    times = times_of(tmp_path / "live.mp4")
+    assert result.error is None
+    assert len(times) == result.frames >= 2
+    assert result.dropped > 5
+    assert times[-1] > 0.8 * FRAMES / RATE  # in time, to the stream's end
 
 
 def test_a_recording_ends_when_it_is_told_to(udp_stream: str, tmp_path: Path) -> None:

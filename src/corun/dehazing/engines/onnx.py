@@ -35,6 +35,10 @@ it would keep for ever what the largest ever asked for. Results lie in that memo
 given back: graphs that give finished scenes do without it, for theirs are as large as the photo."""
 
 
+SPIN_MICROSECONDS = "50"
+"""How long a thread of the runtime waits awake: over the gaps between most operations."""
+
+
 class OnnxEngine:
     """A graph run by ONNX Runtime.
 
@@ -125,6 +129,9 @@ class OnnxEngine:
         # ours and saves nothing: buffers go back to the arena after their last use all the same.
         options.enable_mem_reuse = False
         options.enable_cpu_mem_arena = self._arena
+        # A thread that waits for the others turns in circles, for milliseconds unless told: that is
+        # taken from whoever else works, such as a film's decoder and encoder.
+        options.add_session_config_entry("session.intra_op.spin_duration_us", SPIN_MICROSECONDS)
         options.add_session_config_entry("session.force_spinning_stop", "1")
         chosen: list[Any] = [(provider, {"device_id": int(number)}) if number else provider]
         if kind != "cpu":

@@ -24,8 +24,9 @@ from corun.networks.registry import ModelCard
 class TorchEngine:
     """A module run by torch.
 
-    On a CPU a CORUN with a full-size step gives maps; on other devices the whole picture goes
-    there, and the finished scene comes back.
+    A CORUN with a full-size step gives maps: only the working picture goes to the device, and only
+    maps of its cells come back. Of other networks the whole picture goes there, and the scene
+    comes back.
 
     Args:
         network: maps RGB in [0,1], (B,3,H,W), to anything that
@@ -56,7 +57,7 @@ class TorchEngine:
         self.name, self._size_multiple = name, size_multiple
         self.network = network.to(self.device).eval()
         config = network.config if isinstance(network, CORUN) else None
-        maps = config is not None and config.full_size_step and self.device.type == "cpu"
+        maps = config is not None and config.full_size_step
         self.facts = EngineFacts(
             "torch",
             str(self.device),
@@ -75,8 +76,8 @@ class TorchEngine:
             network = self.network
             assert isinstance(network, CORUN)
             with torch.no_grad(), self._precision():
-                maps = network.maps(batch)
-            return MapsAnswer(*(value.float().numpy() for value in maps))
+                maps = network.maps(batch.to(self.device))
+            return MapsAnswer(*(value.float().cpu().numpy() for value in maps))
         found, airlight = self.estimate(batch)
         scene, transmission = (None if v is None else v.cpu().numpy() for v in found)
         assert scene is not None

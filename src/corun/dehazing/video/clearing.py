@@ -10,17 +10,28 @@ import numpy as np
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.maps import FrameMaps
 from corun.dehazing.video.background import in_background
-from corun.dehazing.video.motion import Small, motion_between, small_picture
+from corun.dehazing.video.motion import (
+    Small,
+    at,
+    motion_between,
+    positions,
+    small_picture,
+)
 from corun.dehazing.video.source import Film, Moment
-from corun.dehazing.video.stability import Look, steadied
+from corun.dehazing.video.stability import Look, agreement, steadied
 from corun.shapes import Shaped
 
-REACH = 12
+REACH = 16
 """R, frames before and after that a frame's maps are made of."""
 LIVE_REACH = 4
 """Frames before, of a live stream: there are none after, and a longer window would lag."""
-LOOK_EVERY = 2
-"""The network looks at every second frame; the maps of those between are their neighbours'."""
+LOOK_EVERY = 4
+"""The network looks at every fourth frame of a film; the others have their maps of these."""
+FOLLOWED = 0.8
+"""Mean agreement with the frame last looked at below which the network looks again at once."""
+LEAD = REACH + 2 * LOOK_EVERY
+"""Frames before a run from which an unbroken run's maps are had again: some more than the filter
+looks back, since what the network looks at is known at every fourth frame."""
 
 Rgb = Shaped[np.ndarray, "_ _ 3"]  # turned, rows and columns change places
 
@@ -68,6 +79,8 @@ class Clearing:
 
     def _looks(self, moments: Iterable[Moment], every: int) -> Generator[Look[Moment], None, None]:
         before: Small | None = None
+        seen: Small | None = None  # last looked at by the network
+        where = np.empty((0, 0, 2), np.float32)  # the frame's cells in that
         grid, covered = (0, 0), (0, 0)
         for moment in moments:
             upright = self._upright(moment.rgb)
@@ -77,10 +90,18 @@ class Clearing:
                 grid, covered = maps.coefficients.shape[:2], maps.covered
             small = small_picture(upright, grid, covered)
             motion = None if before is None else motion_between(before, small)
-            if maps is None and (moment.number % every == 0 or (motion is not None and motion.cut)):
+            if motion is not None and seen is not None and not motion.cut:
+                back = positions(motion.backward)
+                where = back if seen is before else at(where, back)
+                followed = float(agreement(seen.cells, small.cells, where)[1].mean())
+                if moment.number % every == 0 or followed < FOLLOWED:
+                    (maps,) = self._dehazer.maps([upright])
+            elif maps is None:
                 (maps,) = self._dehazer.maps([upright])
             yield Look(moment, small, motion, maps)
             before = small
+            if maps is not None:
+                seen = small
 
     def _finished(self, moment: Moment, maps: FrameMaps) -> Rgb:
         upright = self._upright(moment.rgb)

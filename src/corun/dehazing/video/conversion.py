@@ -19,12 +19,11 @@ import av
 
 from corun.dehazing.dehazer import Dehazer, require_strength
 from corun.dehazing.video.background import in_background
-from corun.dehazing.video.clearing import LOOK_EVERY, REACH, Clearing, fingerprint
+from corun.dehazing.video.clearing import LEAD, LOOK_EVERY, REACH, Clearing, fingerprint
 from corun.dehazing.video.colours import SdrTone, frame_of_rgb
 from corun.dehazing.video.encoders import Encoder, Encoding, Target, bytes_of, target_of
 from corun.dehazing.video.muxing import Kept, Part, join, plan_container
 from corun.dehazing.video.segments import (
-    LEAD,
     Progress,
     Segment,
     Workshop,
@@ -329,10 +328,12 @@ def _notes(film: Film, target: Target, progress: Progress, whole: bool) -> list[
     damaged = progress.segments[-1].damaged if progress.segments else 0
     if damaged:
         notes.append(f"{damaged} damaged packets of the film could not be decoded")
-    if whole and progress.frames < 0.98 * film.frames - 1:
+    last = progress.segments[-1].lead[-1]
+    until = float((last - film.begins) * film.time_base + 1 / film.rate)
+    if whole and until < 0.98 * film.seconds - 1 / film.rate:
         notes.append(
-            f"the film states about {film.frames} frames and gives {progress.frames}: it is cut "
-            "short or damaged"
+            f"the film states {film.seconds:.1f} s and ends after {until:.1f} s: it is cut short "
+            "or damaged"
         )
     if film.transparent:
         notes.append("transparency is not kept")

@@ -235,7 +235,9 @@ def opened_live(source: str) -> Any:
         VideoError: there is none, or it does not answer.
     """
     if not source.isdecimal():
-        return opened(source, timeout=(PATIENCE, PATIENCE))
+        # Of datagrams some get lost, and pictures with them; FFmpeg asks for them first.
+        options = {"rtsp_flags": "prefer_tcp"} if source.startswith("rtsp:") else {}
+        return opened(source, timeout=(PATIENCE, PATIENCE), options=options)
     system = platform.system()
     camera = f"/dev/video{source}" if system == "Linux" else source
     if system == "Windows":

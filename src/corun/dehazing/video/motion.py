@@ -21,6 +21,8 @@ CUT_LEAST = 0.02
 """The least mean difference of a cut, [0,1]."""
 NOISE_FLOOR = 4 / 255
 """Contrast that counts as none when pictures are made comparable."""
+LEAST_SIDE = 12
+"""Pixels of the grey picture's longer side below which no motion can be found in it."""
 _NEIGHBOURHOOD = 31
 """Pixels of the grey picture over which contrast is measured."""
 
@@ -77,13 +79,15 @@ def motion_between(before: Small, after: Small) -> Motion:
     """Dense inverse search (Kroeger et al. 2016) in both directions, and whether it fits."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     grid = before.cells.shape[1::-1]
-    flows = [
-        np.asarray(
-            cv2.resize(search.calc(a.grey, b.grey, None), grid, interpolation=cv2.INTER_AREA)
-        )
-        * np.float32(0.5)
-        for a, b in ((before, after), (after, before))
-    ]
+    flows = [np.zeros((*before.cells.shape[:2], 2), np.float32)] * 2
+    if max(before.grey.shape) >= LEAST_SIDE:
+        flows = [
+            np.asarray(
+                cv2.resize(search.calc(a.grey, b.grey, None), grid, interpolation=cv2.INTER_AREA)
+            )
+            * np.float32(0.5)
+            for a, b in ((before, after), (after, before))
+        ]
     moved, inside = moved_along(before.cells, positions(flows[1]))
     differs = np.abs(moved - after.cells).mean(axis=2)[inside]
     mean = after.cells.mean(axis=(0, 1))
@@ -107,10 +111,17 @@ def moved_along(
 ) -> tuple[Float32[np.ndarray, "h w c"], Bool[np.ndarray, "h w"]]:
     """Values at positions (column, row), bilinearly, and whether these are inside the picture."""
     height, width = values.shape[:2]
-    moved = cv2.remap(values, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     x, y = where[..., 0], where[..., 1]
     inside = (x > -0.5) & (y > -0.5) & (x < width - 0.5) & (y < height - 0.5)
-    return np.asarray(moved, np.float32).reshape(values.shape), inside
+    return at(values, where), inside
+
+
+def at(
+    values: Float32[np.ndarray, "h w c"], where: Float32[np.ndarray, "h w 2"]
+) -> Float32[np.ndarray, "h w c"]:
+    """Values at positions (column, row), bilinearly, those outside as at the border."""
+    moved = cv2.remap(values, where, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32).reshape(values.shape)
 
 
 def _area(picture: Shaped[np.ndarray, "..."], size: tuple[int, int]) -> Shaped[np.ndarray, "..."]:

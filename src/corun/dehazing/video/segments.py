@@ -28,10 +28,6 @@ _RECORD = struct.Struct("<qqqI?")
 """Time of showing, of decoding, duration, bytes, whether it is a key frame."""
 _NO_TIME = -(2**63)
 
-LEAD = 16
-"""Frames before a run whose times are kept, to find its place in the film again and to warm up:
-some more than the filter over time looks back."""
-
 
 @dataclass(frozen=True)
 class Segment:
@@ -39,7 +35,8 @@ class Segment:
 
     Attributes:
         frames: how many.
-        lead: times of the last frames until its end, at most :data:`LEAD`.
+        lead: times of the last frames until its end, to find its place in the film again and to
+            warm up.
         last: CRC-32 of the last one's samples as decoded, to know the place again.
         damaged: packets passed over until its end.
     """

@@ -158,10 +158,11 @@ def film_of(container: InputContainer, name: str) -> Film:
     rate = stream.average_rate or stream.guessed_rate or _RATE_AT_A_LOSS
     if not 0 < rate <= 1000:
         rate = _RATE_AT_A_LOSS
-    seconds = 0.0
-    if stream.duration is not None and stream.time_base is not None:
+    # Where FFmpeg finds no duration of a stream it gives the longest one, perhaps of the sound.
+    seconds = _tagged_duration(stream)
+    if not seconds and stream.duration is not None and stream.time_base is not None:
         seconds = float(stream.duration * stream.time_base)
-    elif container.duration is not None:
+    elif not seconds and container.duration is not None:
         seconds = container.duration / av.time_base
     matrix = _display_matrix(frame)
     context = stream.codec_context
@@ -186,6 +187,16 @@ def film_of(container: InputContainer, name: str) -> Film:
         field_order=("bff" if order in (3, 4) else "tff") if interlaced else None,
         transparent=any(component.is_alpha for component in frame.format.components),
     )
+
+
+def _tagged_duration(stream: VideoStream) -> float:
+    """Seconds that Matroska's tag of the stream states, such as 00:01:02.500000000; 0 for none."""
+    parts = stream.metadata.get("DURATION", "").split(":")
+    try:
+        hours, minutes, seconds = map(float, parts)
+    except ValueError:
+        return 0.0
+    return 3600 * hours + 60 * minutes + seconds
 
 
 def hdr_refusal(film: Film) -> str | None:
