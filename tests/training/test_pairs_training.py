@@ -75,8 +75,10 @@ def test_pairs_alone_need_neither_depth_nor_a_recipes_validation(
     recipe: Path, tmp_path: Path
 ) -> None:
     pairs = write_pairs(tmp_path / "nh")
-    text = recipe.read_text().replace("validation: {clean: ", "validation: {clean: /nowhere")
-    recipe.write_text(text)
+    text = recipe.read_text(encoding="utf-8").replace(
+        "validation: {clean: ", "validation: {clean: /nowhere"
+    )
+    recipe.write_text(text, encoding="utf-8")
     pretrain.run(recipe, [*pairs, "data.weight=0", "run.steps=2", "run.validate_every=2"])
     records = [json.loads(t) for t in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert {k for r in records for k in r if k.startswith("validation")} == {

@@ -148,8 +148,10 @@ def test_crops_that_the_stages_cannot_see_whole_are_refused(recipe: Path) -> Non
 @pytest.mark.filterwarnings("ignore")
 def test_ones_own_data_are_validated_on_a_share_that_is_not_trained_on(recipe: Path) -> None:
     """A recipe's own validation photos are not looked for; nothing else needs to be said."""
-    text = recipe.read_text().replace("validation: {clean: ", "validation: {clean: /nowhere")
-    recipe.write_text(text.replace("side: 32", "side: 32, real: /nowhere"))
+    text = recipe.read_text(encoding="utf-8").replace(
+        "validation: {clean: ", "validation: {clean: /nowhere"
+    )
+    recipe.write_text(text.replace("side: 32", "side: 32, real: /nowhere"), encoding="utf-8")
     folder = recipe.parent / "run"
     with pytest.raises(DataError, match="/nowhere"):
         run(recipe, [])

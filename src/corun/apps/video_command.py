@@ -14,20 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from corun.apps import options
-from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
+from corun.apps.exit_status import FAILED, INTERRUPTED, WRONG_USAGE, complain
 from corun.errors import ConfigurationError, CorunError, VideoError
+from corun.pictures.formats import FILM_SUFFIXES
 
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
     from corun.dehazing.video.conversion import VideoOptions
-
-VIDEO_SUFFIXES = frozenset(
-    (
-        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2ts", ".mts", ".ts"),
-        *(".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".dv", ".y4m"),
-    )
-)
-"""Names that `corun dehaze` takes for films; `corun video` opens any name."""
 
 _SAME_SUFFIX = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".ts", ".mts", ".m2ts"))
 """Films that stay of their kind; of the others `corun dehaze` makes Matroska, which holds all."""
@@ -222,7 +215,7 @@ def dehaze_clips(
     from corun.dehazing.video.conversion import VideoOptions
 
     sources = [path for clip in clips for path in _matching(clip)]
-    to_file = output is not None and Path(output).suffix.lower() in VIDEO_SUFFIXES
+    to_file = output is not None and Path(output).suffix.lower() in FILM_SUFFIXES
     if to_file and len(sources) > 1:
         complain(f"-o {output}: several films need a folder; end it with a slash")
         raise typer.Exit(WRONG_USAGE)

@@ -39,6 +39,11 @@ VIDEO_SUFFIXES = frozenset(
 )
 """What a search of a folder names as left for `corun video`, in lower case."""
 
+FILM_SUFFIXES = VIDEO_SUFFIXES | {
+    *(".ts", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".dv", ".y4m")
+}
+"""What `corun dehaze` takes for a film where it is named; `corun video` opens any name."""
+
 READABLE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "HEIF")
 """Pillow's names of the formats that are read."""
 
