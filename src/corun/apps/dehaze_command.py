@@ -15,8 +15,9 @@ import typer
 
 from corun.apps import options
 from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
-from corun.apps.video_command import VIDEO_SUFFIXES, dehaze_clips
+from corun.apps.video_command import dehaze_clips
 from corun.errors import ConfigurationError
+from corun.pictures.formats import VIDEO_SUFFIXES
 
 HELP = (
     "Take the haze out of pictures.\n\n"

@@ -48,3 +48,8 @@ RootPath = Annotated[
 Proxy = Annotated[
     str, typer.Option(metavar="ADDRESSES", help="Whose X-Forwarded-For and -Proto are believed.")
 ]
+MaxVideoBytes = Annotated[int, typer.Option(min=1, help="Of one film's file.")]
+MaxVideoPixels = Annotated[int, typer.Option(min=1, help="Of its frames.")]
+MaxVideoSeconds = Annotated[
+    float, typer.Option(min=1, help="Of one film, at 60 frames per second.")
+]

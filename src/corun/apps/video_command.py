@@ -16,18 +16,11 @@ import typer
 from corun.apps import options
 from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
 from corun.errors import ConfigurationError, CorunError, VideoError
+from corun.pictures.formats import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
     from corun.dehazing.video.conversion import VideoOptions
-
-VIDEO_SUFFIXES = frozenset(
-    (
-        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2ts", ".mts", ".ts"),
-        *(".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".dv", ".y4m"),
-    )
-)
-"""Names that `corun dehaze` takes for films; `corun video` opens any name."""
 
 _SAME_SUFFIX = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".ts", ".mts", ".m2ts"))
 """Films that stay of their kind; of the others `corun dehaze` makes Matroska, which holds all."""
