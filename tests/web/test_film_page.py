@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import urllib.request
 from pathlib import Path
 
@@ -71,7 +72,7 @@ def test_a_film_is_dropped_made_played_and_downloaded(visit: Visit, clip: Path) 
     visit.wait(
         lambda b: b.execute_script(
             "const film = document.querySelector('#player video');"
-            "return film && film.readyState >= 1 && Math.abs(film.duration - 1.6) < 0.2"
+            "return film && film.readyState >= 2 && Math.abs(film.duration - 1.6) < 0.2"
         )
     )
     visit.wait(
@@ -80,6 +81,8 @@ def test_a_film_is_dropped_made_played_and_downloaded(visit: Visit, clip: Path) 
             ".filter(i => i.complete && i.naturalWidth === 640).length >= 2"
         )
     )
+    visit.browser.set_window_size(1280, 1180)
+    time.sleep(1)  # the player shows its first frame
     visit.picture("web-film")
     path = visit.downloaded(clip.name)
     wanted = dehaze_video(clip, clip.with_name("wanted.mp4"), corun.load()).output

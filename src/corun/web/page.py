@@ -33,7 +33,11 @@ STYLE = """
 #status { min-height: 1.6rem; }
 #status p { margin: 0; }
 #files { min-height: 7rem; }
-#bar progress { width: 100%; height: .6rem; accent-color: var(--color-accent); }
+#bar progress { appearance: none; width: 100%; height: .5rem; border: 0; border-radius: .25rem;
+  overflow: hidden; background: var(--neutral-200); color: var(--color-accent); }
+#bar progress::-webkit-progress-bar { background: var(--neutral-200); }
+#bar progress::-webkit-progress-value { background: var(--color-accent); }
+#bar progress::-moz-progress-bar { background: var(--color-accent); }
 footer { display: none !important; }
 @media (max-width: 40rem) { .gradio-container { padding: .5rem !important; } }
 """
@@ -125,10 +129,6 @@ class Page:
                 with gr.Column(scale=3, min_width=320):
                     status = gr.Markdown(BEGIN, elem_id="status")
                     bar = gr.HTML(visible=False, elem_id="bar")
-                    player = PlainVideo(
-                        label="The clear film", interactive=False, visible=False, elem_id="player",
-                        height=360, buttons=[],
-                    )  # fmt: skip
                     with gr.Tab("Before and after"):
                         slider = gr.ImageSlider(
                             label="Before and after", type="filepath", format="png",
@@ -143,6 +143,10 @@ class Page:
                             buttons=["fullscreen"],
                         )  # fmt: skip
                         point = gr.Markdown("Click a point for its numbers.", elem_id="point")
+                    player = PlainVideo(
+                        label="The clear film", interactive=False, visible=False, elem_id="player",
+                        height=360, buttons=[],
+                    )  # fmt: skip
             chosen: list[Any] = [files, choice, model, strength]
             seen: list[Any] = [slider, drawn, status, saved, full, film, player]
             running: dict[str, Any] = {"concurrency_limit": AT_ONCE, "show_progress": "minimal"}
