@@ -30,7 +30,7 @@ from corun.metrics.registry import load_metric
 from corun.networks.brought import open_network
 from corun.networks.outputs import read_output
 from corun.training import colabator
-from corun.training.validation import ValidationConfig, synthetic_scores, validation_batches
+from corun.training.validation import ValidationConfig, known_scores, validation_sets
 
 RECIPE = Path(__file__).resolve().parents[1] / "configs" / "lite-3-colabator.yaml"
 ROWS: dict[str, tuple[str, ...] | None] = {
@@ -86,7 +86,7 @@ def main() -> None:
         synthetic = ValidationConfig(
             clean=data / "clean" / "val", depth=data / "depth" / "val", side=256
         )
-        results[row]["clean/val"] = synthetic_scores(network, validation_batches(synthetic)) or {}
+        results[row]["clean/val"] = known_scores(network, validation_sets(synthetic))
         options.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(results, indent=1)
         (options.out / "ablation.json").write_text(text + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ from corun.data.images import list_images
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.loading import load
 from corun.networks.checkpoints import load_network
-from corun.training.validation import ValidationConfig, synthetic_scores, validation_batches
+from corun.training.validation import ValidationConfig, known_scores, validation_sets
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
         print(f"{model}: clear air, {plain:.2f} dB, at a quarter {dim:.2f} dB", flush=True)
         print(f"{model}: cases, {cases(dehazer, options.shared / 'cases')}", flush=True)
         settings = ValidationConfig(clean=data / "clean" / "val", depth=data / "depth" / "val")
-        scores = synthetic_scores(load_network(model).network, validation_batches(settings))
+        scores = known_scores(load_network(model).network, validation_sets(settings))
         print(f"{model}: crops, {scores}", flush=True)
 
 

@@ -108,7 +108,7 @@ def measure(photos: int, frames: int, photo: tuple[int, int], frame: tuple[int, 
 def processor_name() -> str:
     """What the system calls the processor."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

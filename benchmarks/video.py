@@ -61,7 +61,7 @@ def make_film(path: Path, frames: int, height: int, width: int) -> None:
 
 def resident_mib() -> float:
     """Memory of this process that is in use now."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) / 1024
     raise RuntimeError("the memory of a process is read from /proc, which Linux has")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import errno
+import io
 import os
 import subprocess
 import sys
@@ -11,12 +13,15 @@ from pathlib import Path
 
 import pytest
 
+from corun import files
 from corun.colabator import pool_labels
-from corun.evaluation import methods
+from corun.dehazing import devices, standard_streams
+from corun.errors import ImageFileError
+from corun.evaluation import methods, work_pool
+from corun.pictures import limits, writing
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "corun"
 POSIX_ONLY = {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "posix"}
-TEXT_CALLS = {"read_text", "write_text"}
 
 
 def sources() -> list[tuple[Path, ast.Module]]:
@@ -44,18 +49,6 @@ def test_no_module_needs_what_only_posix_has() -> None:
             )
             if POSIX_ONLY & set(names) and node not in guarded:
                 found.append(f"{path.name}:{node.lineno}")
-    assert found == []
-
-
-def test_every_text_file_is_opened_in_a_stated_encoding() -> None:
-    """Windows reads and writes text in a code page unless told otherwise."""
-    found = []
-    for path, tree in sources():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                stated = any(word.arg == "encoding" for word in node.keywords)
-                if node.func.attr in TEXT_CALLS and not stated:
-                    found.append(f"{path.name}:{node.lineno}")
     assert found == []
 
 
@@ -90,3 +83,91 @@ def test_a_folder_of_labels_is_settled_where_folders_cannot_be_opened(
     labels = object.__new__(pool_labels.LabelFiles)
     labels.folder = tmp_path
     labels.settle()
+
+
+class Stream(io.RawIOBase):
+    """A standard output whose writing fails."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+    def write(self, content: object) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize(("system", "raised"), [("nt", BrokenPipeError), ("posix", ImageFileError)])
+def test_nobody_reads_any_more_as_windows_says_it(
+    monkeypatch: pytest.MonkeyPatch, system: str, raised: type[Exception]
+) -> None:
+    stream = Stream(OSError(errno.EINVAL, "Invalid argument"))
+    monkeypatch.setattr(sys, "stdout", types.SimpleNamespace(flush=lambda: None, buffer=stream))
+    monkeypatch.setattr(standard_streams.os, "name", system)
+    with pytest.raises(raised):
+        standard_streams.write_standard_output(b"x")
+
+
+def test_a_file_that_another_program_has_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows replaces no open file; it says the same of a folder that is not writable."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Access is denied")
+
+    monkeypatch.setattr(writing, "write_atomically", refused)
+    monkeypatch.setattr(writing, "os", types.SimpleNamespace(name="nt"))
+    with pytest.raises(ImageFileError, match="another program has it open"):
+        writing.write_encoded(tmp_path / "clear.jpg", b"x", overwrite=True)
+
+
+def test_as_many_threads_as_processors_where_there_is_no_affinity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "CGROUP_QUOTA", tmp_path / "none")
+    monkeypatch.setattr(devices, "os", types.SimpleNamespace(cpu_count=lambda: 6))
+    assert devices.usable_threads() == 6
+    monkeypatch.setattr(devices, "os", types.SimpleNamespace(cpu_count=lambda: None))
+    assert devices.usable_threads() == 1
+
+
+def test_free_memory_is_unknown_where_no_system_call_tells_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(limits, "_CONTAINER", tmp_path)
+
+    def unknown(name: str) -> int:  # macOS
+        raise ValueError(f"unrecognized configuration name {name}")
+
+    for system in (types.SimpleNamespace(sysconf=unknown), types.SimpleNamespace()):
+        monkeypatch.setattr(limits, "os", system)
+        assert limits.free_memory() is None
+
+
+def test_a_process_is_never_asked_by_a_signal_that_would_end_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(files, "os", types.SimpleNamespace(name="nt"))
+    assert files._lives(os.getpid())
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES, errno.EINVAL])
+def test_a_new_file_gets_its_name_where_there_are_no_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(error, "no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    target = tmp_path / "clear.png"
+    files.write_atomically(target, b"new", overwrite=False)
+    assert target.read_bytes() == b"new"
+    with pytest.raises(FileExistsError):
+        files.write_atomically(target, b"other", overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["clear.png"]
+
+
+def test_a_worker_starts_where_signals_cannot_be_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(work_pool.signal, "pthread_sigmask", raising=False)
+    with work_pool._deaf_to_interrupts():
+        pass

@@ -6,24 +6,16 @@ for the contrastive perceptual ratio; Johnson et al., ECCV 2016, for the percept
 
 from __future__ import annotations
 
-import pickle
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from corun.errors import WeightsError
-from corun.files import stand_in
-
-_UNREADABLE = (
-    *(OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError),
-    *(pickle.UnpicklingError, struct.error),
-)
-"""What torch raises over a damaged file; there is no common base class."""
+from corun.networks.brought import read_state
 
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 PUBLISHED_LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
@@ -99,6 +91,24 @@ def scattering_consistency_loss(
     return (residual if weight is None else weight * residual).mean()
 
 
+def transmission_loss(
+    transmission: Float[Tensor, "b 1 h w"],
+    truth: Float[Tensor, "b 1 h w"],
+    known: Bool[Tensor, " b"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean of |T − t| over all elements; pictures whose t is not known count as 0.
+
+    A picture so weighs the same whatever else is in its batch.
+
+    Args:
+        transmission: T, unitless.
+        truth: t, unitless, (0,1].
+        known: of which pictures it is the truth; None for all.
+    """
+    error = (transmission - truth).abs()
+    return error.mean() if known is None else (error * known.view(-1, 1, 1, 1)).mean()
+
+
 def gradient_loss(
     scene: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"]
 ) -> Float[Tensor, ""]:
@@ -162,7 +172,7 @@ class VggFeatures(nn.Module):
 
     def __init__(self, path: Path | str, layers: Sequence[str] = ()) -> None:
         super().__init__()
-        state = _read_state(Path(path))
+        state = read_state(Path(path))
         if "features.0.weight" in state:
             state = {n.removeprefix("features."): t for n, t in state.items()}
         plain = state.get("0.weight", torch.empty(0)).shape[-2:] == (1, 1)
@@ -268,25 +278,3 @@ def _filled_convolution(weight: Tensor, bias: Tensor) -> nn.Conv2d:
     convolution = nn.Conv2d(in_channels, out_channels, (height, width))
     convolution.load_state_dict({"weight": weight.float(), "bias": bias.float()})
     return convolution
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise WeightsError(
-            f"{path}: no such file; give a local VGG-19 state dict or leave the perceptual loss off"
-        )
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    with path.open("rb") as stream:
-        if found := stand_in(stream.read(1024)):
-            raise WeightsError(f"{path}: {found}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, *_UNREADABLE) as error:
-        raise WeightsError(f"{path}: not a readable weights file ({error})") from error
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path}: not a state dict; expected named tensors")
-    return content

@@ -196,8 +196,8 @@ def test_one_door_is_told_of_the_trust(
         raise WeightsError(f"{name}: enough")
 
     monkeypatch.chdir(tmp_path)
-    for module in (loading, worker):
-        monkeypatch.setattr(module, "load", load)
+    for module, name in ((loading, "load"), (loading, "begin_loading"), (worker, "load")):
+        monkeypatch.setattr(module, name, load)
     for photo in (Path("photo.png"), Path("photos/0.png")):
         photo.parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8)).save(photo)

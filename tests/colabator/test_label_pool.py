@@ -199,7 +199,7 @@ def test_4800_photos_fit_in_3_gb_and_little_memory(
 
 
 def resident_bytes() -> int:
-    text = Path("/proc/self/statm").read_text()
+    text = Path("/proc/self/statm").read_text(encoding="utf-8")
     return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

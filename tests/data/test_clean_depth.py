@@ -11,8 +11,8 @@ from corun.data.clean_depth import (
     CleanDepthConfig,
     CleanDepthFolder,
     align_depth,
-    change_colours,
 )
+from corun.data.crops import change_colours
 from corun.data.scenes import render_scene
 from corun.errors import DataError, ImageFileError
 from rendered_folders import write_scenes

@@ -31,7 +31,7 @@ def save_voc(path: Path, *objects: tuple[str, int, int, int, int]) -> None:
         for name, a, b, c, d in objects
     )
     size = "<size><width>12</width><height>9</height><depth>3</depth></size>"
-    path.write_text(f"<annotation>{size}{items}</annotation>")
+    path.write_text(f"<annotation>{size}{items}</annotation>", encoding="utf-8")
 
 
 MINIATURES: dict[str, tuple[list[str], int, dict[str, str]]] = {

@@ -91,3 +91,29 @@ def test_what_was_worked_on_is_written_when_the_caller_is_interrupted() -> None:
     with pytest.raises(KeyboardInterrupt):
         list(overlapped(range(10), lambda job: job, work, write))
     assert written == [0, 1, 2]
+
+
+def test_what_begins_runs_beside_the_first_reading_and_before_any_work() -> None:
+    reading, seen = threading.Event(), []
+
+    def read(job: int) -> int:
+        reading.set()
+        return job
+
+    def work(job: int, value: int) -> int:
+        seen.append("work")
+        return value
+
+    def begin() -> None:
+        assert reading.wait(10)
+        seen.append("begin")
+
+    assert list(overlapped([7], read, work, lambda job, made: made, begin=begin)) == [7]
+    assert seen == ["begin", "work"]
+
+    def fail() -> None:
+        raise KeyError("no network")
+
+    with pytest.raises(KeyError, match="no network"):
+        list(overlapped([7], read, work, lambda job, made: made, begin=fail))
+    assert seen == ["begin", "work"]

@@ -75,12 +75,14 @@ def _model(path: Path, **header: str) -> Path:
         "total_sv": "1", "rho": "-1.5", **header,
     }  # fmt: skip
     lines = [f"{key} {value}" for key, value in facts.items()]
-    path.write_text("\n".join([*lines, "SV", "2 1:0.5 36:-1", ""]))
+    path.write_text("\n".join([*lines, "SV", "2 1:0.5 36:-1", ""]), encoding="utf-8")
     return path
 
 
 def _ranges(path: Path, count: int = 36) -> Path:
-    path.write_text("x\n-1 1\n" + "".join(f"{k} 0 {k}\n" for k in range(1, count + 1)))
+    path.write_text(
+        "x\n-1 1\n" + "".join(f"{k} 0 {k}\n" for k in range(1, count + 1)), encoding="utf-8"
+    )
     return path
 
 

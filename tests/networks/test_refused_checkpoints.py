@@ -32,7 +32,7 @@ def write_pickle(path: Path) -> None:
 
 
 def write_text(path: Path) -> None:
-    path.write_text("not weights at all")
+    path.write_text("not weights at all", encoding="utf-8")
 
 
 def write_other_network(path: Path) -> None:

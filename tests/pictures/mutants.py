@@ -148,7 +148,9 @@ def work_on(data: bytes) -> str | None:
 
 def peak_bytes() -> int:
     """The most that this process or one it waited for has held."""
-    own = int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+    own = int(
+        re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))[1]
+    )
     return 1024 * max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 

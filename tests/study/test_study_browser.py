@@ -145,7 +145,6 @@ def test_nothing_is_answered_before_all_pictures_are_there(
         return encode(path)
 
     monkeypatch.setattr(study_server, "shown_png", late)
-    study_server._kept_png.cache_clear()
     server = serve("pairs")
     try:
         begin(browser, server, "tom")

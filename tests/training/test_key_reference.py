@@ -46,7 +46,8 @@ def test_the_schema_has_types_meanings_and_no_unknown_keys() -> None:
     assert "extends" in made["properties"]
     run = made["$defs"]["RunConfig"]["properties"]
     assert run["steps"]["type"] == "integer"
-    assert run["steps"]["description"] == "optimiser steps in all."
+    assert run["steps"]["description"].startswith("optimiser steps in all.")
+    assert "weight" in made["$defs"]["PairsConfig"]["properties"]
     network = made["$defs"]["CorunConfig"]["properties"]
     assert network["cell"]["description"].startswith("r. 1 is the published network.")
     with pytest.raises(ConfigurationError, match="pretrain, colabator, density"):

@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from corun.errors import DataError
+from corun.training.configuration import RunConfig
 from corun.training.reporting import Reporter
 
 REMEDY = r"mend that, and the same command goes on from the last checkpoint"
 
 
 def reporter(folder: Path) -> Reporter:
-    return Reporter(folder, steps=100, first=0, enabled=True, every=1)
+    run = RunConfig(folder=folder, steps=100)
+    return Reporter(run, 0, {"seed": 3}, enabled=True, every=1)
 
 
 def step(reporter: Reporter) -> None:

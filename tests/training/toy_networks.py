@@ -56,3 +56,19 @@ class Normalised(Residual):
         super().__init__()
         self.before = nn.BatchNorm2d(3)
         self.unused = nn.Parameter(torch.ones(1))
+
+
+class Scales(Normalised):
+    """Gives a scene of every scale, the coarse ones first, as networks with deep supervision do."""
+
+    def forward(self, hazy: Tensor) -> list[Tensor]:  # type: ignore[override]
+        fine = super().forward(hazy)
+        return [F.avg_pool2d(fine, 4), F.avg_pool2d(fine, 2), fine]
+
+
+class Named(Normalised):
+    """Gives named maps, the scene under a name of its own beside features."""
+
+    def forward(self, hazy: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+        clear = super().forward(hazy)
+        return {"features": clear.mean((2, 3)), "clear": clear}

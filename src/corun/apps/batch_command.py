@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from corun.apps import options
-from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
+from corun.apps.exit_status import FAILED, INTERRUPTED, WRONG_USAGE, complain
 
 HELP = (
     "Dehaze any number of pictures, from any store to any store.\n\n"

@@ -1,7 +1,7 @@
 """The command `corun`: assembled from one module per subject, nothing heavy imported.
 
-Of a call that names its command only that command's module is imported: starting is a good part of
-what clearing one photo takes.
+Starting is a good part of what clearing one photo takes. Of a call that names its command only that
+command's module is imported, and where the call can be understood without Typer, not even that.
 """
 
 from __future__ import annotations
@@ -11,11 +11,15 @@ import sys
 from collections.abc import Iterable
 from importlib import import_module
 from io import TextIOWrapper
-from typing import Annotated, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from corun.apps.direct import direct_call
+from corun.apps.exit_status import FAILED, failing_in_one_line
+from corun.apps.options import Option
 
-from corun.apps.command_group import CorunGroup
+if TYPE_CHECKING:
+    import typer
 
 COMMANDS = {
     "dehaze": "dehaze_command:dehaze",
@@ -42,8 +46,17 @@ COMMANDS = {
 """Every command by its name: its module in `corun.apps`, and the function or group there."""
 
 
-def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
-    """The command with these subcommands."""
+def assemble(names: Iterable[str] = COMMANDS, *, listed: bool = False) -> typer.Typer:
+    """The command with these subcommands.
+
+    Args:
+        names: of them.
+        listed: whether they are only named in the help, so that their options are not needed.
+    """
+    import typer
+
+    from corun.apps.command_group import CorunGroup, for_typer, group_for_typer
+
     assembled = typer.Typer(
         name="corun",
         cls=CorunGroup,
@@ -51,17 +64,27 @@ def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Takes the haze out of real photos, and trains the networks that do it.",
     )
-    assembled.callback()(_corun)
+    assembled.callback()(for_typer(_corun))
     for name in names:
-        place, _, attribute = COMMANDS[name].partition(":")
-        module = import_module(f"corun.apps.{place}")
-        found = getattr(module, attribute)
-        if isinstance(found, typer.Typer):
-            assembled.add_typer(found, name=name)
+        module, found = _named(name)
+        group = isinstance(found, typer.Typer)
+        if listed:
+            text = found.info.help if group else getattr(module, "HELP", found.__doc__)
+            assembled.command(name, help=text)(lambda: None)
+        elif group:
+            assembled.add_typer(group_for_typer(found), name=name)
         else:
             cls = getattr(module, "COMMAND_CLASS", None)
-            assembled.command(name, cls=cls, help=getattr(module, "HELP", None))(found)
+            help_ = getattr(module, "HELP", None)
+            assembled.command(name, cls=cls, help=help_)(for_typer(found))
     return assembled
+
+
+def _named(name: str) -> tuple[ModuleType, Any]:
+    """A command's module, and its function or group."""
+    place, _, attribute = COMMANDS[name].partition(":")
+    module = import_module(f"corun.apps.{place}")
+    return module, getattr(module, attribute)
 
 
 def __getattr__(name: str) -> Any:
@@ -77,7 +100,7 @@ def _print_version(wanted: bool) -> bool:
         from corun.apps.installation import version_line
 
         print(version_line())
-        raise typer.Exit
+        raise SystemExit(0)
     return wanted
 
 
@@ -90,13 +113,13 @@ def _work_offline(wanted: bool) -> bool:
 def _corun(
     version: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--version", callback=_print_version, is_eager=True, help="Print version and commit."
         ),
     ] = False,
     offline: Annotated[
         bool,
-        typer.Option("--offline", callback=_work_offline, help="Fetch nothing from the Hub."),
+        Option("--offline", callback=_work_offline, help="Fetch nothing from the Hub."),
     ] = False,
 ) -> None:
     """Takes the haze out of real photos and videos, and trains the networks that do it."""
@@ -117,8 +140,20 @@ def speak_any_encoding() -> None:
 def main() -> None:
     """Entry point of the installed command."""
     speak_any_encoding()
-    named = sys.argv[1:2]
-    assemble(named if named and named[0] in COMMANDS else COMMANDS)(prog_name="corun")
+    words = sys.argv[1:]
+    named = words[:1] if words and words[0] in COMMANDS else []
+    completing = "_CORUN_COMPLETE" in os.environ  # a shell asks what could come next
+    call = direct_call(_named(named[0])[1], words[1:]) if named and not completing else None
+    if call is None:
+        listed = not completing and words in ([], ["--help"])
+        assemble(named or COMMANDS, listed=listed)(prog_name="corun")
+        return
+    try:
+        with failing_in_one_line():
+            call()
+    except BrokenPipeError:  # nobody reads any more: no mistake, and nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

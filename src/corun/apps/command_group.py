@@ -1,37 +1,19 @@
-"""How every command fails: one line on standard error, and an exit status that means something.
-
-0: done. 1: something given could not be used, or a picture failed. 2: wrong usage.
-130: interrupted.
-"""
+"""What Typer is told: groups whose mistakes are one line, options that were stated without it."""
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
-from corun.errors import CorunError, MissingExtraError, one_line
+from corun.apps.exit_status import failing_in_one_line
+from corun.apps.options import Argument, Option, declared
 from corun.files import user_path
-
-EXTRA_OF_PACKAGE = {
-    "torch": "torch",
-    "yaml": "torch",
-    "pydantic": "torch",
-    "lightning": "train",
-    "kornia": "train",
-    "scipy": "train",
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), "serve"),
-    "gradio": "web",
-}
-"""What commands beyond a photo's import first, and the extra that brings it."""
-FAILED = 1
-WRONG_USAGE = 2
-INTERRUPTED = 130
 
 
 class CorunGroup(TyperGroup):
@@ -47,29 +29,39 @@ class CorunGroup(TyperGroup):
         return command
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; a CorunError becomes one line and exit status 1, Ctrl-C 130."""
-        try:
+        """Runs the command; what goes wrong ends it with one line."""
+        with failing_in_one_line():
             return super().invoke(ctx)
-        except CorunError as error:
-            complain(str(error))
-            raise typer.Exit(FAILED) from error
-        except ModuleNotFoundError as error:
-            package = (error.name or "").partition(".")[0]
-            if package not in EXTRA_OF_PACKAGE:
-                raise
-            complain(str(MissingExtraError(package, EXTRA_OF_PACKAGE[package])))
-            raise typer.Exit(FAILED) from error
-        except MemoryError as error:
-            complain("not enough memory; close other programs, or give less at once")
-            raise typer.Exit(FAILED) from error
-        except KeyboardInterrupt as error:
-            complain("interrupted")
-            raise typer.Exit(INTERRUPTED) from error
 
 
-def complain(message: str) -> None:
-    """Prints one line on standard error, whatever line breaks and controls the message has."""
-    print("corun: " + one_line(message), file=sys.stderr, flush=True)
+def for_typer(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose `Option` and `Argument` are Typer's."""
+    kinds = {Option: typer.Option, Argument: typer.Argument}
+
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        return function(*arguments, **options)
+
+    signature = inspect.signature(function)
+    parameters = []
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        if name == "return":
+            continue
+        base, said = declared(hint)
+        if said is not None:
+            hint = Annotated[base, kinds[type(said)](*said.names, **said.settings)]
+        parameters.append(signature.parameters[name].replace(annotation=hint))
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {entry.name: entry.annotation for entry in parameters}
+    return call
+
+
+def group_for_typer(group: typer.Typer) -> typer.Typer:
+    """A group of such commands, with its own options; once it is Typer's, nothing is changed."""
+    for info in (*group.registered_commands, group.registered_callback):
+        if info is not None and info.callback is not None:
+            info.callback = for_typer(info.callback)
+    return group
 
 
 def _with_user_paths(callback: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from corun.apps.command_group import FAILED, CorunGroup
+from corun.apps.command_group import CorunGroup
+from corun.apps.exit_status import FAILED
 
 data_app = typer.Typer(
     cls=CorunGroup, no_args_is_help=True, help="List the data sets; check one in a folder."

@@ -11,13 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-import typer
-
 from corun.apps import options
-from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
-from corun.apps.video_command import dehaze_clips
+from corun.apps.exit_status import FAILED, INTERRUPTED, complain, wrong_usage
+from corun.apps.options import Argument, Option
 from corun.errors import ConfigurationError
-from corun.pictures.formats import VIDEO_SUFFIXES
+from corun.pictures.formats import FILM_SUFFIXES
 
 HELP = (
     "Take the haze out of pictures.\n\n"
@@ -33,7 +31,7 @@ HELP = (
 def dehaze(
     inputs: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="IN...",
             help="Files, folders, glob patterns, or '-' for standard input.",
             show_default=False,
@@ -41,20 +39,18 @@ def dehaze(
     ],
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="OUT", help="Folder, file (for one input), or '-'."),
+        Option("-o", "--output", metavar="OUT", help="Folder, file (for one input), or '-'."),
     ] = None,
     model: options.Model = "corun-lite",
     strength: options.Strength = 1.0,
-    recursive: Annotated[bool, typer.Option("--recursive", help="Search folders all the way.")] = (
-        False
-    ),
+    recursive: Annotated[bool, Option("--recursive", help="Search folders all the way.")] = (False),
     suffix: Annotated[
         str | None,
-        typer.Option(help="Between name and extension.", show_default=".dehazed; with -o OUT none"),
+        Option(help="Between name and extension.", show_default=".dehazed; with -o OUT none"),
     ] = None,
     file_format: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--format",
             help="jpg, png, webp, tif, bmp, avif or heic.",
             show_default="each input's own",
@@ -62,11 +58,11 @@ def dehaze(
     ] = None,
     quality: options.Quality = 95,
     save_transmission: Annotated[
-        bool, typer.Option("--save-transmission", help="Write NAME.transmission.png too.")
+        bool, Option("--save-transmission", help="Write NAME.transmission.png too.")
     ] = False,
     overwrite: options.Overwrite = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave existing files, go on with the rest.")
+        bool, Option("--skip-existing", help="Leave existing files, go on with the rest.")
     ] = False,
     engine: options.Engine = "auto",
     threads: options.Threads = None,
@@ -80,18 +76,20 @@ def dehaze(
     """Take the haze out of pictures."""
     from corun.dehazing.file_naming import Naming, PlanError
     from corun.dehazing.file_plan import make_plan
-    from corun.dehazing.loading import load
+    from corun.dehazing.loading import begin_loading, load
 
     if overwrite and skip_existing:
-        _wrong_usage("--overwrite and --skip-existing exclude each other; give one")
+        wrong_usage("--overwrite and --skip-existing exclude each other; give one")
     how: dict[str, Any] = {"device": device, "dtype": dtype, "engine": engine}
     how |= {"threads": threads, "trust": trust}
     naming = Naming(output, suffix, file_format, save_transmission)
-    clips = [name for name in inputs if Path(name).suffix.lower() in VIDEO_SUFFIXES]
+    clips = [name for name in inputs if Path(name).suffix.lower() in FILM_SUFFIXES]
     failed = 0
     if clips:
         if output == "-" or file_format is not None or save_transmission:
-            _wrong_usage(f"{clips[0]}: of films there is only -o FILE; see `corun video --help`")
+            wrong_usage(f"{clips[0]}: of films there is only -o FILE; see `corun video --help`")
+        from corun.apps.video_command import dehaze_clips
+
         failed = dehaze_clips(
             clips,
             output=output,
@@ -104,7 +102,7 @@ def dehaze(
         )
         inputs = [name for name in inputs if name not in clips]
         if not inputs:
-            raise typer.Exit(FAILED if failed else 0)
+            raise SystemExit(FAILED if failed else 0)
     try:
         plan = make_plan(
             inputs,
@@ -114,12 +112,12 @@ def dehaze(
             skip_existing=skip_existing,
         )
     except (PlanError, ConfigurationError) as error:
-        _wrong_usage(str(error))
+        wrong_usage(str(error))
     to_stdout = any(job.target is None for job in plan.jobs)
     if to_stdout and as_json:
-        _wrong_usage("--json and a picture cannot share standard output; give -o FILE")
+        wrong_usage("--json and a picture cannot share standard output; give -o FILE")
     if to_stdout and sys.stdout is not None and sys.stdout.isatty():
-        _wrong_usage("a picture is not written to a terminal; give -o FILE or redirect")
+        wrong_usage("a picture is not written to a terminal; give -o FILE or redirect")
 
     if as_json:
         from corun.apps.job_display import print_json
@@ -133,6 +131,7 @@ def dehaze(
             print_json({"input": name, "status": "failed", "error": message})
     failed += len(plan.failures)
     if plan.jobs:
+        loading = begin_loading(model, **how)
         from corun.apps.job_display import JobDisplay
         from corun.dehazing.file_jobs import JobOptions, run_jobs
         from corun.pictures.limits import DEFAULT_MAX_PIXELS
@@ -143,14 +142,13 @@ def dehaze(
             max_pixels=max_pixels or DEFAULT_MAX_PIXELS,
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
         )
-        dehazer = load(model, **how)
         done = 0
         try:
             with (
                 stopped_by_sigterm(),
                 JobDisplay(len(plan.jobs), quiet=quiet, as_json=as_json) as display,
             ):
-                for outcome in run_jobs(plan.jobs, dehazer, wanted):
+                for outcome in run_jobs(plan.jobs, loading, wanted):
                     display.show(outcome)
                     done += 1
                     failed += outcome.status == "failed"
@@ -159,20 +157,15 @@ def dehaze(
                 f"interrupted after {done} of {len(plan.jobs)}; "
                 "the same command with --skip-existing goes on"
             )
-            raise typer.Exit(INTERRUPTED) from None
+            raise SystemExit(INTERRUPTED) from None
     if failed:
-        raise typer.Exit(FAILED)
+        raise SystemExit(FAILED)
 
 
 def _left_out(results: list[Path]) -> str:
     named = ", ".join(path.name for path in results[:3]) + (", …" if len(results) > 3 else "")
     what = "an earlier result" if len(results) == 1 else f"{len(results)} earlier results"
     return f"left out: {what} ({named}); to dehaze one again, give its name alone"
-
-
-def _wrong_usage(message: str) -> None:
-    complain(message)
-    raise typer.Exit(WRONG_USAGE)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ def doctor(
     Paste all of it into a report: it names no folder and no file of yours. The exit status is 1
     where the self-test fails.
     """
-    from corun.apps.command_group import FAILED
+    from corun.apps.exit_status import FAILED
     from corun.errors import CorunError
 
     for line in (*_installed(), *_devices()):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corun.apps import options
-from corun.apps.command_group import FAILED, INTERRUPTED, complain
+from corun.apps.exit_status import FAILED, INTERRUPTED, complain
 from corun.errors import ConfigurationError, escaped
 from corun.files import same_name
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from corun.apps import options
-from corun.apps.command_group import FAILED, CorunGroup, complain
+from corun.apps.command_group import CorunGroup
+from corun.apps.exit_status import FAILED, complain
 from corun.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ def study(
     seed: Annotated[int, typer.Option(help="Of the choice and the orders.")] = 0,
 ) -> None:
     """Serve a blind, randomised rating page over folders of results."""
-    from corun.apps.command_group import complain
+    from corun.apps.exit_status import complain
     from corun.errors import ConfigurationError, escaped
     from corun.study.server import StudyServer
     from corun.study.trials import MODES, open_study
@@ -62,7 +62,7 @@ def study_results(
     ] = False,
 ) -> None:
     """Print or write what a study found: opinion scores or win rates, with intervals."""
-    from corun.apps.command_group import complain
+    from corun.apps.exit_status import complain
     from corun.errors import ConfigurationError, DataError
     from corun.files import write_atomically
     from corun.study.opinions import groups_of, results_csv, results_json, votes_csv, win_rates_csv

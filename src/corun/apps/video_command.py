@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from corun.apps import options
-from corun.apps.command_group import FAILED, INTERRUPTED, WRONG_USAGE, complain
+from corun.apps.exit_status import FAILED, INTERRUPTED, WRONG_USAGE, complain
 from corun.errors import ConfigurationError, CorunError, VideoError
-from corun.pictures.formats import VIDEO_SUFFIXES
+from corun.pictures.formats import FILM_SUFFIXES
 
 if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
@@ -215,7 +215,7 @@ def dehaze_clips(
     from corun.dehazing.video.conversion import VideoOptions
 
     sources = [path for clip in clips for path in _matching(clip)]
-    to_file = output is not None and Path(output).suffix.lower() in VIDEO_SUFFIXES
+    to_file = output is not None and Path(output).suffix.lower() in FILM_SUFFIXES
     if to_file and len(sources) > 1:
         complain(f"-o {output}: several films need a folder; end it with a slash")
         raise typer.Exit(WRONG_USAGE)

@@ -36,6 +36,7 @@ from corun.losses import (
     perceptual_loss,
     pixel_loss,
     scattering_consistency_loss,
+    transmission_loss,
     weighted_pixel_loss,
 )
 from corun.networks.outputs import NetworkOutput, read_output
@@ -93,11 +94,19 @@ class AdaptationConfig(BaseModel):
 
 
 class SyntheticPair(NamedTuple):
-    """A synthetic batch: P_s and G, RGB, [0,1], and T_s, unitless, where it is known."""
+    """A batch whose clear pictures are known.
+
+    Attributes:
+        hazy: P_s, RGB, [0,1].
+        clean: G, RGB, [0,1].
+        transmission: T_s, unitless, or None.
+        known: of which pictures T_s is known; None for all.
+    """
 
     hazy: Float[Tensor, "b 3 h w"]
     clean: Float[Tensor, "b 3 h w"]
     transmission: Float[Tensor, "b 1 h w"] | None = None
+    known: Bool[Tensor, " b"] | None = None
 
 
 class RealBatch(NamedTuple):
@@ -209,7 +218,7 @@ class Adaptation:
             parts["scattering"] = scattering_consistency_loss(J_r, T_r, P_r, w_star)
             total = total + weigh.scattering * parts["scattering"]
         if weigh.transmission and T_s is not None and pair.transmission is not None:
-            parts["transmission"] = (T_s - pair.transmission).abs().mean()
+            parts["transmission"] = transmission_loss(T_s, pair.transmission, pair.known)
             total = total + weigh.transmission * parts["transmission"]
         if weigh.perceptual and self.features is not None:
             parts["perceptual"] = self._perceptual(J_s, pair.clean)

@@ -7,10 +7,9 @@ starting at the next number, in any number of processes.
 
 from __future__ import annotations
 
-import math
 from copy import copy
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,7 +19,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from corun.configuration import Range, Strict, ordered
+from corun.data.crops import CropConfig, draw_crop, evenly_spread, resize, shuffled
 from corun.data.images import DEPTH_SUFFIXES, list_images, read_depth, read_rgb
 from corun.errors import DataError
 from corun.files import is_text, same_name
@@ -33,41 +32,33 @@ ALIGN_EPSILON = 3e-3
 """Texture of the photo weaker than √ε does not become texture of the depth."""
 
 
-class CleanDepthConfig(Strict):
+class DepthCropConfig(CropConfig):
+    """How photos are cropped, and how their depth is read.
+
+    Attributes:
+        depth_key: the array's name in .mat and .h5 files.
+        align_radius: about how far, in pixels of the photo, depth is blurred at outlines, which are
+            then made sharp and brought to the photo's edges; 0 leaves them. Haze made of blurred
+            depth thins out towards a near object, and a network that learnt to expect that leaves
+            a hazy rim on real photos, whose haze does not.
+    """
+
+    depth_key: str | None = None
+    align_radius: int = Field(0, ge=0)
+
+
+class CleanDepthConfig(DepthCropConfig):
     """Where the clean photos and their depth are, and how they are cropped.
 
     Attributes:
         clean: folder of clean photos.
         depth: folder of depth maps with the same stems (npy, png, jpg, mat, h5), of any size.
         convention: what the depth files hold: ``distance`` (larger = farther) or ``inverse``.
-        depth_key: the array's name in .mat and .h5 files.
-        crop: side of the square crops, pixels.
-        scale: range of the random resize before the crop, > 0; 1 keeps the photo's size. A photo is
-            never made smaller than the crop.
-        flip: mirror half of the crops.
-        cache: keep decoded photos (8 bits) and depth (16 bits) in memory; worth it where they fit.
-        align_radius: about how far, in pixels of the photo, depth is blurred at outlines, which are
-            then made sharp and brought to the photo's edges; 0 leaves them. Haze made of blurred
-            depth thins out towards a near object, and a network that learnt to expect that leaves
-            a hazy rim on real photos, whose haze does not.
-        colour_probability: how often a photo's colours change, but for its greys. Without that, a
-            network learns the photos' own reds and greens and turns others into them.
-        hue_degrees: largest rotation of the hue then, either way.
-        saturation: range of the factor on the saturation then, > 0, uniform.
     """
 
     clean: Path
     depth: Path
     convention: DepthConvention
-    depth_key: str | None = None
-    crop: int = Field(288, ge=8)
-    scale: Annotated[Range, ordered(above=0.0)] = (0.5, 1.0)
-    flip: bool = True
-    cache: bool = True
-    align_radius: int = Field(0, ge=0)
-    colour_probability: float = Field(0.0, ge=0, le=1)
-    hue_degrees: float = Field(25.0, ge=0, le=180)
-    saturation: Annotated[Range, ordered(above=0.0)] = (0.7, 1.4)
 
 
 class CleanDepthSample(NamedTuple):
@@ -153,8 +144,7 @@ class CleanDepthFolder:
                 f"{self.config.clean}: one photo cannot be trained on and validated on; give more, "
                 "another validation.clean, or validation=null"
             )
-        count = min(64, max(1, round(share * len(self.photos))))
-        held = {(2 * i + 1) * len(self.photos) // (2 * count) for i in range(count)}
+        held = evenly_spread(len(self.photos), share)
         return self._only(set(range(len(self.photos))) - held), self._only(held)
 
     def _only(self, numbers: set[int]) -> CleanDepthFolder:
@@ -189,29 +179,13 @@ class CleanDepthFolder:
         Raises:
             CorunError: the photo or its depth cannot be read.
         """
-        epoch, position = divmod(number, len(self.photos))
-        order = np.random.default_rng((self.seed, 1, epoch)).permutation(len(self.photos))
-        index = int(order[position])
-        rng = np.random.default_rng((self.seed, 2, number))
+        index = shuffled(number, len(self.photos), self.seed)
         photo = self.photo(index)
         height, width = photo.clean.shape[:2]
-        side = self.config.crop
-        scale = rng.uniform(*self.config.scale)
-        window = min(height, width, max(1, round(side / scale)))
-        top = int(rng.integers(height - window + 1))
-        left = int(rng.integers(width - window + 1))
-        clean = resize(photo.clean[top : top + window, left : left + window], side, side)
-        depth = crop_depth(photo, (top, left, window), side)
-        if self.config.flip and rng.random() < 0.5:
-            clean, depth = clean[:, ::-1], depth[:, ::-1]
-        picture = torch.from_numpy(np.ascontiguousarray(clean)).permute(2, 0, 1).float() / 255
-        if self.config.colour_probability and rng.random() < self.config.colour_probability:
-            turn = self.config.hue_degrees * rng.uniform(-1, 1)
-            picture = change_colours(picture, turn, rng.uniform(*self.config.saturation))
+        crop = draw_crop(self.config, height, width, self.seed, 2, number)
+        depth = crop.mirrored(crop_depth(photo, crop.window, crop.side))
         return CleanDepthSample(
-            picture,
-            torch.from_numpy(np.ascontiguousarray(depth))[None],
-            self.photos[index].name,
+            crop.cut(photo.clean), torch.from_numpy(depth)[None], self.photos[index].name
         )
 
     def whole(self, index: int, *, multiple: int = 1) -> CleanDepthSample:
@@ -259,28 +233,6 @@ def align_depth(
     return torch.from_numpy(np.stack(aligned))[:, None].clamp(0, 1)
 
 
-def change_colours(
-    photo: Float[Tensor, "3 h w"], turn: float, saturation: float
-) -> Float[Tensor, "3 h w"]:
-    """Colours turned about the grey axis and scaled: greys and (R + G + B)/3 stay, unless clipped.
-
-    Args:
-        photo: RGB, [0,1].
-        turn: rotation of the hue, degrees; 120 turns red into green.
-        saturation: factor on the distance from grey.
-
-    Returns:
-        RGB, clamped to [0,1].
-    """
-    angle = math.radians(turn)
-    grey = torch.full((3, 3), 1 / 3)
-    # Rodrigues' formula about (1,1,1)/√3: the part across the axis turns.
-    across = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / 3**0.5
-    turned = math.cos(angle) * (torch.eye(3) - grey) + math.sin(angle) * across
-    matrix = (grey + saturation * turned).to(photo)
-    return torch.einsum("ck,khw->chw", matrix, photo).clamp(0, 1)
-
-
 def _refuse_shared_stems(paths: list[Path]) -> None:
     """One photo, one depth map and one name for what is made of them: a stem is used once."""
     seen: dict[str, Path] = {}
@@ -317,11 +269,3 @@ def crop_depth(photo: CleanDepthPhoto, window: tuple[int, int, int], side: int) 
     border = cv2.BORDER_REPLICATE
     out = cv2.remap(photo.depth, grid_x, grid_y, cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(out, np.float32) / np.float32(65535)
-
-
-def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Area average downwards, bicubic upwards; 8 bits stay 8 bits, and 16 stay 16."""
-    if image.shape[:2] == (height, width):
-        return image
-    method = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(image, (width, height), interpolation=method))

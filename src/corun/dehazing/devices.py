@@ -44,10 +44,11 @@ def gpu_for_torch() -> bool:
         return False
     if platform.system() == "Darwin":
         return platform.machine() == "arm64"
-    return _cuda_devices() > 0
+    return cuda_devices() > 0
 
 
-def _cuda_devices() -> int:
+def cuda_devices() -> int:
+    """How many GPUs NVIDIA's driver has; none where there is no driver."""
     name = "nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(name)

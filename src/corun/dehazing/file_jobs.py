@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.file_naming import Job
+from corun.dehazing.loading import Loading
 from corun.dehazing.memory import memory_advice
 from corun.dehazing.overlap import overlapped
 from corun.dehazing.standard_streams import read_standard_input, write_standard_output
@@ -85,21 +86,26 @@ class Outcome:
         return {key: value for key, value in asdict(self).items() if value not in (None, ())}
 
 
-def run_jobs(jobs: Iterable[Job], dehazer: Dehazer, options: JobOptions) -> Iterator[Outcome]:
+def run_jobs(
+    jobs: Iterable[Job], dehazer: Dehazer | Loading, options: JobOptions
+) -> Iterator[Outcome]:
     """Does the jobs in order; what a picture or its destination is to blame for fails that job.
+
+    While the network is still being loaded, the first picture is read.
 
     So does an exception nobody foresaw: it is a bug, but the other pictures are not to blame for
     it. With the environment variable CORUN_TRACEBACK set it is raised.
 
     Raises:
         BrokenPipeError: nobody reads standard output any more.
+        CorunError: the network that was being loaded cannot be.
     """
     work = _Work(dehazer, options)
-    for result in overlapped(jobs, work.read, work.dehaze, work.write):
+    for result in overlapped(jobs, work.read, work.dehaze, work.write, begin=work.wait):
         if isinstance(result, Outcome):
             yield result
         else:
-            yield failed_outcome(result.job.name, result.error, dehazer)
+            yield failed_outcome(result.job.name, result.error, work.dehazer)
 
 
 def failed_outcome(name: str, error: Exception, dehazer: Dehazer) -> Outcome:
@@ -147,12 +153,16 @@ class _Cleared(NamedTuple):
     seconds: float
 
 
-@dataclass(frozen=True)
 class _Work:
     """The three steps of a job; each runs in a thread of its own (see `overlapped`)."""
 
-    dehazer: Dehazer
-    options: JobOptions
+    def __init__(self, dehazer: Dehazer | Loading, options: JobOptions) -> None:
+        self._loading, self.options = dehazer, options
+
+    def wait(self) -> None:
+        """Has the network, from here on."""
+        loading = self._loading
+        self.dehazer = loading.wait() if isinstance(loading, Loading) else loading
 
     def read(self, job: Job) -> _Started:
         start = time.perf_counter()

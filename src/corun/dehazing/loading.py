@@ -1,16 +1,18 @@
 """The public calls: `corun.dehaze`, `corun.load` and `corun.list_models`.
 
-Nothing here imports torch before it is needed.
+Nothing here imports torch before it is needed. ONNX Runtime opens a graph without Python's lock,
+which takes longer than anything else before the network runs: meanwhile what reads and writes
+pictures is imported, and the command reads its first picture.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from corun.dehazing.dehazed import Dehazed, Pixels
-from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.devices import gpu_for_torch, torch_installed, usable_threads
 from corun.dehazing.engines.protocol import Engine
 from corun.errors import DeviceError, MissingExtraError, WeightsError
@@ -23,9 +25,59 @@ from corun.networks.registry import (
     require_trained,
 )
 
+if TYPE_CHECKING:
+    from corun.dehazing.dehazed import Dehazed, Pixels
+    from corun.dehazing.dehazer import Dehazer
+
 EngineName = Literal["auto", "onnx", "openvino", "torch"]
 GRAPHS = (".onnx", ".xml")
 """Suffixes of exported networks."""
+MOST_THREADS = 1024
+
+Opening = Callable[[], Engine]
+"""Opens a network; what it takes to run it is imported already."""
+
+
+class Loading:
+    """A network that is being loaded.
+
+    Args:
+        opening: opens it.
+        name: what to call it in messages.
+        threads: of the CPU.
+        beside: whether it is opened in a thread of its own, from now on; else when it is waited for
+            (torch's number of threads is that of the thread that sets it).
+    """
+
+    def __init__(self, opening: Opening, name: str, threads: int, *, beside: bool) -> None:
+        self._opening, self._name, self._threads = opening, name, threads
+        self._found: Engine | BaseException | None = None
+        self._thread = Thread(target=self._open, name="loading") if beside else None
+        if self._thread is not None:
+            self._thread.start()
+
+    def wait(self) -> Dehazer:
+        """The network, loaded.
+
+        Raises:
+            WeightsError, DeviceError, MissingExtraError: see `load`.
+        """
+        from corun.dehazing.dehazer import Dehazer
+
+        if self._thread is None:
+            self._open()
+        else:
+            self._thread.join()
+        if isinstance(self._found, BaseException):
+            raise self._found
+        assert self._found is not None
+        return Dehazer(self._found, name=self._name, threads=self._threads)
+
+    def _open(self) -> None:
+        try:
+            self._found = self._opening()
+        except BaseException as error:  # raised where it is waited for
+            self._found = error
 
 
 def load(
@@ -56,26 +108,50 @@ def load(
         DeviceError: the device, precision or engine is not available.
         MissingExtraError: the engine is not installed.
     """
+    return begin_loading(
+        name_or_path, device=device, dtype=dtype, engine=engine, threads=threads, trust=trust
+    ).wait()
+
+
+def begin_loading(
+    name_or_path: str | Path = DEFAULT_MODEL,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    engine: EngineName = "auto",
+    threads: int | None = None,
+    trust: bool = False,
+) -> Loading:
+    """Begins what `load` does, for who has something else to do meanwhile.
+
+    Raises:
+        CorunError: as `load`; what only opening the file shows is raised by `Loading.wait`.
+    """
     if engine not in get_args(EngineName):
         raise DeviceError(f"{engine!r} is no engine; use {', '.join(get_args(EngineName))}")
-    if threads is not None and threads < 1:
-        raise DeviceError(f"threads must be at least 1, not {threads}")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise DeviceError(f"threads must be at least 1 and at most {MOST_THREADS}, not {threads}")
     count = threads or usable_threads()
     text = str(name_or_path)
     if text in MODELS:
-        found = _registered(MODELS[text], device, dtype, engine, count)
-        return Dehazer(found, name=text, threads=count)
+        opening = _registered(MODELS[text], device, dtype, engine, count)
+        return Loading(opening, text, count, beside=_is_light(opening))
     light = engine in ("onnx", "openvino") or not torch_installed()
     path = (graph_file(text) if light else None) or network_file(text)
     if path.suffix.lower() in GRAPHS:
-        found = _graph(path, device, dtype, engine, count)
-        return Dehazer(found, name=path.name, threads=count)
-    if engine in ("onnx", "openvino"):
+        opening = _graph(path, device, dtype, engine, count)
+    elif engine in ("onnx", "openvino"):
         raise WeightsError(
             f"{path}: is no graph for --engine {engine}; make one with corun export {path}"
         )
-    found = _of_torch(str(path), device, dtype, count, trust=trust)
-    return Dehazer(found, name=path.name, threads=count)
+    else:
+        opening = partial(_of_torch, str(path), device, dtype, count, trust=trust)
+    return Loading(opening, path.name, count, beside=_is_light(opening))
+
+
+def _is_light(opening: Opening) -> bool:
+    """Whether it may be opened in another thread than the one that runs it."""
+    return isinstance(opening, partial) and opening.func is not _of_torch
 
 
 def from_network(
@@ -102,6 +178,7 @@ def from_network(
     Raises:
         DeviceError: the device or precision is not available.
     """
+    from corun.dehazing.dehazer import Dehazer
     from corun.dehazing.engines.torch_engine import TorchEngine
 
     engine = TorchEngine(
@@ -156,27 +233,27 @@ def _kept(name: str, device: str, dtype: str, engine: EngineName) -> Dehazer:
 
 def _registered(
     card: ModelCard, device: str, dtype: str, engine: EngineName, threads: int
-) -> Engine:
+) -> Opening:
     require_trained(card)
     if card.config is None:
         from corun.dehazing.engines.dark_channel import DarkChannelEngine
 
         _require_plain(card.name, device, dtype)
-        return DarkChannelEngine()
+        return DarkChannelEngine
     graph = graph_path(card)
     if graph is None:
-        return _of_torch(card.name, device, dtype, threads)
+        return partial(_of_torch, card.name, device, dtype, threads)
     if engine == "auto":
         light = device in ("auto", "cpu") and dtype in ("auto", "float32")
         gpu = device == "auto" and gpu_for_torch()
         other = device in ("coreml", "dml") or not torch_installed()
         engine = "onnx" if other or (light and not gpu) else "torch"
     if engine == "torch":
-        return _of_torch(card.name, device, dtype, threads)
+        return partial(_of_torch, card.name, device, dtype, threads)
     return _graph(graph, device, dtype, engine, threads)
 
 
-def _graph(path: Path, device: str, dtype: str, engine: EngineName, threads: int) -> Engine:
+def _graph(path: Path, device: str, dtype: str, engine: EngineName, threads: int) -> Opening:
     """An exported network by the engine of its kind."""
     if engine == "torch":
         raise WeightsError(f"{path}: is a graph, which torch does not run; use --engine onnx")
@@ -186,16 +263,17 @@ def _graph(path: Path, device: str, dtype: str, engine: EngineName, threads: int
         if device not in ("auto", "cpu"):
             raise DeviceError(f"device {device}: OpenVINO is used on the CPU; use --device cpu")
         kind = "float32" if dtype == "auto" else dtype
-        return OpenVinoEngine(path, dtype=kind, threads=threads)
+        return partial(OpenVinoEngine, path, dtype=kind, threads=threads)
     if path.suffix.lower() == ".xml":
         raise WeightsError(f"{path}: is a file of OpenVINO; use --engine openvino")
-    from corun.dehazing.engines.onnx import OnnxEngine
+    from corun.dehazing.engines.onnx import OnnxEngine, onnx_runtime
 
     if dtype not in ("auto", "float32"):
         raise DeviceError(
             f"ONNX Runtime computes in float32, not {dtype}; use --engine openvino or torch"
         )
-    return OnnxEngine(path, device="cpu" if device == "auto" else device, threads=threads)
+    onnx_runtime()  # importing needs Python's lock
+    return partial(OnnxEngine, path, device=device, threads=threads)
 
 
 def _of_torch(

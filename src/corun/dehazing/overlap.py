@@ -34,6 +34,7 @@ def overlapped(
     readers: int = 1,
     writers: int = 1,
     ahead: Callable[[Job], int] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> Iterator[Done | Failed[Job]]:
     """Read, work and write each job: the work one at a time, reading and writing beside it.
 
@@ -46,6 +47,7 @@ def overlapped(
             before their turn only fill the memory; a store far away answers late.
         writers: threads that write.
         ahead: how many may wait, read, once this job is read; by default as many as `readers`.
+        begin: runs in the caller's thread once the first are being read, before any is worked on.
 
     Yields:
         What ``write`` returned, or what became of the job instead. Who stops early loses nothing
@@ -74,6 +76,8 @@ def overlapped(
 
         read_ahead()
         try:
+            if begin is not None:
+                begin()
             while reading:
                 job, future = reading.popleft()
                 read_ahead()

@@ -47,6 +47,8 @@ def write_standard_output(content: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if os.name == "nt" and error.errno == errno.EINVAL:  # how Windows says it
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
         reason = error.strerror or str(error)
         raise ImageFileError(
             f"standard output: cannot be written ({reason}); redirect it to another place"

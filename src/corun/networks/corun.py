@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, overload
+from typing import Literal, NamedTuple, cast, overload
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from corun.errors import ConfigurationError
 from corun.networks.corun_config import CorunConfig
@@ -140,6 +141,7 @@ class UnfoldingStage(nn.Module):
 
         self.transmission_prior = prior(1, 3) if transmission_prior else None
         self.scene_prior = prior(3, 1)
+        self.recompute = False
 
     def forward(
         self,
@@ -153,13 +155,19 @@ class UnfoldingStage(nn.Module):
         T_hat = self.transmission_step(hazy, scene_hat, transmission, self.lam, self.least)
         T = T_hat
         if self.transmission_prior is not None:
-            T = self.transmission_prior(T_hat, _guide(scene, lost))
+            T = self._refined(self.transmission_prior, T_hat, _guide(scene, lost))
         if self.at_cells:
             T = T.clamp(TRANSMISSION_LEAST, 1.0)
         used = T if self.at_cells else T_hat
         J_hat = scene_step(hazy, scene, used, self.gamma)
-        J = self.scene_prior(J_hat, _guide(used, lost))
+        J = self._refined(self.scene_prior, J_hat, _guide(used, lost))
         return Stage(T_hat, T, J_hat, J)
+
+    def _refined(self, prior: nn.Module, value: Tensor, guide: Tensor) -> Tensor:
+        """What a prior makes of a value; its maps are kept for the backward pass, or made again."""
+        if self.recompute and torch.is_grad_enabled():
+            return cast(Tensor, checkpoint(prior, value, guide, use_reentrant=False))
+        return cast(Tensor, prior(value, guide))
 
 
 class CORUN(nn.Module, Pretrained):
@@ -179,6 +187,15 @@ class CORUN(nn.Module, Pretrained):
         )
         if self.config.full_size_step:
             self.log_gamma = nn.Parameter(torch.tensor([math.log(INITIAL_GAMMA)]))
+
+    def recompute_maps(self) -> None:
+        """From now on the backward pass computes each prior again instead of keeping its maps.
+
+        Gradients stay the same. A training then holds the maps of one prior at a time in place of
+        those of all 2K − 1 (with cells 2K), and computes every prior once more.
+        """
+        for stage in self.unfolding:
+            cast(UnfoldingStage, stage).recompute = True
 
     @overload
     def forward(

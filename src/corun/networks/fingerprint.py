@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -48,6 +49,11 @@ def values_fingerprint(*values: object) -> str:
         for value in values
     )
     return checksum(parts)[:DIGITS]
+
+
+def listing_fingerprint(files: Iterable[Path | None]) -> str:
+    """Twelve digits that stand for the names and sizes of files."""
+    return values_fingerprint(*[(path.name, path.stat().st_size) for path in files if path])
 
 
 def _bytes_of(tensor: Tensor) -> bytes:

@@ -35,12 +35,14 @@ READABLE_SUFFIXES = frozenset(FORMAT_OF_SUFFIX) | RAW_SUFFIXES
 """What is taken for a picture when a folder is searched."""
 
 VIDEO_SUFFIXES = frozenset(
-    (
-        *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2ts", ".mts", ".ts"),
-        *(".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".dv", ".y4m"),
-    )
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv"}
 )
-"""Names that are taken for films, in lower case; `corun video` opens any name."""
+"""What a search of a folder names as left for `corun video`, in lower case."""
+
+FILM_SUFFIXES = VIDEO_SUFFIXES | {
+    *(".ts", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".mxf", ".vob", ".dv", ".y4m")
+}
+"""What `corun dehaze` takes for a film where it is named; `corun video` opens any name."""
 
 READABLE_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "AVIF", "HEIF")
 """Pillow's names of the formats that are read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -254,6 +255,11 @@ def _write_failure(error: OSError) -> str:
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
             return "cannot be written, the disk is full; free some space or choose another -o"
+        case errno.EACCES if os.name == "nt":  # it does not say which
+            return (
+                "cannot be written, another program has it open or the folder is not writable; "
+                "close it, or choose another -o"
+            )
         case errno.EACCES | errno.EPERM | errno.EROFS:
             return "cannot be written, the folder is not writable; choose another -o"
         case errno.ENOENT | errno.ENOTDIR:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,21 @@ from corun.colabator.adapt import Adaptation, AdaptationConfig, RealBatch, Synth
 from corun.colabator.label_pool import LabelPool, PoolIdentity
 from corun.colabator.pool_lock import leads
 from corun.colabator.teacher import Teacher, TeacherConfig
-from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.images import list_images
+from corun.data.mixture import HazyCrops, TrainingData, TrainingDataConfig
 from corun.data.real_photos import RealPhotoFolder, RealPhotosConfig
-from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
+from corun.data.synthesis import SynthesisConfig
 from corun.errors import DataError
-from corun.judges.choice import (
-    DensityChoice,
-    QualityChoice,
-    build_density,
-    build_quality,
-)
+from corun.judges.choice import DensityChoice, QualityChoice, build_density, build_quality
 from corun.networks.adapted import save_adapted
 from corun.networks.brought import open_network
 from corun.networks.checkpoints import in_channels_last
-from corun.networks.fingerprint import file_fingerprint, fingerprint, values_fingerprint
+from corun.networks.fingerprint import (
+    file_fingerprint,
+    fingerprint,
+    listing_fingerprint,
+    values_fingerprint,
+)
 from corun.networks.outputs import read_output
 from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
 from corun.training.engine import train
@@ -38,11 +39,13 @@ from corun.training.hosts import found_by_all, host_number, process_count
 from corun.training.task import LossTerms, Validation
 from corun.training.validation import (
     ValidationConfig,
+    ValidationSet,
+    known_scores,
+    known_sheets,
+    psnr_criterion,
     real_crop,
     require_validation_data,
-    synthetic_scores,
-    synthetic_sheet,
-    validation_batches,
+    validation_sets,
 )
 
 
@@ -116,7 +119,7 @@ class ColabatorConfig(Strict):
 
     run: ColabatorRunConfig
     network: NetworkChoice
-    synthetic: CleanDepthConfig
+    synthetic: TrainingDataConfig
     real: RealPhotosConfig
     synthesis: SynthesisConfig = SynthesisConfig()
     adaptation: AdaptationConfig = AdaptationConfig()
@@ -130,9 +133,9 @@ class ColabatorConfig(Strict):
 
 @dataclass(frozen=True)
 class ColabatorBatch:
-    """A synthetic batch and real regions."""
+    """Crops whose clear ones are known, and real regions."""
 
-    synthetic: HazyBatch
+    synthetic: HazyCrops
     real: RealBatch
     names: list[str]
 
@@ -159,7 +162,7 @@ class ColabatorTraining:
             multiple=choice.multiple,
             output=choice.output,
         )
-        self.synthetic = CleanDepthFolder(config.synthetic, config.run.seed)
+        self.synthetic = TrainingData(config.synthetic, config.synthesis, config.run.seed)
         self.photos = RealPhotoFolder(config.real, config.run.seed)
         self.density = build_density(config.evaluators.density)
         self.quality = build_quality(config.evaluators.quality)
@@ -178,7 +181,8 @@ class ColabatorTraining:
         self._adaptation: Adaptation | None = None
         self._device: torch.device | None = None
         self._done = 0
-        self.notices = []
+        asked = "adaptation.transmission" if config.adaptation.transmission else ""
+        self.notices = self.synthetic.notes(asked)
         wanted = config.adaptation.perceptual or config.adaptation.contrastive
         if wanted and config.adaptation.vgg is None:
             self.notices.append("adaptation.vgg names no file, so the perceptual terms are off")
@@ -190,25 +194,18 @@ class ColabatorTraining:
             self.photos.require(run.batch, world)
         size = run.batch // run.accumulate
         start = (step * world + rank) * run.batch + part * size
-        samples = [self.synthetic.sample(number) for number in range(start, start + size)]
+        synthetic = self.synthetic.batch(start, size)
         done = part * size
         regions = self.photos.batch(step * run.batch, done + size, rank, world, skip=done)
-        seed = run.seed * 1_000_003 + start
-        haze = synthesize_haze(
-            torch.stack([s.clean for s in samples]),
-            torch.stack([s.depth for s in samples]),
-            self.config.synthesis,
-            torch.Generator().manual_seed(seed),
-        )
         return ColabatorBatch(
-            haze,
+            synthetic,
             RealBatch(
                 torch.stack([r.hazy for r in regions]),
                 [r.key for r in regions],
                 torch.tensor([r.flip for r in regions]),
-                seed + 1,
+                run.seed * 1_000_003 + start + 1,
             ),
-            [s.name for s in samples] + [r.name for r in regions],
+            synthetic.names + [r.name for r in regions],
         )
 
     def loss(
@@ -217,9 +214,9 @@ class ColabatorTraining:
         """See :mod:`corun.colabator.adapt`."""
         device = next(network.parameters()).device
         adaptation = self._on(device)
-        haze = HazyBatch(*(value.to(device) for value in batch.synthetic))
+        haze, known, _ = batch.synthetic.to(device)
         real = batch.real._replace(hazy=batch.real.hazy.to(device))
-        pair = SyntheticPair(haze.hazy, haze.target, haze.transmission)
+        pair = SyntheticPair(haze.hazy, haze.target, haze.transmission, known)
         total, parts = adaptation.loss(network, pair, real, step)
         self._done = step + 1
         return LossTerms(total, dict(parts))
@@ -230,27 +227,28 @@ class ColabatorTraining:
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> Validation | None:
-        """PSNR and SSIM on synthetic haze; mean Q and D of dehazed real photos.
+        """PSNR and SSIM on synthetic haze and pairs; mean Q and D of dehazed real photos.
 
         The criterion is Q + 1 − D where there are real photos that can be read, else PSNR.
         """
         settings = self.config.validation
-        scores = synthetic_scores(network, validation_batches(settings)) or {}
+        scores = known_scores(network, self._validation)
         real = {} if settings.real is None else self._real_scores(network, settings.real)
         scores |= real
         if real:
             judges = f"{self.quality.name}, {self.density.name}"
             name = f"quality + 1 - density ({judges}) on {settings.real}"
             return Validation(scores, real["quality"] + 1 - real["density"], name)
-        if "PSNR" in scores:
-            return Validation(scores, scores["PSNR"], f"PSNR on {settings.clean}")
-        return None
+        return psnr_criterion(scores, self._validation)
+
+    @cached_property
+    def _validation(self) -> list[ValidationSet]:
+        return validation_sets(self.config.validation)
 
     @torch.no_grad()
     def pictures(self, network: nn.Module) -> dict[str, Tensor]:
         """Photo, label, trusted weights and student of some real photos; synthetic examples."""
-        settings = self.config.validation
-        sheets = synthetic_sheet(network, settings, validation_batches(settings))
+        sheets = known_sheets(network, self.config.validation, self._validation)
         device = next(network.parameters()).device
         adaptation = self._on(device)
         world = process_count()  # the labels of others' photos may lie on other hosts
@@ -377,21 +375,23 @@ def identity_of(task: ColabatorTraining) -> str:
     clean photos and depth maps by name and size, weights by their numbers.
     """
     config = task.config
-    relevant = config.model_dump(mode="json", exclude={"run": {"folder", "device", "threads"}})
-    for name in ("workers", "checkpoint_every", "validate_every", "picture_every", "compile"):
-        relevant["run"].pop(name)
-    for name in ("validation", "validation_photos", "pool"):
-        relevant.pop(name)
-    relevant["network"] = task.identity.network
+    shown = {"validation", "validation_photos"}
+    relevant = config.model_dump(mode="json", exclude={"run", "pool", *shown})
+    relevant |= {"run": config.run.relevant(), "network": task.identity.network}
     for name in ("range", "multiple", "output"):
         value = getattr(config.network, name)
         if value != NetworkChoice.model_fields[name].default:
             relevant[name] = value
     relevant["evaluators"] = {"density": task.density.name, "quality": task.quality.name}
     relevant["real"]["folder"] = values_fingerprint(*task.photos.keys)
-    for kind, files in (("clean", task.synthetic.photos), ("depth", task.synthetic.depths)):
-        sizes = [(path.name, path.stat().st_size) for path in files]
-        relevant["synthetic"][kind] = values_fingerprint(*sizes)
+    relevant["synthetic"] = known = config.synthetic.relevant()
+    data = task.synthetic
+    if data.clean is not None:
+        known["clean"] = listing_fingerprint(data.clean.photos)
+        known["depth"] = listing_fingerprint(data.clean.depths)
+    for name, folder in data.pairs.items():
+        known["pairs"][name]["hazy"] = listing_fingerprint(p.image for p in folder.pairs)
+        known["pairs"][name]["clear"] = listing_fingerprint(p.reference for p in folder.pairs)
     if config.adaptation.vgg is not None:
         relevant["adaptation"]["vgg"] = file_fingerprint(config.adaptation.vgg)
     return json.dumps(relevant, sort_keys=True)

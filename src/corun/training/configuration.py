@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,15 @@ class OptimizerConfig(Strict):
     clip_norm: float = Field(1.0, ge=0)
 
 
+Tracker = Literal["tensorboard", "wandb", "mlflow", "trackio", "none"]
+
+_IRRELEVANT = {
+    *("folder", "device", "threads", "workers", "compile", "recompute", "steps"),
+    *("checkpoint_every", "validate_every", "picture_every", "logger", "project"),
+}
+"""Where, how fast and how long a run runs, and what it tells."""
+
+
 class RunConfig(Strict):
     """How a training runs, whatever it trains.
 
@@ -42,19 +51,24 @@ class RunConfig(Strict):
         folder: where checkpoints, logs and the final weights go.
         start_from: a checkpoint of another run, whose network, averaged weights and optimiser this
             run begins with, at step 0. Another ``seed`` shows it other crops than that run saw.
-        steps: optimiser steps in all.
+        steps: optimiser steps in all. A run that has ended goes on with more.
         batch: samples of one optimiser step in one process, over all accumulated parts.
         accumulate: parts in which a batch is computed; ``batch`` must be a multiple.
         seed: what all randomness comes from.
         device: ``auto``, ``cpu`` or ``cuda``.
         precision: ``float32``, or ``bfloat16`` for mixed precision.
         compile: whether to use ``torch.compile``.
+        recompute: whether a CORUN's priors are computed again in the backward pass, which keeps the
+            maps of one at a time in memory; gradients stay the same.
         threads: CPU threads of torch; 0 leaves its choice.
         workers: background threads that prepare the next batches; 0 for none.
         ema_decay: decay of the averaged weights, which are validated and shipped.
         checkpoint_every: steps between checkpoints.
         validate_every: steps between validations.
-        picture_every: steps between pictures in TensorBoard; 0 for none.
+        picture_every: steps between pictures in ``pictures/`` and the tracker; 0 for none.
+        logger: the tracker beside ``log.jsonl``: ``tensorboard`` (events in the run's folder),
+            ``wandb``, ``mlflow`` or ``trackio`` (each its own extra), or ``none``.
+        project: what a tracker files the run under; the run is called by its folder.
     """
 
     folder: Path
@@ -66,9 +80,16 @@ class RunConfig(Strict):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
+    recompute: bool = False
     threads: int = Field(0, ge=0)
     workers: int = Field(1, ge=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)
     checkpoint_every: int = Field(500, ge=1)
     validate_every: int = Field(1000, ge=1)
     picture_every: int = Field(1000, ge=0)
+    logger: Tracker = "tensorboard"
+    project: str = Field("corun", min_length=1)
+
+    def relevant(self) -> dict[str, Any]:
+        """What must not change between a checkpoint and its continuation, as plain values."""
+        return self.model_dump(mode="json", exclude=_IRRELEVANT)

@@ -9,6 +9,7 @@ draw them from torch's global generator, which is seeded anew before each part f
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from corun.errors import ConfigurationError, CorunError, DeviceError, MissingExtraError
 from corun.networks.averaging import WeightAverage
 from corun.networks.checkpoints import in_channels_last
+from corun.networks.corun import CORUN
 from corun.training.checkpoint import (
     BEST,
     LAST,
@@ -76,6 +78,13 @@ def train(task: Task, run: RunConfig, optimizer_config: OptimizerConfig, identit
         raise ConfigurationError(
             f"{type(task.network).__name__}: has no parameters to train; choose another network"
         )
+    if run.recompute:
+        if not isinstance(task.network, CORUN):
+            raise ConfigurationError(
+                f"run.recompute: is for a CORUN, not {type(task.network).__name__}; leave it out, "
+                "or raise run.accumulate"
+            )
+        task.network.recompute_maps()
     fabric = _launch(run)
     with writing(run.folder):
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -99,13 +108,13 @@ def _train(
                 f"process {rank} has another configuration or other data ({', '.join(keys)}); give "
                 "all hosts the same"
             )
-    first = resume(task, state, run, identity, fabric)
+    first = resume(task, state, run, optimizer_config, identity, fabric)
     best = agreed_by_all(fabric, lambda: best_so_far(run.folder, identity)) if first else Best()
     fabric.barrier()  # nobody takes a step while another still restores what they share
     reporter = Reporter(
-        run.folder,
-        run.steps,
+        run,
         first,
+        json.loads(identity),
         enabled=fabric.is_global_zero,
         headline=getattr(task, "headline", ()),
     )
@@ -118,6 +127,7 @@ def _train(
         if fabric.is_global_zero:
             content = {
                 "step": step,
+                "steps": run.steps,
                 "best": score.criterion,
                 "criterion": score.name,
                 "world": fabric.world_size,
@@ -190,8 +200,10 @@ def _reporting(reporter: Reporter) -> Iterator[None]:
         reporter.__enter__()
     try:
         yield
-    finally:
-        reporter.__exit__(None, None, None)
+    except BaseException as error:
+        reporter.__exit__(type(error), error, error.__traceback__)
+        raise
+    reporter.__exit__(None, None, None)
 
 
 def _seed_of(seed: int, step: int, part: int, rank: int) -> int:

@@ -10,7 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, TypeAdapter
@@ -104,8 +104,11 @@ def _parts(type_: type, prefix: str) -> Iterator[tuple[str, type]]:
     if _keys(type_, prefix):
         yield prefix, type_
     for name, nested, _ in _fields(type_):
+        inner = f"{prefix}.{name}" if prefix else name
         if _is_part(nested):
-            yield from _parts(nested, f"{prefix}.{name}" if prefix else name)
+            yield from _parts(nested, inner)
+        elif get_origin(nested) is dict and _is_part(get_args(nested)[1]):
+            yield from _parts(get_args(nested)[1], f"{inner}.NAME")
 
 
 def _keys(type_: type, prefix: str) -> list[Key]:

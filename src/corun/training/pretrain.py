@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from corun.configuration import Range, ordered
-from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
-from corun.data.synthesis import (
-    HazyBatch,
-    SynthesisConfig,
-    share_of_light,
-    synthesize_haze,
-)
+from corun.data.mixture import HazyCrops, TrainingData, TrainingDataConfig
+from corun.data.synthesis import HazyBatch, SynthesisConfig, share_of_light
 from corun.errors import ConfigurationError
 from corun.judges.density_net import embedded_density
 from corun.losses import (
@@ -32,6 +29,7 @@ from corun.losses import (
     pixel_loss,
     scattering_consistency_loss,
     structure_loss,
+    transmission_loss,
 )
 from corun.networks.checkpoints import load_network, save_network
 from corun.networks.corun import CORUN
@@ -46,12 +44,13 @@ from corun.training.configuration import (
 from corun.training.engine import train
 from corun.training.task import LossTerms, Validation
 from corun.training.validation import (
-    ValidationBatches,
     ValidationConfig,
+    ValidationSet,
+    known_scores,
+    known_sheets,
+    psnr_criterion,
     require_validation_data,
-    synthetic_scores,
-    synthetic_sheet,
-    validation_batches,
+    validation_sets,
 )
 
 
@@ -114,7 +113,10 @@ class PretrainValidationConfig(ValidationConfig):
 
     Attributes:
         clean: folder of clean photos; without it, photos of ``data.clean`` that are not trained on.
-        held_out: share of ``data.clean`` that is such, (0,1); at least one photo, at most 64.
+        pairs: folders of pairs, each under a name of your choice; each has scores of its own.
+            Without any, pairs of ``data.pairs`` that are not trained on.
+        held_out: share of ``data.clean``, and of the clear photos of each of ``data.pairs``, that
+            is such, (0,1); at least one photo, at most 64.
     """
 
     held_out: float = Field(0.05, gt=0, lt=1)
@@ -128,21 +130,13 @@ class PretrainConfig(Strict):
     """
 
     run: RunConfig
-    data: CleanDepthConfig
+    data: TrainingDataConfig
     network: CorunConfig = CorunConfig()
     initial_weights: Path | None = None
     synthesis: SynthesisConfig = SynthesisConfig()
     loss: PretrainLossConfig = PretrainLossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     validation: PretrainValidationConfig | None = PretrainValidationConfig()
-
-
-@dataclass(frozen=True)
-class SyntheticBatch:
-    """Synthetic haze with its truth, and the photos it was made of."""
-
-    haze: HazyBatch
-    names: list[str]
 
 
 class Pretraining:
@@ -164,10 +158,15 @@ class Pretraining:
             )
         torch.manual_seed(config.run.seed)
         self.network: nn.Module = initial_network(config)
-        self.folder = CleanDepthFolder(config.data, config.run.seed)
-        self.held_out: CleanDepthFolder | None = None
-        if config.validation is not None and config.validation.clean is None:
-            self.folder, self.held_out = self.folder.split(config.validation.held_out)
+        self.data = TrainingData(config.data, config.synthesis, config.run.seed)
+        self.notices = self.data.notes("loss.transmission" if config.loss.transmission else "")
+        self.held_out: TrainingData | None = None
+        if config.validation is not None:
+            self.data, self.held_out = self.data.split(
+                config.validation.held_out,
+                clean=config.validation.clean is None,
+                pairs=not config.validation.pairs,
+            )
         self.features: VggFeatures | None = None
         self.layer_weights: tuple[float, ...] = ()
         if config.loss.contrastive and config.loss.vgg is not None:
@@ -181,31 +180,24 @@ class Pretraining:
         self.density = (
             embedded_density(config.loss.density_weights) if config.loss.density else None
         )
-        self.notices = []
         if config.loss.contrastive and self.features is None:
             self.notices.append("loss.vgg names no file, so the contrastive perceptual term is off")
+        if self.data.pairs and self.features is not None and config.loss.contrastive_range[1] > 0:
+            self.notices.append(
+                "loss.contrastive_range has no effect on pairs, whose transmission nobody knows"
+            )
 
-    def prepare(self, step: int, part: int, rank: int, world: int) -> SyntheticBatch:
-        """Haze on crops number (step, rank, part) of the endless shuffled sequence."""
+    def prepare(self, step: int, part: int, rank: int, world: int) -> HazyCrops:
+        """Crops number (step, rank, part) of the endless shuffled sequence, with their haze."""
         run = self.config.run
         size = run.batch // run.accumulate
-        start = (step * world + rank) * run.batch + part * size
-        samples = [self.folder.sample(number) for number in range(start, start + size)]
-        generator = torch.Generator().manual_seed(run.seed * 1_000_003 + start)
-        haze = synthesize_haze(
-            torch.stack([s.clean for s in samples]),
-            torch.stack([s.depth for s in samples]),
-            self.config.synthesis,
-            generator,
-        )
-        return SyntheticBatch(haze, [s.name for s in samples])
+        return self.data.batch((step * world + rank) * run.batch + part * size, size)
 
     def loss(
-        self, network: nn.Module, batch: SyntheticBatch, step: int, part: int, rank: int
+        self, network: nn.Module, batch: HazyCrops, step: int, part: int, rank: int
     ) -> LossTerms:
         """The weighted sum of the terms of :class:`PretrainLossConfig`."""
-        device = next(network.parameters()).device
-        haze = HazyBatch(*(value.to(device, non_blocking=True) for value in batch.haze))
+        haze, known, _ = batch.to(next(network.parameters()).device)
         weights = self.config.loss
         unfolding = network(haze.hazy, all_stages=True)
         scene, T = (value.float() for value in unfolding.output)
@@ -230,7 +222,7 @@ class Pretraining:
                 weights.transmission,
                 lambda: torch.stack(
                     [
-                        (stage.transmission.float() - truth).abs().mean()
+                        transmission_loss(stage.transmission.float(), truth, known)
                         for stage in unfolding.stages
                     ]
                 ).sum(),
@@ -286,24 +278,20 @@ class Pretraining:
         """Nothing to do."""
 
     def validate(self, network: nn.Module) -> Validation | None:
-        """PSNR and SSIM on fixed synthetic haze over the validation photos."""
-        scores = synthetic_scores(network, self._validation_batches())
-        if scores is None or self.config.validation is None:
-            return None
-        clean = self.config.validation.clean
-        place = f"photos held out of {self.config.data.clean}" if clean is None else str(clean)
-        return Validation(scores, scores["PSNR"], f"PSNR on {place}")
+        """PSNR and SSIM on fixed synthetic haze over the validation photos, and on pairs."""
+        return psnr_criterion(known_scores(network, self._validation), self._validation)
 
     def pictures(self, network: nn.Module) -> dict[str, Tensor]:
         """Hazy, dehazed, target of some validation photos; real photos before and after."""
         if self.config.validation is None:
             return {}
-        return synthetic_sheet(network, self.config.validation, self._validation_batches())
+        return known_sheets(network, self.config.validation, self._validation)
 
-    def _validation_batches(self) -> ValidationBatches:
+    @cached_property
+    def _validation(self) -> list[ValidationSet]:
         if self.config.validation is None:
-            return ()
-        return validation_batches(self.config.validation, self.held_out)
+            return []
+        return validation_sets(self.config.validation, self.held_out)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing besides the network."""
@@ -314,11 +302,10 @@ class Pretraining:
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write ``weights.safetensors`` with everything that made it."""
-        scores = synthetic_scores(network, self._validation_batches())
         metadata = {
             "trained_by": "corun train pretrain",
             "configuration": self.config.model_dump(mode="json"),
-            "validation": scores or {},
+            "validation": known_scores(network, self._validation),
             **facts,
         }
         save_network(folder / "weights.safetensors", network, metadata)
@@ -350,8 +337,6 @@ def run(config_path: Path, overrides: list[str] | None = None) -> None:
         CorunError: see :func:`corun.training.engine.train` and
             :func:`corun.training.configuration.load_configuration`.
     """
-    import sys
-
     config = load_configuration(PretrainConfig, config_path, overrides)
     config = validated_on_own_data(config, overrides or [])
     task = Pretraining(config)
@@ -361,9 +346,10 @@ def run(config_path: Path, overrides: list[str] | None = None) -> None:
 
 
 def validated_on_own_data(config: PretrainConfig, overrides: list[str]) -> PretrainConfig:
-    """Without a recipe's validation photos, where a command names other photos to train on."""
+    """Without a recipe's validation photos, where a command names others to train on."""
     named = {override.partition("=")[0].strip() for override in overrides}
-    if config.validation is None or "data.clean" not in named:
+    own = any(name == "data.clean" or name.startswith("data.pairs") for name in named)
+    if config.validation is None or not own:
         return config
     if named & {"validation", "validation.clean"}:
         return config
@@ -373,13 +359,10 @@ def validated_on_own_data(config: PretrainConfig, overrides: list[str]) -> Pretr
 
 def identity_of(config: PretrainConfig) -> str:
     """What must not change between a checkpoint and its continuation."""
-    relevant = config.model_dump(
-        mode="json", exclude={"run": {"folder", "device", "threads"}, "validation": True}
-    )
-    if config.validation is not None and config.validation.clean is None:
-        relevant["data"]["held_out"] = config.validation.held_out
-    for name in ("workers", "checkpoint_every", "validate_every", "picture_every", "compile"):
-        relevant["run"].pop(name)
-    import json
-
+    relevant = config.model_dump(mode="json", exclude={"run", "validation"})
+    relevant["run"] = config.run.relevant()
+    relevant["data"] = config.data.relevant()
+    held = config.validation
+    if held is not None and (held.clean is None or (config.data.pairs and not held.pairs)):
+        relevant["data"]["held_out"] = held.held_out
     return json.dumps(relevant, sort_keys=True)

@@ -1,4 +1,4 @@
-"""What a person sees of a training: a progress bar, a log file and TensorBoard."""
+"""What a person sees of a training: a progress bar, a log file, pictures and a tracker."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from typing import Any
 from torch import Tensor
 
 from corun.errors import DataError
+from corun.training.configuration import RunConfig
+from corun.training.trackers import Tracker, open_tracker
 
 
 class Reporter:
-    """Progress bar with loss, rate and time left; ``log.jsonl``; TensorBoard events.
+    """Progress bar with loss, rate and time left; ``log.jsonl``; the tracker of the run.
 
     Args:
-        folder: where the log and the events go.
-        steps: steps in all.
+        run: where the log goes, how many steps there are, and which tracker.
         first: the step it starts from.
+        settings: the run's configuration, for the tracker.
         enabled: only one process reports.
         every: steps between two lines of the log.
         headline: numbers of a step that are shown beside the loss.
@@ -31,20 +33,21 @@ class Reporter:
 
     def __init__(
         self,
-        folder: Path,
-        steps: int,
+        run: RunConfig,
         first: int,
+        settings: dict[str, Any],
         *,
         enabled: bool,
         every: int = 10,
         headline: tuple[str, ...] = (),
     ) -> None:
         self.headline = headline
-        self.folder, self.steps, self.first = folder, steps, first
+        self.run, self.settings = run, settings
+        self.folder, self.steps, self.first = run.folder, run.steps, first
         self.enabled, self.every = enabled, every
         self._smooth: float | None = None
         self._started = time.monotonic()
-        self._writer: Any = None
+        self._tracker: Tracker | None = None
         self._progress: Any = None
         self._bar: Any = None
 
@@ -63,7 +66,7 @@ class Reporter:
 
         with self._writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._writer = _event_writer(self.folder, self.first)
+            self._tracker = open_tracker(self.run, self.first, self.settings)
         self._progress = Progress(
             TextColumn("[bold]training"),
             BarColumn(),
@@ -91,11 +94,11 @@ class Reporter:
     ) -> None:
         if self._progress is not None:
             self._progress.stop()
-        if self._writer is None:
+        if self._tracker is None:
             return
         first_error_counts = nullcontext() if error is None else suppress(DataError)
         with first_error_counts, self._writing(self.folder / "events"):
-            self._writer.close()
+            self._tracker.close(failed=error is not None)
 
     def step(self, done: int, numbers: dict[str, float]) -> None:
         """Report a finished step."""
@@ -133,15 +136,15 @@ class Reporter:
             sys.stderr.write(f"step {done}: {text}\n")
 
     def pictures(self, done: int, sheets: dict[str, Tensor]) -> None:
-        """Contact sheets (3,H,W), RGB in [0,1], into TensorBoard and ``pictures/``."""
+        """Contact sheets (3,H,W), RGB in [0,1], into the tracker and ``pictures/``."""
         from PIL import Image
 
         from corun.files import written_atomically
 
         for name, sheet in sheets.items():
-            if self._writer is not None:
+            if self._tracker is not None:
                 with self._writing(self.folder / "events"):
-                    self._writer.add_image(name, sheet.clamp(0, 1).cpu(), done)
+                    self._tracker.picture(name, sheet, done)
             path = self.folder / "pictures" / f"{name}-{done:06d}.png"
             pixels = (sheet.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
             with self._writing(path):
@@ -162,10 +165,9 @@ class Reporter:
                 raise
 
     def _scalars(self, group: str, done: int, numbers: dict[str, float]) -> None:
-        if self._writer is not None:
+        if self._tracker is not None:
             with self._writing(self.folder / "events"):
-                for name, value in numbers.items():
-                    self._writer.add_scalar(f"{group}/{name}", value, done)
+                self._tracker.numbers({f"{group}/{k}": v for k, v in numbers.items()}, done)
 
     @contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
@@ -176,21 +178,8 @@ class Reporter:
         try:
             yield
         except OSError as error:
-            self._writer = None  # its thread is dead, and to close it would raise the same again
+            self._tracker = None  # its thread is dead, and to close it would raise the same again
             raise DataError(
                 f"{path}: cannot be written ({error.strerror or error}); mend that, and the same "
                 "command goes on from the last checkpoint"
             ) from error
-
-
-def _event_writer(folder: Path, first: int) -> Any:
-    """TensorBoard's writer, or None, said once, where it is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ModuleNotFoundError:
-        sys.stderr.write(
-            "TensorBoard is not installed, so no events are written; "
-            "install it with: pip install 'corun-dehaze[train]'\n"
-        )
-        return None
-    return SummaryWriter(str(folder / "events"), purge_step=first or None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ from corun.errors import ConfigurationError, CorunError, DataError, WeightsError
 from corun.files import remove_stale
 from corun.networks.averaging import WeightAverage
 from corun.training.checkpoint import BEST, LAST, differing_keys, load_checkpoint
-from corun.training.configuration import RunConfig
+from corun.training.configuration import OptimizerConfig, RunConfig
+from corun.training.optimizer import learning_rate_at
 from corun.training.task import Task
 
 Found = TypeVar("Found")
@@ -60,14 +63,20 @@ class State(NamedTuple):
         self.optimizer.load_state_dict(content["optimizer"])
 
 
-def resume(task: Task, state: State, run: RunConfig, identity: str, fabric: Any) -> int:
+def resume(
+    task: Task, state: State, run: RunConfig, schedule: OptimizerConfig, identity: str, fabric: Any
+) -> int:
     """Restore the last checkpoint, if there is one; how many steps were done.
 
     The first process reads it, and the others take over what it read: on several machines only
     its own has the file.
+
+    A run of another number of steps goes on. Under a constant rate that is the run that had this
+    number from the start; a rate that falls follows the curve of the new number from here on,
+    which is said.
     """
     world = fabric.world_size
-    content = agreed_by_all(fabric, lambda: _last_checkpoint(run.folder, identity, world))
+    content = agreed_by_all(fabric, lambda: _last_checkpoint(run, identity, world))
     if content is None:
         task.load_state_dict({})
         if run.start_from is not None:
@@ -75,20 +84,48 @@ def resume(task: Task, state: State, run: RunConfig, identity: str, fabric: Any)
         return 0
     state.restore(content)
     task.load_state_dict(content["task"])
-    return int(content["step"])
+    done, before = int(content["step"]), _steps_of(content)
+    if before not in (None, run.steps) and fabric.is_global_zero:
+        sys.stderr.write(f"note: {_prolonged(done, before, run.steps, schedule)}\n")
+    return done
 
 
-def _last_checkpoint(folder: Path, identity: str, world: int) -> dict[str, Any] | None:
+def _prolonged(done: int, before: int, steps: int, schedule: OptimizerConfig) -> str:
+    """What another number of steps does to the rate, in a sentence."""
+    told = f"{done} of {before} steps are done, and the run now ends at {steps}"
+    if schedule.schedule == "constant":
+        return f"{told}; its rate stays as it is"
+    was, now = (learning_rate_at(done, number, schedule) for number in (before, steps))
+    return (
+        f"{told}; its {schedule.schedule} rate is stretched over all of them: {now:.3g} at step "
+        f"{done}, where it was {was:.3g}"
+    )
+
+
+def _steps_of(content: dict[str, Any]) -> int | None:
+    """For how many steps a checkpoint's run was meant; None where it does not say."""
+    found = content.get("steps", json.loads(content["identity"]).get("run", {}).get("steps"))
+    return None if found is None else int(found)
+
+
+def _same_training(identity: str, other: str) -> list[str]:
+    """The keys that forbid to go on; older checkpoints name more than those."""
+    return [
+        key
+        for key in differing_keys(identity, other)
+        if key != "run.steps" and key.split(".")[0] != "validation"
+    ]
+
+
+def _last_checkpoint(run: RunConfig, identity: str, world: int) -> dict[str, Any] | None:
     """The last checkpoint of a run, if there is one."""
+    folder = run.folder
     remove_stale(folder)
     path = folder / LAST
     if not path.exists():
         return None
     content = load_checkpoint(path)
-    # Checkpoints of before name the validation, which changes nothing but what is shown.
-    keys = [
-        k for k in differing_keys(identity, content["identity"]) if k.split(".")[0] != "validation"
-    ]
+    keys = _same_training(identity, content["identity"])
     if keys:
         raise ConfigurationError(
             f"{path}: belongs to another configuration ({', '.join(keys)}); use another "
@@ -98,6 +135,11 @@ def _last_checkpoint(folder: Path, identity: str, world: int) -> dict[str, Any] 
         raise ConfigurationError(
             f"{path}: made by {content['world']} processes, not {world}; start as many again, or "
             "use another run.folder"
+        )
+    if content["step"] > run.steps:
+        raise ConfigurationError(
+            f"{path}: {content['step']} steps are done, more than run.steps={run.steps}; raise it, "
+            "or use another run.folder"
         )
     return content
 
@@ -171,6 +213,6 @@ def best_so_far(folder: Path, identity: str) -> Best:
     """What best.ckpt is of; nothing where it is of another configuration or an older version."""
     path = folder / BEST
     content = load_checkpoint(path) if path.exists() else {}
-    if content.get("identity") != identity or "criterion" not in content:
+    if "criterion" not in content or _same_training(identity, content["identity"]):
         return Best()
     return Best(content["best"], content["criterion"])

@@ -14,7 +14,7 @@ from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.maps import rows_of
 from corun.errors import ImageFileError
 from corun.physics.working_picture import working_picture
-from corun.pictures.formats import VIDEO_SUFFIXES
+from corun.pictures.formats import FILM_SUFFIXES
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.reading import Picture, read_picture
 from corun.pictures.working import working_colours
@@ -45,7 +45,7 @@ class Photo(NamedTuple):
     @property
     def is_film(self) -> bool:
         """Whether its name is a film's."""
-        return PurePath(self.name).suffix.lower() in VIDEO_SUFFIXES
+        return PurePath(self.name).suffix.lower() in FILM_SUFFIXES
 
 
 class Shown(NamedTuple):

@@ -6,7 +6,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from corun.dehazing.engines.graph_facts import FACTS_KEY, GraphFacts
+from corun.dehazing.devices import cuda_devices
+from corun.dehazing.engines.graph_facts import FACTS_KEY, GraphFacts, refusal, require_any_size
 from corun.dehazing.engines.protocol import (
     Batch,
     EngineFacts,
@@ -14,7 +15,6 @@ from corun.dehazing.engines.protocol import (
     SceneAnswer,
 )
 from corun.errors import (
-    CorunError,
     DeviceError,
     MissingExtraError,
     WeightsError,
@@ -44,7 +44,8 @@ class OnnxEngine:
 
     Args:
         path: of the .onnx file.
-        device: "cpu", "cuda", "cuda:1", "coreml" or "dml".
+        device: "cpu", "cuda", "cuda:1", "coreml" or "dml"; "auto" is the GPU of the installed
+            package, where there is one and it starts, else the CPU.
         threads: of the CPU.
 
     Raises:
@@ -55,19 +56,21 @@ class OnnxEngine:
 
     def __init__(self, path: Path, *, device: str = "cpu", threads: int = 1) -> None:
         self._path, self._threads = path, threads
-        self._runtime = _runtime()
+        self._runtime = onnx_runtime()
         self._lock = threading.Lock()
         self._notes: list[str] = []
         self._arena = True
-        self._session = self._open(device)
-        inputs = [value.name for value in self._session.get_inputs()]
+        self._device = self._best() if device == "auto" else device
+        self._session = self._opened(may_leave=device == "auto")
+        given = self._session.get_inputs()
+        inputs = [value.name for value in given]
         outputs = [value.name for value in self._session.get_outputs()]
         said = self._session.get_modelmeta().custom_metadata_map.get(FACTS_KEY)
         self._graph = GraphFacts.read(str(path), said, inputs, outputs)
+        require_any_size(str(path), given[0].type == "tensor(float)", given[0].shape)
         if not self._graph.gives_maps:
             self._arena = False
-            self._session = self._open(device)
-        self._device = device
+            self._session = self._opened(may_leave=device == "auto")
         self.name = self._graph.name
 
     @property
@@ -109,10 +112,30 @@ class OnnxEngine:
                 self._session, self._device = self._open("cpu"), "cpu"
                 self._notes.append(f"{device} failed ({_line(error)}); went on with the CPU")
 
+    def _best(self) -> str:
+        """The GPU of the installed package; CoreML, which is in every one for macOS, is asked for
+        by name: it translates a graph of free sizes anew for every size."""
+        there = self._runtime.get_available_providers()
+        if PROVIDERS["cuda"] in there and cuda_devices():
+            return "cuda"
+        return "dml" if PROVIDERS["dml"] in there else "cpu"
+
+    def _opened(self, *, may_leave: bool) -> Any:
+        try:
+            return self._open(self._device)
+        except DeviceError as error:
+            if not may_leave or self._device == "cpu":
+                raise
+            self._notes.append(f"{error}; went on with the CPU")
+            self._device = "cpu"
+            return self._open("cpu")
+
     def _open(self, device: str) -> Any:
-        kind, _, number = device.partition(":")
+        kind, colon, number = device.partition(":")
         provider = PROVIDERS.get(kind)
         there = self._runtime.get_available_providers()
+        if colon and not (kind == "cuda" and number.isascii() and number.isdecimal()):
+            raise DeviceError(f"device {device}: unknown; use {', '.join(PROVIDERS)} or cuda:1")
         if provider not in there:
             known = ", ".join(name for name, full in PROVIDERS.items() if full in there)
             raise DeviceError(
@@ -137,23 +160,55 @@ class OnnxEngine:
         if kind != "cpu":
             chosen.append(PROVIDERS["cpu"])
         try:
-            return self._runtime.InferenceSession(str(self._path), options, providers=chosen)
-        except CorunError:
-            raise
+            # Its own way of going on without a device prints on standard output, and says nothing.
+            session = self._runtime.InferenceSession(
+                str(self._path), options, providers=chosen, enable_fallback=0
+            )
         except Exception as error:  # the runtime's own errors have no common base class
-            if not self._path.is_file():
-                raise WeightsError(f"{self._path}: no such file") from error
+            if kind != "cpu" and _reads_on_cpu(self._path, self._runtime, options):
+                raise _does_not_start(device, _line(error)) from error
             raise WeightsError(
-                f"{self._path}: not an ONNX graph that this ONNX Runtime reads ({_line(error)}); "
-                "is it damaged, or of a newer opset?"
+                refusal(self._path)
+                or f"{self._path}: not an ONNX graph that this ONNX Runtime reads "
+                f"({_line(error)}); is it damaged, or of a newer opset?"
             ) from error
+        if provider not in session.get_providers():
+            raise _does_not_start(device, "its libraries are missing or of another version")
+        return session
 
 
-def _runtime() -> Any:
+def _reads_on_cpu(path: Path, runtime: Any, options: Any) -> bool:
+    """Whether a device is to blame, and not the graph."""
+    try:
+        runtime.InferenceSession(str(path), options, providers=[PROVIDERS["cpu"]])
+    except Exception:  # the graph is: the caller says so
+        return False
+    return True
+
+
+def _does_not_start(device: str, reason: str) -> DeviceError:
+    return DeviceError(
+        f"device {device}: ONNX Runtime cannot use it ({reason}); mend its driver and libraries, "
+        "or use --device cpu"
+    )
+
+
+def onnx_runtime() -> Any:
+    """The module.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        DeviceError: it cannot be loaded.
+    """
     try:
         import onnxruntime
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingExtraError("onnxruntime", "") from error
+    except ImportError as error:
+        raise DeviceError(
+            f"onnxruntime is installed and does not load ({_line(error)}); install it again with: "
+            "pip install --force-reinstall onnxruntime"
+        ) from error
     return onnxruntime
 
 

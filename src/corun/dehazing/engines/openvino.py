@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from corun.dehazing.engines.graph_facts import FACTS_KEY, GraphFacts
+from corun.dehazing.engines.graph_facts import FACTS_KEY, GraphFacts, refusal, require_any_size
 from corun.dehazing.engines.protocol import (
     Batch,
     EngineFacts,
@@ -37,7 +37,7 @@ class OpenVinoEngine:
             raise DeviceError(f"OpenVINO does not compute in {dtype}; use float32 or bfloat16")
         try:
             import openvino
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise MissingExtraError("openvino", "openvino") from error
         try:
             core = openvino.Core()
@@ -51,11 +51,16 @@ class OpenVinoEngine:
         except RuntimeError as error:
             text = " ".join(str(error).split())[:200]
             raise WeightsError(
-                f"{path}: not a graph that this OpenVINO reads ({text}); is it damaged?"
+                refusal(path)
+                or f"{path}: not a graph that this OpenVINO reads ({text}); is it damaged?"
             ) from error
         inputs = [value.get_any_name() for value in model.inputs]
         outputs = [value.get_any_name() for value in model.outputs]
         self._graph = GraphFacts.read(str(path), said, inputs, outputs)
+        shape = model.inputs[0].partial_shape
+        known = () if shape.rank.is_dynamic else shape
+        sides = [side.get_length() if side.is_static else None for side in known]
+        require_any_size(str(path), model.inputs[0].element_type.to_string() == "f32", sides)
         self._dtype = dtype
         self._of_thread = threading.local()
         self.name = self._graph.name

@@ -1,0 +1,66 @@
+"""How every command fails: one line on standard error, and an exit status that means something.
+
+0: done. 1: something given could not be used, or a picture failed. 2: wrong usage.
+130: interrupted. Nothing here imports the command-line library.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from corun.errors import CorunError, MissingExtraError, one_line
+
+EXTRA_OF_PACKAGE = {
+    "torch": "torch",
+    "yaml": "torch",
+    "pydantic": "torch",
+    "lightning": "train",
+    "kornia": "train",
+    "scipy": "train",
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "prometheus_client"), "serve"),
+    "gradio": "web",
+}
+"""What commands beyond a photo's import first, and the extra that brings it."""
+FAILED = 1
+WRONG_USAGE = 2
+INTERRUPTED = 130
+
+
+@contextmanager
+def failing_in_one_line() -> Iterator[None]:
+    """Ends the command with one line for what the user, or the machine, is to blame for.
+
+    Raises:
+        SystemExit: of the status that is meant.
+    """
+    try:
+        yield
+    except CorunError as error:
+        _end(str(error), FAILED)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA_OF_PACKAGE:
+            raise
+        _end(str(MissingExtraError(package, EXTRA_OF_PACKAGE[package])), FAILED)
+    except MemoryError:
+        _end("not enough memory; close other programs, or give less at once", FAILED)
+    except KeyboardInterrupt:
+        _end("interrupted", INTERRUPTED)
+
+
+def complain(message: str) -> None:
+    """Prints one line on standard error, whatever line breaks and controls the message has."""
+    print("corun: " + one_line(message), file=sys.stderr, flush=True)
+
+
+def wrong_usage(message: str) -> NoReturn:
+    """Ends the command because of how it was called."""
+    _end(message, WRONG_USAGE)
+
+
+def _end(message: str, status: int) -> NoReturn:
+    complain(message)
+    raise SystemExit(status) from None
