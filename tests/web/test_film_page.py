@@ -138,14 +138,22 @@ def test_its_progress_is_told_and_it_can_be_given_up(visit: Visit, long: Path) -
     assert visit.find("#film").is_enabled()
 
 
-def test_whoever_leaves_gives_it_up(visit: Visit, long: Path) -> None:
+@pytest.mark.parametrize("closed", [True, False])
+def test_whoever_closes_the_page_or_takes_the_film_away_gives_it_up(
+    visit: Visit, long: Path, closed: bool
+) -> None:
     visit.open()
     visit.drop(long)
     visit.until_it_says("a frame from its middle")
     before = given_up(visit)
     visit.click("film")
     visit.until_it_says("first frames are looked at")
-    visit.browser.get("about:blank")
+    if closed:
+        visit.browser.get("about:blank")
+    else:
+        clear = visit.find("#files button[aria-label='Clear']")
+        visit.browser.execute_script("arguments[0].click()", clear)
+        visit.until_it_says("Drop a hazy photo or film to begin.")
     visit.wait(lambda b: given_up(visit) == before + 1)
     visit.wait(lambda b: counted(visit, "corun_unfinished_videos") == 0)
 

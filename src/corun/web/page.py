@@ -172,8 +172,10 @@ class Page:
             )  # fmt: skip
             made.append(filmed)
             drawn.select(self.told_of, [files, choice, model], point, show_progress="hidden")
+            idle = gr.Button(interactive=True), gr.HTML(visible=False)
+            files.change(lambda: idle, None, [film, bar], cancels=[filmed], queue=False)
             cancel.click(
-                lambda: ("Cancelled.", gr.Button(interactive=True), gr.HTML(visible=False)),
+                lambda: ("Cancelled.", *idle),
                 None, [status, film, bar], cancels=[opened, *shown, *made], queue=False,
             )  # fmt: skip
         page.queue(max_size=64, api_open=False)
