@@ -217,8 +217,8 @@ def _table(
     if known and short:
         lines += [
             "",
-            "Rows marked *here* were measured by this command, the others were measured by others on "
-            "these photos. Differences of BRISQUE below 0.6 between the groups mean nothing.",
+            "Rows marked *here* were measured by this command, the others were measured by others "
+            "on these photos. Differences of BRISQUE below 0.6 between the groups mean nothing.",
         ]
     elif known:
         lines += [
