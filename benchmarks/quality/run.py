@@ -217,14 +217,14 @@ def _table(
     if known and short:
         lines += [
             "",
-            "Rows marked *here* were measured by this command, the others are reference rows of "
-            "the data folder. Differences of BRISQUE below 0.6 between the groups mean nothing.",
+            "Rows marked *here* were measured by this command, the others were measured by others "
+            "on these photos. Differences of BRISQUE below 0.6 between the groups mean nothing.",
         ]
     elif known:
         lines += [
             "",
-            "Rows marked *here* were measured by this command; the others are the "
-            "reference rows of the data folder. How those photos were reduced is not known (here: "
+            "Rows marked *here* were measured by this command; the others were measured by others "
+            "on these photos. How those photos were reduced is not known (here: "
             "area averaging), and the two rows of the hazy input show what it makes: between the "
             "groups, differences of BRISQUE below 0.6 mean nothing.",
         ]

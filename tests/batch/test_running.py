@@ -17,6 +17,7 @@ import pytest
 from batch_pictures import jpeg
 from PIL import Image
 
+from corun.batch import running
 from corun.batch.entries import Entry, Shard
 from corun.batch.running import Batch
 from corun.batch.stores import Store, StoreError, persistently
@@ -98,6 +99,28 @@ def test_other_weights_of_the_same_name_need_another_place(photos: Path, tmp_pat
     weights.write_bytes(b"trained anew")
     with pytest.raises(ConfigurationError, match=r"holds results of other settings \(weights '"):
         Batch.plan(str(photos), Work(str(clear), str(weights)))
+
+
+def test_a_folder_of_a_model_counts_by_what_it_holds(photos: Path, tmp_path: Path) -> None:
+    model, clear = tmp_path / "mine", tmp_path / "clear"
+    model.mkdir()
+    (model / "model.onnx").write_bytes(shipped("corun-lite.onnx").read_bytes())
+    work = Work(str(clear), str(model), {"engine": "onnx"})
+    assert len(list(Batch.plan(str(photos), work).run())) == 5
+    (model / "model.onnx").write_bytes(b"trained anew")
+    with pytest.raises(ConfigurationError, match=r"holds results of other settings \(weights '"):
+        Batch.plan(str(photos), work)
+
+
+def test_a_new_release_of_a_model_needs_another_place(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work, later = Work(str(tmp_path / "clear"), "corun-lite"), tmp_path / "later"
+    assert len(list(Batch.plan(str(photos), work).run())) == 5
+    later.write_bytes(b"trained anew")
+    monkeypatch.setattr(running, "weights_path", lambda card: later)
+    with pytest.raises(ConfigurationError, match=r"holds results of other settings \(weights '"):
+        Batch.plan(str(photos), work)
 
 
 def test_other_pictures_of_the_same_name_are_not_taken_for_done(

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.mixture import BLOCK, TrainingData, TrainingDataConfig, locate, shares
 from corun.data.synthesis import SynthesisConfig, synthesize_haze
+from corun.errors import DataError
 from rendered_folders import write_scenes
 
 SYNTHESIS = SynthesisConfig(gradient_probability=0.5)
@@ -131,8 +132,36 @@ def test_what_is_held_out_is_not_trained_on(folders: Path) -> None:
     kept, held = data(folders).split(0.3, clean=False, pairs=True)
     assert held is not None
     assert held.clean is None
-    assert len(kept.clean) == 4
+    assert len(kept.clean) == 3  # the pairs' clear photos are its own
     trained, rest = kept.pairs["own"].pairs, held.pairs["own"].pairs
     assert (len(trained), len(rest)) == (3, 1)
     assert not {p.image for p in trained} & {p.image for p in rest}
     assert data(folders).split(0.3, clean=False, pairs=False)[1] is None
+
+
+def test_a_clear_photo_that_one_source_holds_out_is_trained_on_in_none(folders: Path) -> None:
+    few = folders / "few"  # so that the share of its photos that is held out is another one
+    few.mkdir()
+    for path in sorted((folders / "hazy").iterdir())[:2]:
+        (few / path.name).write_bytes(path.read_bytes())
+    folder = {"clear": folders / "clean"}
+    pairs = {"all": {**folder, "hazy": folders / "hazy"}, "few": {**folder, "hazy": few}}
+    kept, held = data(folders, pairs=pairs).split(0.3, clean=True, pairs=True)
+    shown = {photo.resolve() for photo in held.clean.photos}
+    shown |= {pair.reference.resolve() for part in held.pairs.values() for pair in part.pairs}
+    assert len(shown) == 2
+    assert not shown & {photo.resolve() for photo in kept.clean.photos}
+    for part in kept.pairs.values():
+        assert len(part)
+        assert not shown & {pair.reference.resolve() for pair in part.pairs}
+
+
+def test_a_source_of_which_nothing_is_left_is_named(folders: Path) -> None:
+    few = folders / "few"
+    few.mkdir()
+    for path in sorted((folders / "hazy").iterdir())[1:3]:
+        (few / path.name).write_bytes(path.read_bytes())
+    folder = {"clear": folders / "clean"}
+    pairs = {"all": {**folder, "hazy": folders / "hazy"}, "few": {**folder, "hazy": few}}
+    with pytest.raises(DataError, match=r"data\.pairs\.few: all .* held out"):
+        data(folders, pairs=pairs).split(0.5, clean=True, pairs=True)

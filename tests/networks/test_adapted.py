@@ -149,3 +149,22 @@ def test_changed_code_is_told_from_what_it_was(module: str, tmp_path: Path) -> N
     assert code_digest(path) not in ("", before)
     assert code_digest(header(tmp_path / "w.safetensors", architecture="CORUN")) == ""
     assert code_digest(header(tmp_path / "w.safetensors", architecture="no_such:Net")) == ""
+
+
+@pytest.mark.parametrize("marker", ["__init__.py", None])
+def test_the_digest_of_a_module_in_packages_imports_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marker: str | None
+) -> None:
+    inner = tmp_path / "their_package" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "network.py").write_text(MODULE)
+    if marker is not None:
+        for folder in (inner, inner.parent):
+            (folder / marker).write_text("raise RuntimeError('imported')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = header(tmp_path / "w.safetensors", architecture="their_package.inner.network:Net")
+    before = code_digest(path)
+    (inner / "network.py").write_text(MODULE + "# changed\n")
+    assert len(before) == 64
+    assert code_digest(path) not in ("", before)
+    assert not [name for name in sys.modules if name.startswith("their_package")]

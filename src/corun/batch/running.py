@@ -13,6 +13,8 @@ from corun.batch.worker import Work, Worker, found_outcome
 from corun.dehazing.file_jobs import Outcome
 from corun.errors import ConfigurationError, WeightsError
 from corun.files import checksum
+from corun.networks.files import graph_file, network_file
+from corun.networks.registry import MODELS, weights_path
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,11 @@ class Batch:
 
 def _digest(model: str) -> str | None:
     """Twelve digits of a model's file: of other weights under the same name other results come."""
-    path = Path(model)
+    card = MODELS.get(model)
+    path = Path(model) if card is None else weights_path(card)
     try:
-        return checksum(path)[:12] if path.is_file() else None
+        if path is not None and path.is_dir():
+            path = graph_file(model) or network_file(model)
+        return checksum(path)[:12] if path is not None and path.is_file() else None
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error

@@ -7,6 +7,7 @@ starting at the next number, in any number of processes.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from copy import copy
 from pathlib import Path
 from typing import NamedTuple
@@ -146,6 +147,11 @@ class CleanDepthFolder:
             )
         held = evenly_spread(len(self.photos), share)
         return self._only(set(range(len(self.photos))) - held), self._only(held)
+
+    def without(self, photos: Set[Path]) -> CleanDepthFolder:
+        """The same, but for photos at these resolved paths."""
+        kept = {n for n, photo in enumerate(self.photos) if photo.resolve() not in photos}
+        return self._only(kept)
 
     def _only(self, numbers: set[int]) -> CleanDepthFolder:
         part = copy(self)

@@ -25,6 +25,7 @@ from corun.data.clean_depth import (
 )
 from corun.data.pairs import PairFolder, PairSample, PairsConfig
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
+from corun.errors import DataError
 from corun.physics.transmission import DepthConvention
 
 BLOCK = 1000
@@ -132,7 +133,13 @@ class TrainingData:
     def split(
         self, share: float, *, clean: bool, pairs: bool
     ) -> tuple[TrainingData, TrainingData | None]:
-        """What is trained on, and what of the chosen kinds is held out; None for nothing."""
+        """What is trained on, and what of the chosen kinds is held out; None for nothing.
+
+        A clear photo that one source holds out is not trained on in any other either.
+
+        Raises:
+            DataError: nothing is left of a source.
+        """
         kept, held = copy(self), copy(self)
         held.clean, held.pairs = None, {}
         if clean and self.clean is not None:
@@ -141,6 +148,18 @@ class TrainingData:
             halves = {name: folder.split(share) for name, folder in self.pairs.items()}
             kept.pairs = {name: most for name, (most, _) in halves.items()}
             held.pairs = {name: rest for name, (_, rest) in halves.items()}
+        shown = {photo.resolve() for photo in held.clean.photos} if held.clean else set()
+        shown = shown.union(*(folder.clear_photos() for folder in held.pairs.values()))
+        if kept.clean is not None:
+            kept.clean = kept.clean.without(shown)
+        kept.pairs = {name: folder.without(shown) for name, folder in kept.pairs.items()}
+        left = {"data.clean": kept.clean, **{f"data.pairs.{k}": v for k, v in kept.pairs.items()}}
+        for key, folder in left.items():
+            if folder is not None and not len(folder):
+                raise DataError(
+                    f"{key}: all of its clear photos are held out for validation by other sources; "
+                    "give more, a smaller validation.held_out, or other photos to validate on"
+                )
         return kept, held if held.clean or held.pairs else None
 
     def batch(self, start: int, size: int) -> HazyCrops:

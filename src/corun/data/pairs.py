@@ -6,7 +6,7 @@ functions of their number, as those of photos with depth are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from copy import copy
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -193,6 +193,14 @@ class PairFolder:
         kept = tuple(photo for photo in self.pairs if photo.reference not in held)
         return self._only(kept), self._only(tuple(shown.values()))
 
+    def without(self, clear: Set[Path]) -> PairFolder:
+        """The same, but for pairs whose clear photos are at these resolved paths."""
+        return self._only(tuple(pair for pair in self.pairs if _clear(pair) not in clear))
+
+    def clear_photos(self) -> set[Path]:
+        """Resolved paths."""
+        return {_clear(pair) for pair in self.pairs}
+
     def _only(self, pairs: tuple[Photo, ...]) -> PairFolder:
         part = copy(self)
         part.pairs, part._decoded = pairs, {}
@@ -230,6 +238,11 @@ class PairFolder:
             if self.crops.cache:
                 self._decoded[path] = found
         return found
+
+
+def _clear(pair: Photo) -> Path:
+    assert pair.reference is not None
+    return pair.reference.resolve()
 
 
 def _size(path: Path | None) -> tuple[int, int]:

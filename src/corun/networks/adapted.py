@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from multiprocessing import parent_process
 from pathlib import Path
@@ -142,7 +143,7 @@ def header_of_adapted(name_or_path: str | Path) -> dict[str, Any] | None:
 def code_digest(path: Path) -> str:
     """SHA-256 of the module that an adapted file names; "" where it names none, or it is not found.
 
-    The packages that the module lies in are imported to find it, so the file must be trusted.
+    Nothing is imported for it.
 
     Raises:
         WeightsError: the file is unreadable.
@@ -151,8 +152,12 @@ def code_digest(path: Path) -> str:
     specification = str((header or {}).get("architecture"))
     if not is_import_path(specification):
         return ""
+    package, *parts = specification.partition(":")[0].split(".")
     try:
-        found = find_spec(specification.partition(":")[0])
+        found = find_spec(package)
+        for part in parts:  # find_spec of the whole name would import the packages on the way
+            inside = found.submodule_search_locations if found else None
+            found = PathFinder.find_spec(part, inside or [])
         return checksum(Path(found.origin)) if found and found.origin else ""
     except (ImportError, OSError, ValueError):
         return ""  # whoever loads the network says what is wrong
