@@ -69,13 +69,14 @@ def serve(
     max_video_bytes: Annotated[int, typer.Option(min=1, help="Of one film's file.")] = 1024**3,
     max_video_pixels: Annotated[int, typer.Option(min=1, help="Of its frames.")] = 4096 * 2160,
     max_video_seconds: Annotated[
-        float, typer.Option(min=1, help="Of one film, at 60 frames per second.")
+        float, typer.Option(min=1, max=1e6, help="Of one film, at 60 frames per second.")
     ] = 600,
     video_queue: Annotated[
         int, typer.Option(min=1, help="Films that wait; then 503 with Retry-After.")
     ] = 8,
     keep_hours: Annotated[
-        float, typer.Option(min=0.01, help="After which the results of films are deleted.")
+        float,
+        typer.Option(min=0.01, max=1e6, help="After which the results of films are deleted."),
     ] = 24,
     root_path: options.RootPath = "",
     proxy: options.Proxy = "127.0.0.1",
