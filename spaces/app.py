@@ -16,6 +16,8 @@ if __name__ == "__main__":
         host_name=[name] if name else [],
         max_bytes=64 * 1024**2,
         max_pixels=50_000_000,
+        max_video_bytes=256 * 1024**2,
+        max_video_seconds=120,
         root_path="",
         proxy="*",
     )

@@ -56,6 +56,17 @@ def test_it_sweeps_by_itself() -> None:
     folder.close()
 
 
+def test_work_that_is_not_finished_is_left_alone() -> None:
+    folder = TemporaryFolder(most_seconds=0.0, every=60.0)
+    film = folder.work / "film"
+    film.write_bytes(b"x")
+    os.utime(film, (1, 1))
+    folder.remove_old()
+    assert film.exists()
+    folder.close()
+    assert not film.exists()
+
+
 def test_what_a_killed_process_left_goes_at_the_next_start(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, text=True, check=True)  # fmt: skip

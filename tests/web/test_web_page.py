@@ -6,17 +6,10 @@ With CORUN_DOCS_IMAGES set to a folder, the pictures of the how-to page are writ
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import time
-import warnings
 import zipfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -31,111 +24,9 @@ pytest.importorskip("gradio", reason="needs the extra web", exc_type=ImportError
 
 from selenium.webdriver.common.by import By  # noqa: E402 - after the checks that they are there
 from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+from visitor import Visit  # noqa: E402
 
 pytestmark = pytest.mark.slow  # Gradio alone takes ten seconds to import
-PATIENCE = 60
-
-
-class Visit(NamedTuple):
-    browser: Any
-    url: str
-    downloads: Path
-
-    def find(self, selector: str) -> Any:
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def wait(self, condition: Callable[[Any], Any]) -> Any:
-        patient = WebDriverWait(self.browser, PATIENCE, poll_frequency=0.1)
-        return patient.until(condition)
-
-    def status(self) -> str:
-        return str(
-            self.browser.execute_script("return document.querySelector('#status').innerText")
-        )
-
-    def until_it_says(self, text: str) -> None:
-        try:
-            self.wait(lambda b: text in self.status())
-        except Exception:
-            pytest.fail(f"waited for {text!r}, it says {self.status()!r}")
-
-    def open(self, width: int = 1280, height: int = 900) -> None:
-        self.browser.set_window_size(width, height)
-        self.browser.get(self.url)
-        self.wait(lambda b: b.find_elements(By.CSS_SELECTOR, "#files input[type=file]"))
-
-    def drop(self, *paths: Path) -> None:
-        field = self.find("#files input[type=file]")
-        field.send_keys("\n".join(map(str, paths)))
-
-    def click(self, identifier: str) -> None:
-        button = self.find(f"button#{identifier}, #{identifier} button, a#{identifier}")
-        self.browser.execute_script("arguments[0].click()", button)
-
-    def downloaded(self, name: str) -> Path:
-        self.wait(lambda b: "Ready." in self.status() or "are ready" in self.status())
-        self.wait(lambda b: self.find("#saved").is_displayed())
-        self.click("saved")
-        path = self.downloads / name
-        self.wait(lambda b: path.exists() and path.stat().st_size > 0)
-        return path
-
-    def picture(self, name: str) -> None:
-        """A screenshot, for a person to look at."""
-        folder = Path(os.environ.get("CORUN_DOCS_IMAGES", str(self.downloads)))
-        assert self.browser.save_screenshot(str(folder / f"{name}.png"))
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`corun web` as a process of its own, and its address."""
-    log = tmp_path_factory.mktemp("log") / "log"
-    program = [sys.executable, "-m", "corun.apps.cli", "web", "--port", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            program, stdout=subprocess.PIPE, stderr=stream, text=True, env=environment
-        )
-    assert process.stdout is not None
-    try:
-        found = re.match(r"(http://127\.0\.0\.1:\d+/) ", process.stdout.readline())
-        assert found, log.read_text()
-        yield found[1]
-        process.terminate()
-        assert process.wait(60) == 0
-        assert "Traceback" not in log.read_text(), log.read_text()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def visit(page: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
-    """A headless Chromium that saves its downloads."""
-    program = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    driver_program = shutil.which("chromedriver")
-    if program is None or driver_program is None:
-        pytest.skip("needs chromium and chromedriver (Debian: chromium chromium-driver)")
-    downloads = tmp_path_factory.mktemp("downloads")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
-        options.add_argument(argument)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # selenium's own log file
-        driver = webdriver.Chrome(
-            options=options, service=webdriver.ChromeService(executable_path=driver_program)
-        )
-        driver.set_page_load_timeout(PATIENCE)
-        driver.set_script_timeout(PATIENCE)
-        yield Visit(driver, page, downloads)
-        driver.quit()
 
 
 @pytest.fixture(scope="module")

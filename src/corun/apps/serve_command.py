@@ -66,11 +66,9 @@ def serve(
             show_default="~/.local/state",
         ),
     ] = None,
-    max_video_bytes: Annotated[int, typer.Option(min=1, help="Of one film's file.")] = 1024**3,
-    max_video_pixels: Annotated[int, typer.Option(min=1, help="Of its frames.")] = 4096 * 2160,
-    max_video_seconds: Annotated[
-        float, typer.Option(min=1, max=1e6, help="Of one film, at 60 frames per second.")
-    ] = 600,
+    max_video_bytes: options.MaxVideoBytes = 1024**3,
+    max_video_pixels: options.MaxVideoPixels = 4096 * 2160,
+    max_video_seconds: options.MaxVideoSeconds = 600,
     video_queue: Annotated[
         int, typer.Option(min=1, help="Films that wait; then 503 with Retry-After.")
     ] = 8,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from corun.dehazing.dehazer import Dehazer
 
 HELP = (
-    "Open a page that takes the haze out of photos.\n\n"
+    "Open a page that takes the haze out of photos and films.\n\n"
     "It needs no internet and sends nothing anywhere; the service of `corun serve` answers under "
     "the same address. It answers on this machine only unless --host says otherwise.\n\n"
     "corun web --port 7860"
@@ -33,10 +33,13 @@ def web(
     ] = None,
     max_bytes: Annotated[int, typer.Option(min=1, help="Of one photo's file.")] = 64 * 1024**2,
     max_pixels: Annotated[int, typer.Option(min=1, help="Of one photo.")] = 50_000_000,
+    max_video_bytes: options.MaxVideoBytes = 1024**3,
+    max_video_pixels: options.MaxVideoPixels = 4096 * 2160,
+    max_video_seconds: options.MaxVideoSeconds = 600,
     root_path: options.RootPath = "",
     proxy: options.Proxy = "127.0.0.1",
 ) -> None:
-    """Open a page that takes the haze out of photos."""
+    """Open a page that takes the haze out of photos and films."""
     from corun.dehazing.loading import load
     from corun.server.limits import Limits
     from corun.server.observation import log_as_json
@@ -44,7 +47,13 @@ def web(
     from corun.server.service import stop_accepting
     from corun.web.app import create_web
 
-    limits = Limits(body_bytes=max_bytes, pixels=max_pixels)
+    limits = Limits(
+        body_bytes=max_bytes,
+        pixels=max_pixels,
+        video_bytes=max_video_bytes,
+        video_pixels=max_video_pixels,
+        video_seconds=max_video_seconds,
+    )
     names = model or ["corun-lite"]
     loaded: Mapping[str, Dehazer] = {name: load(name, device=device, trust=trust) for name in names}
     app = create_web(lambda: loaded, names, limits=limits, hosts=tuple(host_name or ()))

@@ -124,12 +124,20 @@ class VideoJob:
         return "running" if self.running else "queued"
 
     @property
+    def rate(self) -> float | None:
+        """Frames per second, since this process began with it; None where not known yet."""
+        made = self.done - self.first
+        if self.begun is None or not self.running or made <= 0:
+            return None
+        return made / max(1e-6, time.monotonic() - self.begun)
+
+    @property
     def seconds_left(self) -> float | None:
         """Until its end, as it goes at present; None where that is not known yet."""
-        made = self.done - self.first
-        if self.begun is None or not self.running or made <= 0 or self.total <= 0:
+        rate = self.rate
+        if rate is None or self.total <= 0:
             return None
-        return max(0, self.total - self.done) * (time.monotonic() - self.begun) / made
+        return max(0, self.total - self.done) / rate
 
     def store(self, **changes: Any) -> None:
         """Puts a changed record on the disk, in one step.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -11,18 +10,14 @@ from fastapi import Path as InPath
 from pydantic import BaseModel
 from starlette.responses import FileResponse
 
-from corun.errors import MissingExtraError, VideoError
+from corun.errors import MissingExtraError
 from corun.server.bodies import RAW, UNLABELLED, RefusedError, media_type, stated_length, to_file
 from corun.server.engine import BusyError
-from corun.server.limits import Limits
 from corun.server.replies import BINARY, EVERY_REFUSAL
 from corun.server.routes import ModelName, Strength, chosen_model, engine_of, require_key
+from corun.server.video_checks import accepted
 from corun.server.video_records import FILM, CodecName, Status, VideoJob, VideoOrder
-from corun.server.videos import FULL, MOST_RATE, VideoJobs, too_long
-
-FORMATS = "mov,matroska,avi,mpeg,mpegts,asf,flv,ogg,mxf,dv,ivf,yuv4mpegpipe"
-"""FFmpeg's names of what is taken. Others, such as playlists, can name files and addresses of the
-server to be read along."""
+from corun.server.videos import FULL, VideoJobs
 
 TYPE_OF_SUFFIX = {
     ".mp4": "video/mp4",
@@ -125,7 +120,7 @@ async def submit(
             await to_file(request, folder / FILM, limits.video_bytes)
         except OSError as error:
             raise BusyError(f"{FULL}; try again later", 600) from error
-        job = await asyncio.to_thread(_accept, jobs, folder, order, container)
+        job = await asyncio.to_thread(accepted, jobs, folder, order, container)
     response.headers["Location"] = _address(request, job)
     return _shown(request, jobs, job)
 
@@ -223,54 +218,3 @@ def _shown(request: Request, jobs: VideoJobs, job: VideoJob) -> Video:
 
 def _address(request: Request, job: VideoJob) -> str:
     return f"{request.scope.get('root_path', '')}/v1/videos/{job.id}"
-
-
-def _accept(jobs: VideoJobs, folder: Path, order: VideoOrder, container: str | None) -> VideoJob:
-    """Looks at a film that came, and makes it a job.
-
-    Raises:
-        VideoError: it is none, or is HDR and shall stay so.
-        RefusedError: it is too large or too long.
-    """
-    suffix = _looked_at(folder / FILM, jobs.limits, hdr=order.tone is not None)
-    if container is not None:
-        suffix = f".{container}"
-    return jobs.accept(folder, VideoOrder(**{**vars(order), "suffix": suffix}))
-
-
-def _looked_at(path: Path, limits: Limits, *, hdr: bool) -> str:
-    """The suffix that suits a film; what it states is checked before its first frame is decoded."""
-    import av
-
-    from corun.dehazing.video.source import film_of, hdr_refusal, opened, video_stream
-
-    try:
-        with opened(path, name=FILM, options={"format_whitelist": FORMATS}) as container:
-            stream = video_stream(container, FILM)
-            width, height = stream.codec_context.width, stream.codec_context.height
-            seconds = 0.0 if container.duration is None else container.duration / av.time_base
-            _require_bounds(width, height, seconds, stream.frames, limits)
-            film = film_of(container, FILM)
-            names = container.format.name.split(",")
-            brand = container.metadata.get("major_brand", "")
-    except VideoError as error:
-        if isinstance(error.__cause__, av.ArgumentError):
-            raise VideoError(f"{FILM}: its format is not taken here; send MP4 or MKV") from error
-        raise
-    _require_bounds(film.width, film.height, film.seconds, film.frames, limits)
-    refusal = hdr_refusal(film)
-    if refusal is not None and not hdr:
-        raise VideoError(refusal)
-    if "mov" in names:
-        return ".mov" if brand.startswith("qt") else ".mp4"
-    return ".mkv"
-
-
-def _require_bounds(width: int, height: int, seconds: float, frames: int, limits: Limits) -> None:
-    if width * height > limits.video_pixels:
-        raise RefusedError(
-            413, f"{FILM}: frames of {width}x{height} are above the limit of "
-            f"{limits.video_pixels:,} pixels; send a smaller one"
-        )  # fmt: skip
-    if seconds > limits.video_seconds or frames > limits.video_seconds * MOST_RATE:
-        raise RefusedError(413, too_long(limits))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from corun.server.engine import BusyError, Engine
 from corun.server.limits import Limits
 from corun.server.service import Loader, create_service
+from corun.server.videos import VideoJobs
 from corun.web.temporary import HOUR, TemporaryFolder
 
 
@@ -71,7 +73,9 @@ def create_web(
     from corun.web.page import POLICY, STYLE, Page
     from corun.web.previews import Previews
 
-    app = create_service(load, limits=bounds, hosts=hosts)
+    # once a film is done it is moved to where the page's results are
+    jobs = VideoJobs(folder.work, replace(bounds, keep_seconds=most_seconds))
+    app = create_service(load, limits=bounds, hosts=hosts, videos=jobs)
     kept: list[Previews] = []
 
     def engine() -> Engine:
@@ -88,13 +92,13 @@ def create_web(
     app.add_middleware(PageHeaders, policy=POLICY)
     gr.mount_gradio_app(
         app,
-        Page(engine, previews).blocks(models),
+        Page(engine, previews, jobs).blocks(models),
         path="/",
         theme=gr.themes.Default(
             primary_hue="teal", font=["system-ui", "sans-serif"], font_mono=["monospace"]
         ),
         css=STYLE,
-        max_file_size=bounds.body_bytes,
+        max_file_size=max(bounds.body_bytes, bounds.video_bytes),  # looked at again for each
         ssr_mode=False,
         footer_links=[],
         run_history=False,

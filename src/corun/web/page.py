@@ -6,7 +6,8 @@ import time
 import zipfile
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError
-from pathlib import PurePath
+from contextlib import closing
+from pathlib import Path, PurePath
 from typing import Any
 
 import gradio as gr
@@ -16,9 +17,12 @@ from corun.errors import CorunError
 from corun.server.batch import unique_names
 from corun.server.engine import Answer, BusyError, Engine, Order
 from corun.server.replies import message_of
+from corun.server.videos import VideoJobs
+from corun.web.films import Told, cleared
 from corun.web.previews import Photo, Previews, bytes_of
 
-TITLE = "corun: clear photos out of hazy ones"
+TITLE = "corun: clear photos and films out of hazy ones"
+BEGIN = "Drop a hazy photo or film to begin."
 AT_ONCE = 4
 """Events of one kind that run at a time, of all visitors."""
 
@@ -29,6 +33,11 @@ STYLE = """
 #status { min-height: 1.6rem; }
 #status p { margin: 0; }
 #files { min-height: 7rem; }
+#bar progress { appearance: none; width: 100%; height: .5rem; border: 0; border-radius: .25rem;
+  overflow: hidden; background: var(--neutral-200); color: var(--color-accent); }
+#bar progress::-webkit-progress-bar { background: var(--neutral-200); }
+#bar progress::-webkit-progress-value { background: var(--color-accent); }
+#bar progress::-moz-progress-bar { background: var(--color-accent); }
 footer { display: none !important; }
 @media (max-width: 40rem) { .gradio-container { padding: .5rem !important; } }
 """
@@ -59,36 +68,51 @@ class NamedFiles(gr.File):
         ]
 
 
+class PlainVideo(gr.Video):
+    """A film as it is: Gradio's own would have a program convert what some browser cannot play."""
+
+    is_template = True
+
+    def postprocess(self, value: str | Path | None) -> FileData | None:
+        """The file."""
+        return None if value is None else FileData(path=str(value), orig_name=PurePath(value).name)
+
+
 class Page:
     """What the page does, for every visitor alike; who sees what is in the browser's own state.
 
     Args:
         engine: gives the engine, once its models are loaded.
         previews: gives the previews.
+        jobs: of films.
     """
 
-    def __init__(self, engine: Callable[[], Engine], previews: Callable[[], Previews]) -> None:
+    def __init__(
+        self, engine: Callable[[], Engine], previews: Callable[[], Previews], jobs: VideoJobs
+    ) -> None:
         self._engine = engine
         self._previews = previews
+        self._jobs = jobs
 
     def blocks(self, models: list[str]) -> gr.Blocks:
         """The page."""
         page: gr.Blocks
         with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
             gr.Markdown(
-                "# corun\nTakes the haze out of photos. They stay on this server for an hour.",
+                "# corun\nTakes the haze out of photos and films. "
+                "They stay on this server for an hour.",
                 elem_id="head",
             )
             with gr.Row(equal_height=False):
                 with gr.Column(scale=1, min_width=280):
                     files = NamedFiles(
-                        label="Hazy photos",
+                        label="Hazy photos or films",
                         file_count="multiple",
                         elem_id="files",
                         height=170,
                     )
                     choice = gr.Dropdown(
-                        [], label="Photo", visible=False, interactive=True, elem_id="choice"
+                        [], label="Photo or film", visible=False, interactive=True, elem_id="choice"
                     )
                     strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", elem_id="strength")
                     model = gr.Dropdown(
@@ -96,11 +120,15 @@ class Page:
                         visible=len(models) > 1,
                     )  # fmt: skip
                     full = gr.Button("Make the full-size photo", variant="primary", elem_id="full")
+                    film = gr.Button(
+                        "Make the clear film", variant="primary", visible=False, elem_id="film"
+                    )
                     every = gr.Button("Make a zip of all photos", visible=False, elem_id="every")
                     saved = gr.DownloadButton("Download", visible=False, elem_id="saved")
                     cancel = gr.Button("Cancel", elem_id="cancel")
                 with gr.Column(scale=3, min_width=320):
-                    status = gr.Markdown("Drop a hazy photo to begin.", elem_id="status")
+                    status = gr.Markdown(BEGIN, elem_id="status")
+                    bar = gr.HTML(visible=False, elem_id="bar")
                     with gr.Tab("Before and after"):
                         slider = gr.ImageSlider(
                             label="Before and after", type="filepath", format="png",
@@ -115,8 +143,12 @@ class Page:
                             buttons=["fullscreen"],
                         )  # fmt: skip
                         point = gr.Markdown("Click a point for its numbers.", elem_id="point")
+                    player = PlainVideo(
+                        label="The clear film", interactive=False, visible=False, elem_id="player",
+                        height=360, buttons=[],
+                    )  # fmt: skip
             chosen: list[Any] = [files, choice, model, strength]
-            seen: list[Any] = [slider, drawn, status, saved]
+            seen: list[Any] = [slider, drawn, status, saved, full, film, player]
             running: dict[str, Any] = {"concurrency_limit": AT_ONCE, "show_progress": "minimal"}
             opened = files.change(
                 self.opened, files, [choice, every], show_progress="hidden", queue=False
@@ -133,41 +165,57 @@ class Page:
                 full.click(self.make, chosen, [saved, status], **running),
                 every.click(self.make_all, chosen, [saved, status], **running),
             ]
+            filmed = film.click(
+                self.make_film, chosen, [slider, status, saved, film, player, bar],
+                # as many as may wait, and one that is told that these are too many
+                concurrency_limit=self._jobs.limits.video_queue + 1, show_progress="hidden",
+            )  # fmt: skip
+            made.append(filmed)
             drawn.select(self.told_of, [files, choice, model], point, show_progress="hidden")
+            idle = gr.Button(interactive=True), gr.HTML(visible=False)
+            files.change(lambda: idle, None, [film, bar], cancels=[filmed], queue=False)
             cancel.click(
-                lambda: "Cancelled.", None, status, cancels=[opened, *shown, *made], queue=False
-            )
+                lambda: ("Cancelled.", *idle),
+                None, [status, film, bar], cancels=[opened, *shown, *made], queue=False,
+            )  # fmt: skip
         page.queue(max_size=64, api_open=False)
         return page
 
     def opened(self, photos: list[Photo]) -> tuple[Any, Any]:
-        """The list of photos to choose from."""
+        """The list of photos and films to choose from."""
         several = len(photos) > 1
+        archived = sum(not photo.is_film for photo in photos) > 1
         names = [(photo.name, index) for index, photo in enumerate(photos)]
         return (
             gr.Dropdown(choices=names, value=0 if photos else None, visible=several),
-            gr.Button(visible=several),
+            gr.Button(visible=archived),
         )
 
     def show(
         self, photos: list[Photo], index: int | None, model: str, strength: float
     ) -> Iterator[tuple[Any, ...]]:
-        """The preview of the photo that is chosen."""
-        hidden = gr.DownloadButton(visible=False)
+        """The preview of the photo or film that is chosen."""
+        hidden, none = gr.DownloadButton(visible=False), PlainVideo(value=None, visible=False)
         if not photos:
-            yield None, None, "Drop a hazy photo to begin.", hidden
+            buttons = gr.Button(visible=True), gr.Button(visible=False)
+            yield None, None, BEGIN, hidden, *buttons, none
             return
         photo = photos[min(index or 0, len(photos) - 1)]
-        yield gr.skip(), gr.skip(), f"Clearing {_plain(photo.name)} …", hidden
+        rest = (
+            hidden, gr.Button(visible=not photo.is_film), gr.Button(visible=photo.is_film), none
+        )  # fmt: skip
+        yield gr.skip(), gr.skip(), f"Clearing {_plain(photo.name)} …", *rest
         try:
             shown = self._previews().show(photo, model, strength)
         except CorunError as error:
-            yield None, None, _trouble(error), hidden
+            yield None, None, _trouble(error), *rest
             return
         width, height = shown.size
         what = "a preview; the full size is made on request" if shown.reduced else "full size"
+        if photo.is_film:
+            what = "a frame from its middle; the film is made on request"
         told = f"{_plain(photo.name)}, {width} × {height} pixels: {what}."
-        yield (shown.before, shown.after), shown.transmission, told, hidden
+        yield (shown.before, shown.after), shown.transmission, told, *rest
 
     def told_of(
         self, photos: list[Photo], index: int | None, model: str, event: gr.SelectData
@@ -213,13 +261,48 @@ class Page:
         )
         yield button, " ".join(["Ready.", *(f"{note}." for note in answer.notes)])
 
+    def make_film(
+        self, photos: list[Photo], index: int | None, model: str, strength: float
+    ) -> Iterator[tuple[Any, ...]]:
+        """The clear film, to be played and downloaded, and a frame of it before and after."""
+        if not photos:
+            yield gr.skip(), "Drop a hazy film first.", *[gr.skip()] * 4
+            return
+        photo = photos[min(index or 0, len(photos) - 1)]
+        name = _plain(photo.name)
+        busy, ready = gr.Button(interactive=False), gr.Button(interactive=True)
+        saved, player = gr.DownloadButton(visible=False), PlainVideo(value=None, visible=False)
+        no_bar = gr.HTML(visible=False)
+        yield gr.skip(), f"Looking at {name} …", saved, busy, player, no_bar
+        steps = cleared(self._jobs, self._previews(), photo, model, strength)
+        try:
+            with closing(steps):
+                for step in steps:
+                    if isinstance(step, Told):
+                        bar = gr.HTML(_progress(step.share), visible=True)
+                        yield gr.skip(), f"{name}: {step.text}", *[gr.skip()] * 3, bar
+                        continue
+                    size = step.path.stat().st_size / 1e6
+                    saved = gr.DownloadButton(
+                        f"Download {step.path.name} ({size:.1f} MB)", value=str(step.path),
+                        visible=True,
+                    )  # fmt: skip
+                    player = PlainVideo(value=str(step.path), visible=True)
+                    words = [f"{name}: {step.frames:,} frames. Ready."]
+                    words += [f"{_plain(note)}." for note in step.notes]
+                    yield step.pair, " ".join(words), saved, ready, player, no_bar
+        except CorunError as error:
+            yield gr.skip(), _trouble(error), saved, ready, player, no_bar
+
     def make_all(
         self, photos: list[Photo], index: int | None, model: str, strength: float
     ) -> Iterator[tuple[Any, str]]:
         """A zip file of every photo at full size."""
         path = self._previews().folder.place("clear-photos.zip")
+        films = [photo for photo in photos if photo.is_film]
+        photos = [photo for photo in photos if not photo.is_film]
         names = unique_names(photo.name for photo in photos)
-        failed = []
+        failed = [f"{_plain(film.name)}: films are made one by one." for film in films]
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             for done, (photo, name) in enumerate(zip(photos, names, strict=True)):
                 yield gr.DownloadButton(visible=False), f"{done} of {len(photos)} done …"
@@ -229,7 +312,7 @@ class Page:
                     failed.append(_trouble(error))
                     continue
                 archive.writestr(name, answer.content)
-        made = len(photos) - len(failed)
+        made = len(photos) + len(films) - len(failed)
         told = "\n\n".join([f"{made} of {len(photos)} photos are ready.", *failed])
         yield gr.DownloadButton(f"Download {path.name}", value=str(path), visible=made > 0), told
 
@@ -238,7 +321,7 @@ class Page:
     ) -> Generator[tuple[Any, Any], None, Answer]:
         """Waits for the engine; where the visitor cancels or leaves, the work is abandoned."""
         engine = self._engine()
-        content = bytes_of(photo)
+        content = bytes_of(photo, engine.limits.body_bytes)
         while True:
             try:
                 job = engine.submit(Order(content, model, photo.name, strength))
@@ -262,6 +345,12 @@ class Page:
 
 def _trouble(error: CorunError) -> str:
     return f"⚠ {_plain(message_of(error))}"
+
+
+def _progress(share: float | None) -> str:
+    """The browser's own bar; one that moves to and fro where nothing is known."""
+    value = "" if share is None else f' value="{share:.4f}"'
+    return f'<progress max="1"{value} aria-label="How much of the film is done"></progress>'
 
 
 def _plain(text: str) -> str:

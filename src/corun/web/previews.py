@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -14,11 +14,16 @@ from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.maps import rows_of
 from corun.errors import ImageFileError
 from corun.physics.working_picture import working_picture
+from corun.pictures.formats import FILM_SUFFIXES
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.reading import Picture, read_picture
 from corun.pictures.working import working_colours
 from corun.pictures.writing import encode_picture
+from corun.server.bodies import RefusedError
 from corun.server.engine import Engine
+from corun.server.limits import Limits
+from corun.server.video_checks import looked_at
+from corun.shapes import Shaped
 from corun.web.temporary import TemporaryFolder
 
 Key = TypeVar("Key")
@@ -32,10 +37,15 @@ PLAIN_MODES = ("L", "RGB")
 
 
 class Photo(NamedTuple):
-    """A photo that a visitor gave: where it is, and what it is called."""
+    """A photo or film that a visitor gave: where it is, and what it is called."""
 
     path: str
     name: str
+
+    @property
+    def is_film(self) -> bool:
+        """Whether its name is a film's."""
+        return PurePath(self.name).suffix.lower() in FILM_SUFFIXES
 
 
 class Shown(NamedTuple):
@@ -44,7 +54,7 @@ class Shown(NamedTuple):
     Attributes:
         before, after: JPEG files.
         transmission: a PNG file, or None.
-        size: width and height of the full photo, pixels.
+        size: width and height of the full photo or frame, pixels.
         reduced: whether the preview is smaller.
     """
 
@@ -71,10 +81,11 @@ class Previews:
         self._results: OrderedDict[tuple[str, str], Dehazed] = OrderedDict()
 
     def show(self, photo: Photo, model: str, strength: float) -> Shown:
-        """The preview of a photo.
+        """The preview of a photo, or of the frame in the middle of a film.
 
         Raises:
-            ImageFileError: it cannot be read, or its hour is over.
+            ImageFileError: it cannot be read, is too large, or its hour is over.
+            CorunError: it is a film that cannot be read, is too large, or needs the extra.
         """
         reduced, size = self._reduced(photo)
         result = self.engine.batches[model].dehaze(reduced, strength=strength)
@@ -112,8 +123,28 @@ class Previews:
                 _keep(self._kept, photo.path, kept)
         return kept
 
+    def pair(self, photo: Photo, result: Path, seconds: float) -> tuple[str, str]:
+        """A film's frame in the middle, and the clear film's of that time, as JPEG files."""
+        from corun.dehazing.video.source import read_film
+        from corun.dehazing.video.stills import still_at
+
+        hazy = self._reduced(photo)[0]
+        film = read_film(result)
+        half = float(1 / (2 * film.rate))  # formats round times
+        clear, _ = still_at(result, film, max(0.0, seconds - half))
+        images = (hazy.image, reduced_picture(Picture(clear, PictureMetadata()))[0].image)
+        before, after = (
+            self._written(name, image, PictureMetadata(), "JPEG")
+            for name, image in zip(("before.jpg", "after.jpg"), images, strict=True)
+        )
+        return before, after
+
     def _read(self, photo: Photo) -> Picture:
-        return read_picture(bytes_of(photo), name=photo.name, max_pixels=self.engine.limits.pixels)
+        limits = self.engine.limits
+        if photo.is_film:
+            return Picture(middle_of(photo, limits)[0], PictureMetadata())
+        content = bytes_of(photo, limits.body_bytes)
+        return read_picture(content, name=photo.name, max_pixels=limits.pixels)
 
     def _written(
         self, name: str, image: Image.Image | np.ndarray, metadata: PictureMetadata, kind: str
@@ -124,18 +155,53 @@ class Previews:
         return str(path)
 
 
-def bytes_of(photo: Photo) -> bytes:
+def bytes_of(photo: Photo, most: int) -> bytes:
     """The file of a photo.
 
     Raises:
         ImageFileError: its hour is over.
+        RefusedError: it has more than `most` bytes.
     """
+    require_size(photo, most)
     try:
         return Path(photo.path).read_bytes()
     except OSError as error:
-        raise ImageFileError(
-            f"{photo.name}: uploads are kept for an hour; drop it here again"
-        ) from error
+        raise hour_is_over(photo) from error
+
+
+def require_size(photo: Photo, most: int) -> None:
+    """Looks at the size of a file.
+
+    Raises:
+        ImageFileError: its hour is over.
+        RefusedError: it has more than `most` bytes.
+    """
+    try:
+        size = Path(photo.path).stat().st_size
+    except OSError as error:
+        raise hour_is_over(photo) from error
+    if size > most:
+        raise RefusedError(413, f"{photo.name}: is larger than the {most:,} bytes that are taken")
+
+
+def hour_is_over(photo: Photo) -> ImageFileError:
+    """What is said of an upload that is there no more."""
+    return ImageFileError(f"{photo.name}: uploads are kept for an hour; drop it here again")
+
+
+def middle_of(photo: Photo, limits: Limits) -> tuple[Shaped[np.ndarray, "h w 3"], float]:
+    """The frame in the middle of a film, and its seconds since the beginning.
+
+    Raises:
+        MissingExtraError: films need the extra `video`.
+        CorunError: it cannot be read, or is above the limits.
+    """
+    from corun.dehazing.video.stills import still_at
+
+    require_size(photo, limits.video_bytes)
+    path = Path(photo.path)
+    film, _ = looked_at(path, limits, hdr=True, name=photo.name)
+    return still_at(path, film, film.seconds / 2)
 
 
 def reduced_picture(picture: Picture) -> tuple[Picture, tuple[int, int]]:

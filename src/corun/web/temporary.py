@@ -22,6 +22,10 @@ class TemporaryFolder:
         most_seconds: after which a file goes; visitors reload the page and drop it again.
         most_bytes: of all files; above it the oldest go before their time.
         every: seconds between two looks.
+
+    Attributes:
+        path: of what visitors send and get.
+        work: of unfinished films, which is never swept.
     """
 
     def __init__(
@@ -32,7 +36,10 @@ class TemporaryFolder:
         every: float = 20.0,
     ) -> None:
         _remove_those_of_dead_processes()
-        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self._whole = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self.path, self.work = self._whole / "files", self._whole / "work"
+        for path in (self.path, self.work):
+            path.mkdir(mode=0o700)
         self._most = most_seconds
         self._most_bytes = most_bytes
         self._every = every
@@ -67,7 +74,7 @@ class TemporaryFolder:
         """Removes everything."""
         self._closed.set()
         self._sweeper.join()
-        shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self._whole, ignore_errors=True)
 
     def _sweep(self) -> None:
         while not self._closed.wait(self._every):

@@ -267,7 +267,7 @@ class Reader:
         last = None if self.end is None else film.begins + ticks(self.end, film.time_base)
         step = max(1, ticks(1 / film.rate, film.time_base))
         previous: int | None = None
-        with opened(self.source) as container:
+        with opened(self.source, name=film.name) as container:
             stream = video_stream(container, film.name)
             if begin > film.begins:
                 container.seek(begin, stream=stream, backward=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.video.colours import SdrTone
 from corun.dehazing.video.conversion import VideoOptions
 from corun.dehazing.video.segments import cannot_write
-from corun.dehazing.video.source import Reader, hdr_refusal, read_film
+from corun.dehazing.video.source import Film, Reader, hdr_refusal, read_film
 from corun.errors import ConfigurationError, VideoError
+from corun.shapes import Shaped
 
 
 def dehaze_stills(
@@ -82,6 +84,30 @@ def dehaze_stills(
     if not written:
         raise VideoError(f"{source}: no frame of it is between --start and --end")
     return written
+
+
+def still_at(source: Path, film: Film, seconds: float) -> tuple[Shaped[np.ndarray, "h w 3"], float]:
+    """A film's first frame from a time on, or its first of all where it ends before.
+
+    Args:
+        source: where the film is.
+        film: what it states.
+        seconds: since its beginning.
+
+    Returns:
+        The frame, RGB, uint8 or uint16, upright, HDR brought to SDR; and its own time.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    tone = None if hdr_refusal(film) is None else SdrTone(film.colours)
+    for start in (seconds, 0.0):
+        with closing(Reader(source, film, start=start, tone=tone).moments()) as moments:
+            moment = next(moments, None)
+        if moment is not None:
+            at = float((moment.stamp - film.begins) * film.time_base)
+            return np.ascontiguousarray(np.rot90(moment.rgb, film.turns)), at
+    raise VideoError(f"{film.name}: none of its frames can be decoded")
 
 
 def _clock(seconds: float) -> str:
