@@ -69,7 +69,12 @@ def test_what_is_called_directly_is_what_typer_would_call(words: list[str]) -> N
     "words",
     [
         *(["--help"], [], ["a.jpg", "--nothing"], ["a.jpg", "--quality", "101"], ["a.jpg", "-qo"]),
-        *(["a.jpg", "--strength", "nan"], ["a.jpg", "--engine", "mine"], ["a.jpg", "-o"]),
+        *(
+            ["a.jpg", "--threads", "9" * 5000],
+            ["a.jpg", "--strength", "nan"],
+            ["a.jpg", "--engine", "mine"],
+            ["a.jpg", "-o"],
+        ),
     ],
 )
 def test_help_and_mistakes_are_left_to_typer(words: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from running_service import Running, running
@@ -30,3 +31,15 @@ def service(dehazer: Dehazer, tmp_path_factory: pytest.TempPathFactory) -> Itera
     app = create_service(lambda: {"corun-lite": dehazer}, limits=limits, threads=3, videos=videos)
     with running(app, limits=limits) as started:
         yield started
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    from video_films import make_film
+
+    return make_film(tmp_path / "hazy.mp4", audio=True)

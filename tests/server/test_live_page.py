@@ -90,6 +90,19 @@ def test_a_stream_that_breaks_off_is_said_and_the_server_told() -> None:
     page.wait()
 
 
+def test_an_error_that_nobody_foresaw_is_not_taken_for_the_end() -> None:
+    def frames() -> Generator[LiveFrame, None, None]:
+        yield LiveFrame(0.0, np.zeros((8, 8, 3), np.uint8), 0)
+        raise MemoryError
+
+    page = LivePage(frames())
+    page.start()
+    with pytest.raises(MemoryError):
+        page.wait()
+    assert page.ended
+    assert page.error is not None
+
+
 def test_closing_lets_viewers_go_and_closes_the_stream() -> None:
     film = Film(10)
     page = LivePage(film.frames())

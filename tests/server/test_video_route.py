@@ -1,95 +1,25 @@
-"""Films over HTTP: jobs that end, fail, are given up, expire, and survive the server."""
+"""Films over HTTP: jobs that are accepted, end, fail, and are given up."""
 
 from __future__ import annotations
 
 import json
 import logging
-import secrets
 import sys
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from running_service import Running, encoded, form, photo, running, until
-
-pytest.importorskip("av", reason="needs the extra video")
+from film_service import LIMITS, Waiting, ended, jobs_in, serving, submitted, told
+from running_service import encoded, form, photo, running, until
 
 from corun.dehazing.video.conversion import VideoOptions, dehaze_video
-from corun.errors import ConfigurationError
 from corun.server import videos
-from corun.server.limits import Limits
 from corun.server.observation import JsonLines
-from corun.server.service import create_service, stop_accepting
-from corun.server.video_records import FILM, Record, VideoOrder
-from corun.server.videos import VideoJobs
+from corun.server.service import create_service
+from corun.server.video_records import FILM, VideoOrder
 from video_films import ToyDehazer, frames_of, make_film, names, planes, times_of
-
-LIMITS = Limits(video_bytes=200_000, video_pixels=5000, video_seconds=2.0, video_queue=2)
-
-
-class Waiting(ToyDehazer):
-    """A network that waits for its gate, as one that takes long."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-
-    def maps(self, pictures: Any) -> Any:
-        if pictures[0].shape[:2] != (64, 96):  # which is how models are told apart
-            self.seen.append(())
-            assert self.gate.wait(30)
-        return super().maps(pictures)
-
-
-@contextmanager
-def serving(
-    state: Path, dehazer: ToyDehazer, limits: Limits = LIMITS, **options: Any
-) -> Iterator[Running]:
-    app = create_service(
-        lambda: {"toy": dehazer}, limits=limits, threads=1, videos=VideoJobs(state, limits),
-        **options,
-    )  # fmt: skip
-    with running(app, limits=limits, on_stop=lambda: stop_accepting(app)) as service:
-        yield service
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def film(tmp_path: Path) -> Path:
-    return make_film(tmp_path / "hazy.mp4", audio=True)
-
-
-def submitted(service: Running, film: Path, query: str = "") -> dict[str, Any]:
-    reply = service.ask("POST", f"/v1/videos{query}", film.read_bytes())
-    assert reply.status == 202, reply.body
-    job = json.loads(reply.body)
-    assert reply.headers["location"] == f"/v1/videos/{job['id']}"
-    return job
-
-
-def told(service: Running, job: dict[str, Any]) -> dict[str, Any]:
-    reply = service.ask("GET", f"/v1/videos/{job['id']}")
-    assert reply.status == 200, reply.body
-    return json.loads(reply.body)
-
-
-def ended(service: Running, job: dict[str, Any]) -> dict[str, Any]:
-    until(lambda: told(service, job)["status"] in ("done", "failed"), 60)
-    return told(service, job)
-
-
-def jobs_in(state: Path) -> list[Path]:
-    return [path for path in (state / "corun-videos").iterdir() if path.is_dir()]
 
 
 def test_a_film_becomes_a_job_and_the_very_film_that_the_command_makes(
@@ -284,94 +214,6 @@ def test_who_leaves_during_an_upload_leaves_nothing_and_no_one_waiting(
         assert ended(service, submitted(service, film))["status"] == "done"
 
 
-def test_results_are_deleted_after_their_time(
-    state: Path, film: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(videos, "SWEEP_SECONDS", 0.05)
-    dehazer = Waiting()
-    with serving(state, dehazer, replace(LIMITS, keep_seconds=0.5)) as service:
-        job = submitted(service, film)
-        time.sleep(0.7)
-        assert told(service, job)["status"] == "running"  # what is not done does not expire
-        dehazer.gate.set()
-        until(lambda: service.metric('corun_videos_total{outcome="done"}') == 1)
-        until(lambda: not jobs_in(state))  # nobody asked for it
-        assert service.ask("GET", f"/v1/videos/{job['id']}").status == 404
-
-
-def test_the_end_of_the_server_pauses_a_film_and_the_next_start_goes_on(
-    state: Path, film: Path
-) -> None:
-    dehazer = Waiting()
-    with serving(state, dehazer) as service:
-        job = submitted(service, film, "?strength=0.5")
-        until(lambda: dehazer.seen)
-        threading.Timer(0.3, dehazer.gate.set).start()
-        service.server.should_exit = True
-    record = json.loads((state / "corun-videos" / job["id"] / "job.json").read_text())
-    assert (record["ended"], record["attempts"]) == (None, 0)
-    with serving(state, dehazer) as service:
-        done = ended(service, job)
-        assert (done["status"], done["frames"]) == ("done", 12)
-    with serving(state, dehazer) as service:  # and what is done stays
-        assert told(service, job)["result"] == done["result"]
-        assert service.ask("GET", done["result"]).status == 200
-
-
-def stored(state: Path, film: Path, **record: Any) -> Path:
-    jobs = VideoJobs(state, LIMITS)
-    with jobs.arriving(0) as folder:
-        (folder / FILM).write_bytes(film.read_bytes())
-        jobs.accept(folder, VideoOrder("toy")).store(**record)
-    jobs.close()
-    return folder
-
-
-def test_a_film_that_kills_the_server_is_not_begun_for_ever(state: Path, film: Path) -> None:
-    folder = stored(state, film, attempts=3)
-    with serving(state, ToyDehazer()) as service:
-        failed = ended(service, {"id": folder.name})
-        assert "killed 3 times while it worked on this film" in failed["error"]
-
-
-def test_a_kill_between_the_film_and_its_record_loses_nothing(state: Path, film: Path) -> None:
-    folder = stored(state, film)
-    (folder / "clear.mp4").write_bytes(film.read_bytes())
-    dehazer = ToyDehazer()
-    with serving(state, dehazer) as service:
-        done = ended(service, {"id": folder.name})
-        assert (done["status"], done["frames"]) == ("done", 12)
-    assert names(folder) == {"job.json", "clear.mp4"}
-
-
-def test_a_start_removes_uploads_that_never_arrived_and_survives_a_damaged_record(
-    state: Path, film: Path
-) -> None:
-    folder = stored(state, film)
-    half = state / "corun-videos" / secrets.token_urlsafe(24)
-    mine = state / "corun-videos" / "my-films"
-    for place in (half, mine):
-        place.mkdir()
-        (place / FILM).write_bytes(b"x")
-    damaged = stored(state, film)
-    (damaged / "job.json").write_text("{")
-    with serving(state, ToyDehazer()) as service:
-        assert ended(service, {"id": folder.name})["status"] == "done"
-        assert service.ask("GET", f"/v1/videos/{damaged.name}").status == 404
-    assert set(jobs_in(state)) == {folder, damaged, mine}  # what is somebody else's stays
-
-
-def test_a_folder_belongs_to_one_server(state: Path, tmp_path: Path) -> None:
-    jobs = VideoJobs(state, LIMITS)
-    with pytest.raises(ConfigurationError, match="another server keeps its jobs there"):
-        VideoJobs(state, LIMITS)
-    jobs.close()
-    VideoJobs(state, LIMITS).close()
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigurationError, match="jobs cannot be kept there"):
-        VideoJobs(tmp_path / "file", LIMITS)
-
-
 def test_a_disk_that_is_full_is_said(
     state: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -420,10 +262,3 @@ def test_a_server_without_a_folder_says_so() -> None:
     with running(create_service(lambda: {"toy": ToyDehazer()})) as service:
         reply = service.ask("POST", "/v1/videos", b"")
         assert (reply.status, "no folder to keep them in" in str(reply.body)) == (501, True)
-
-
-def test_a_record_is_what_was_asked() -> None:
-    order = VideoOrder("toy", 0.5, "hevc", 20, "sdr", ".mkv")
-    assert Record(order, 1.0).order.options() == VideoOptions(
-        strength=0.5, tone="sdr", encoding=order.options().encoding
-    )

@@ -15,7 +15,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from corun.apps.options import Argument, declared
 
-_NUMBER = {int: re.compile(r"\d+", re.ASCII), float: re.compile(r"\d+(\.\d+)?", re.ASCII)}
+_NUMBER = {
+    int: re.compile(r"\d{1,18}", re.ASCII),  # Python refuses to read some thousand digits
+    float: re.compile(r"\d+(\.\d+)?", re.ASCII),
+}
 
 
 class _UnclearError(Exception):

@@ -77,4 +77,6 @@ Proxy = Annotated[
 ]
 MaxVideoBytes = Annotated[int, Option(min=1, help="Of one film's file.")]
 MaxVideoPixels = Annotated[int, Option(min=1, help="Of its frames.")]
-MaxVideoSeconds = Annotated[float, Option(min=1, help="Of one film, at 60 frames per second.")]
+MaxVideoSeconds = Annotated[
+    float, Option(min=1, max=1e6, help="Of one film, at 60 frames per second.")
+]

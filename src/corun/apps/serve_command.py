@@ -73,7 +73,8 @@ def serve(
         int, typer.Option(min=1, help="Films that wait; then 503 with Retry-After.")
     ] = 8,
     keep_hours: Annotated[
-        float, typer.Option(min=0.01, help="After which the results of films are deleted.")
+        float,
+        typer.Option(min=0.01, max=1e6, help="After which the results of films are deleted."),
     ] = 24,
     root_path: options.RootPath = "",
     proxy: options.Proxy = "127.0.0.1",

@@ -137,7 +137,10 @@ def _unexpected(name: str, error: Exception) -> str:
 
 
 class _Started(NamedTuple):
-    """A picture that was read, or None where nothing is to be written; and the seconds so far."""
+    """A picture that was read, and the seconds so far.
+
+    It is None where nothing is to be written, and of standard input, which is read later.
+    """
 
     picture: Picture | None
     missing: list[Path]
@@ -169,15 +172,20 @@ class _Work:
         missing = _outputs_to_write(job, self.options)
         if job.outputs and not missing:
             return _Started(None, [], 0.0)
-        source = read_standard_input() if job.source is None else job.source
-        picture = read_picture(source, name=job.name, max_pixels=self.options.max_pixels)
+        picture = None if job.source is None else self._picture(job, job.source)
         return _Started(picture, missing, time.perf_counter() - start)
+
+    def _picture(self, job: Job, source: Path | bytes) -> Picture:
+        return read_picture(source, name=job.name, max_pixels=self.options.max_pixels)
 
     def dehaze(self, job: Job, started: _Started) -> _Cleared:
         start = time.perf_counter()
         picture = started.picture
         if picture is None:
-            return _Cleared(None, "", [], 0.0)
+            if job.source is not None or (job.outputs and not started.missing):
+                return _Cleared(None, "", [], 0.0)
+            # Not beside the rest: a thread that waits for what may never come cannot be ended.
+            picture = self._picture(job, read_standard_input())
         file_format = job.file_format or written_format(picture.metadata.format)
         with _naming(job.name):
             result = self.dehazer.dehaze_picture(picture, strength=self.options.strength)

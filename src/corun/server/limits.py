@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from corun.errors import ConfigurationError
 
 MIB = 1024 * 1024
 
@@ -48,3 +51,12 @@ class Limits:
     video_seconds: float = 600.0
     video_queue: int = 8
     keep_seconds: float = 86_400.0
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ConfigurationError: one of them is no finite number.
+        """
+        for name, value in vars(self).items():
+            if not math.isfinite(value):
+                raise ConfigurationError(f"{name}: {value:g} is no limit; give a finite number")

@@ -86,6 +86,7 @@ class LivePage:
         self.seconds = 0.0
         self.ended = self._closed = False
         self._picture = b""
+        self._failure: BaseException | None = None
         self._source, self._on_end = frames, on_end
         self._thread = threading.Thread(target=self._take, name="corun-live-page", daemon=True)
 
@@ -98,8 +99,14 @@ class LivePage:
         self._closed = True
 
     def wait(self) -> None:
-        """Until the stream is closed."""
+        """Until the stream is closed.
+
+        Raises:
+            BaseException: what nobody foresaw, and ended it.
+        """
         self._thread.join()
+        if self._failure is not None:
+            raise self._failure
 
     def app(self, hosts: tuple[str, ...] = ()) -> FastAPI:
         """The page at `/`, the film at `/live.mjpeg`, its counts at `/state`.
@@ -154,6 +161,8 @@ class LivePage:
                     self.frames += 1
         except CorunError as error:
             self.error = str(error)
+        except BaseException as error:  # raised where it is waited for
+            self.error, self._failure = "unexpected error; the terminal of corun has it", error
         finally:
             self.ended = True
             self._on_end()

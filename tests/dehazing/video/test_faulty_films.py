@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from corun.dehazing.video.conversion import VideoOptions, dehaze_video
+from corun.dehazing.video.source import read_film
 from corun.errors import VideoError
 from video_films import (
     ToyDehazer,
@@ -72,6 +73,34 @@ def test_films_of_uneven_rate_or_with_longer_sound_are_not_called_short(tmp_path
     for name, stamps, audio in (("rate", [0, 40, 80, 120, 500], False), ("sound", [0, 40], True)):
         source = make_film(tmp_path / f"{name}.mkv", stamps=stamps, time_base=grid, audio=audio)
         assert dehaze_video(source, tmp_path / f"{name}.clear.mkv", ToyDehazer()).notes == ()
+
+
+def test_a_last_frame_that_stays_long_is_not_taken_for_a_film_cut_short(tmp_path: Path) -> None:
+    options = {"preset": "ultrafast", "tune": "zerolatency"}
+    stamps = [40 * n for n in range(50)]
+    packed = make_film(
+        tmp_path / "a.mp4", stamps=stamps, time_base=Fraction(1, 1000), options=options
+    )
+    long = tmp_path / "long.mp4"
+    with av.open(str(packed)) as film, av.open(str(long), "w") as longer:
+        stream = longer.add_stream_from_template(film.streams.video[0])
+        packets = [packet for packet in film.demux(video=0) if packet.dts is not None]
+        packets[-1].duration *= 25  # a second
+        for packet in packets:
+            packet.stream = stream
+            longer.mux(packet)
+    assert read_film(long).seconds > 2.9
+    assert dehaze_video(long, tmp_path / "clear.mp4", ToyDehazer()).notes == ()
+
+
+@pytest.mark.parametrize("stated", [b"nan:0:0", b"inf:0:0", b"-1:00:00", b"1e99:0:0"])
+def test_a_damaged_tag_of_the_duration_is_passed_over(tmp_path: Path, stated: bytes) -> None:
+    film = make_film(tmp_path / "hazy.mkv")
+    content = film.read_bytes()
+    at = content.index(b"00:00:00.", content.index(b"DURATION"))
+    film.write_bytes(content[:at] + stated.ljust(18, b"\0") + content[at + 18 :])
+    assert 0 < read_film(film).seconds < 1
+    assert dehaze_video(film, tmp_path / "clear.mkv", ToyDehazer()).frames == 12
 
 
 def test_damaged_packets_are_passed_over_and_counted(tmp_path: Path) -> None:

@@ -330,7 +330,8 @@ def _notes(film: Film, target: Target, progress: Progress, whole: bool) -> list[
         notes.append(f"{damaged} damaged packets of the film could not be decoded")
     last = progress.segments[-1].lead[-1]
     until = float((last - film.begins) * film.time_base + 1 / film.rate)
-    if whole and until < 0.98 * film.seconds - 1 / film.rate:
+    few = progress.frames < 0.98 * film.frames - 1  # else the last one is shown for long
+    if whole and few and until < 0.98 * film.seconds - 1 / film.rate:
         notes.append(
             f"the film states {film.seconds:.1f} s and ends after {until:.1f} s: it is cut short "
             "or damaged"

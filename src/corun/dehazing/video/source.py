@@ -27,6 +27,8 @@ else:
 
 _RATE_AT_A_LOSS = Fraction(25)
 """Frames per second of a stream that states none."""
+_LONGEST = 1e7
+"""Seconds, four months: a tag that states more, or no number, is damaged."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,8 @@ def _tagged_duration(stream: VideoStream) -> float:
         hours, minutes, seconds = map(float, parts)
     except ValueError:
         return 0.0
-    return 3600 * hours + 60 * minutes + seconds
+    total = 3600 * hours + 60 * minutes + seconds
+    return total if 0 < total < _LONGEST else 0.0
 
 
 def hdr_refusal(film: Film) -> str | None:
