@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import yaml
 from PIL import Image
@@ -152,6 +153,35 @@ def test_its_graph_needs_no_code_of_theirs(importable: Path, tmp_path: Path) -> 
         assert done.exit_code == 1
         assert said in done.stderr
         assert not (tmp_path / "other.onnx").exists()
+
+
+def test_a_published_checkpoint_and_its_class_become_such_a_file(
+    importable: Path, tmp_path: Path
+) -> None:
+    """As of DehazeFormer and others: somebody's class, and a state dict under a name of theirs."""
+    weights, photo = importable / "run" / "weights.safetensors", importable / "photos" / "0.png"
+    state = safetensors.torch.load_file(weights)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "net.pth")
+    words = ("models", "convert", tmp_path / "net.pth", "--network", "their_net:Net")
+    options = ("--range", "-1", "1", "--multiple", "4", "--entry", "1")
+    done = run(*words, "-o", tmp_path / "net.safetensors", *options, "--argument", "width=3")
+    assert done.exit_code == 0, done.output
+    assert "their_net:Net, 339 parameters" in done.stdout
+    import corun
+
+    theirs, adapted = (
+        np.asarray(corun.load(file, trust=True)(photo).image)
+        for file in (tmp_path / "net.safetensors", weights)
+    )
+    assert np.array_equal(theirs, adapted)
+    for given, said in (
+        (("--argument", "width"), "write NAME=VALUE"),
+        (("--argument", "width=4"), "net.pth"),
+    ):
+        done = run(*words, "-o", tmp_path / "other.safetensors", *options, *given)
+        assert done.exit_code == 1
+        assert said in done.stderr
+        assert not (tmp_path / "other.safetensors").exists()
 
 
 def test_workers_of_an_evaluation_trust_it_too(importable: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from corun.apps.command_group import CorunGroup
-from corun.errors import WeightsError, escaped
+from corun.errors import ConfigurationError, WeightsError, escaped
 
 
 class ListByDefault(CorunGroup):
@@ -118,7 +118,10 @@ def _show(facts: Mapping[str, object], as_json: bool) -> None:
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(metavar="FILE", help="Published CORUN weights, or a run's last.ckpt."),
+        typer.Argument(
+            metavar="FILE",
+            help="Published CORUN weights, a run's last.ckpt, or with --network any checkpoint.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE.safetensors", help="Where to.")
@@ -126,17 +129,63 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = (
         False
     ),
+    network: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:CLASS", help="Whose checkpoint it is; it is imported."),
+    ] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="For the class, in JSON; may be repeated."),
+    ] = None,
+    value_range: Annotated[
+        tuple[float, float],
+        typer.Option("--range", metavar="BLACK WHITE", help="What the network takes and gives."),
+    ] = (0.0, 1.0),
+    multiple: Annotated[
+        int, typer.Option(min=1, help="Of which the sides of what it takes are multiples.")
+    ] = 1,
+    entry: Annotated[
+        str | None, typer.Option(help="Name or number of the entry that is the scene.")
+    ] = None,
 ) -> None:
-    """Turn published CORUN weights (.pth), or a run's last.ckpt, into a file of ours."""
+    """Turn published weights, or a run's last.ckpt, into a file that every command runs."""
     if output.suffix != ".safetensors":
         raise WeightsError(f"{output}: the name must end in .safetensors")
     if output.exists() and not overwrite:
         raise WeightsError(f"{output}: exists already; add --overwrite")
-    from corun.networks.checkpoints import convert_weights
+    if network is None:
+        from corun.networks.checkpoints import convert_weights
 
-    network = convert_weights(source, output)
-    count = sum(parameter.numel() for parameter in network.parameters())
-    print(f"{source} -> {output} ({network.config.stages} stages, {count:,} parameters)")
+        ours = convert_weights(source, output)
+        kind = f"{ours.config.stages} stages"
+        count = sum(parameter.numel() for parameter in ours.parameters())
+    else:
+        from corun.networks.adapted import save_adapted
+        from corun.networks.brought import open_network
+
+        arguments, kind = dict(map(_argument, argument or ())), network
+        made = open_network(
+            network,
+            weights=source,
+            arguments=arguments,
+            value_range=value_range,
+            multiple=multiple,
+            output=int(entry) if entry and entry.isdecimal() else entry,
+        )
+        save_adapted(output, made, {"converted_from": source.name}, network, arguments)
+        count = sum(parameter.numel() for parameter in made.parameters())
+    print(f"{source} -> {output} ({escaped(kind)}, {count:,} parameters)")
+
+
+def _argument(text: str) -> tuple[str, Any]:
+    """A name and its value, JSON or else a word."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigurationError(f"--argument {text}: write NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
 
 
 @models_app.command("get")
