@@ -182,6 +182,9 @@ def test_a_published_checkpoint_and_its_class_become_such_a_file(
         assert done.exit_code == 1
         assert said in done.stderr
         assert not (tmp_path / "other.safetensors").exists()
+    done = run(*words[:3], "-o", tmp_path / "other.safetensors", "--multiple", "4")
+    assert done.exit_code == 2
+    assert "are for --network" in done.stderr
 
 
 def test_workers_of_an_evaluation_trust_it_too(importable: Path, tmp_path: Path) -> None:

@@ -17,9 +17,7 @@ def demo(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the pictures.")
     ] = Path("corun-demo"),
-    model: Annotated[
-        str, typer.Option(help="A name of `corun models`, or a weights file.")
-    ] = "corun-lite",
+    model: options.Model = "corun-lite",
     seed: Annotated[int, typer.Option(min=0, help="Which scene.")] = 0,
     density: Annotated[
         float, typer.Option(min=0.0, help="Density of the haze, beta in t = exp(-2 beta d).")

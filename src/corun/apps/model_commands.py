@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from corun.apps import options
 from corun.apps.command_group import CorunGroup
+from corun.apps.exit_status import wrong_usage
 from corun.errors import ConfigurationError, WeightsError, escaped
 
 
@@ -126,9 +128,7 @@ def convert(
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="FILE.safetensors", help="Where to.")
     ],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = (
-        False
-    ),
+    overwrite: options.Overwrite = False,
     network: Annotated[
         str | None,
         typer.Option(metavar="MODULE:CLASS", help="Whose checkpoint it is; it is imported."),
@@ -154,6 +154,8 @@ def convert(
     if output.exists() and not overwrite:
         raise WeightsError(f"{output}: exists already; add --overwrite")
     if network is None:
+        if argument or value_range != (0.0, 1.0) or multiple != 1 or entry is not None:
+            wrong_usage("--argument, --range, --multiple and --entry are for --network")
         from corun.networks.checkpoints import convert_weights
 
         ours = convert_weights(source, output)

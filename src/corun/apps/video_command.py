@@ -49,9 +49,7 @@ def video(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="A name of `corun models`, or a weights file.")
-    ] = "corun-lite",
+    model: options.Model = "corun-lite",
     strength: options.Strength = 1.0,
     codec: Annotated[
         Literal["h264", "hevc", "av1", "prores", "ffv1"],

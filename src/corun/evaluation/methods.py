@@ -50,7 +50,7 @@ MethodKind = Literal["input", "network", "onnx", "spandrel", "command", "folder"
 RESULT_VERSIONS: dict[str, int] = {
     "input": 1,
     "dcp": 3,
-    "network": 9,
+    "network": 10,
     "onnx": 3,
     "spandrel": 3,
     "command": 1,

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from corun.errors import DataError
 from corun.training.configuration import RunConfig
-from corun.training.trackers import Tracker, open_tracker
+from corun.training.trackers import Tracker, open_tracker, pixels_of
 
 
 class Reporter:
@@ -146,7 +146,7 @@ class Reporter:
                 with self._writing(self.folder / "events"):
                     self._tracker.picture(name, sheet, done)
             path = self.folder / "pictures" / f"{name}-{done:06d}.png"
-            pixels = (sheet.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            pixels = pixels_of(sheet)
             with self._writing(path):
                 path.parent.mkdir(exist_ok=True)
                 with written_atomically(path) as partial:

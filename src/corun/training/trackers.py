@@ -25,6 +25,11 @@ from corun.training.configuration import RunConfig
 RUN_NAMES = "tracker.json"
 
 
+def pixels_of(sheet: Tensor) -> NDArray[Any]:
+    """A contact sheet (3,H,W), RGB in [0,1], as 8-bit pixels (H,W,3)."""
+    return (sheet.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
 @runtime_checkable
 class Tracker(Protocol):
     """What shows a training. Errors of a disk are raised; a server that fails is said, once."""
@@ -140,8 +145,7 @@ class _Spoken:
         self._try(lambda: self.service.log(values, step))
 
     def picture(self, name: str, sheet: Tensor, step: int) -> None:
-        pixels = (sheet.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        self._try(lambda: self.service.log_picture(name, pixels, step))
+        self._try(lambda: self.service.log_picture(name, pixels_of(sheet), step))
 
     def close(self, *, failed: bool) -> None:
         self._try(lambda: self.service.finish(failed=failed))

@@ -97,18 +97,6 @@ def test_maps_follow_the_motion() -> None:
     assert error < 0.6 * np.abs(np.mean(scenes[2:11], axis=0) - truth)[inner].mean()
 
 
-def test_what_is_no_haze_goes_and_the_edge_of_haze_stays() -> None:
-    """A pattern in the maps that the picture does not have is none of the scene's."""
-    y, x = np.mgrid[0 : GRID[0], 0 : GRID[1]]
-    pattern = 0.05 * (-1.0) ** (x + y)
-    depth = np.where(x < 20, 0.0, -0.6)  # near on the left, far on the right
-    looks = looks_of([frame(1)] * 9, [maps_of(2.0, depth + pattern)] * 9)
-    result = scene(looks[4], steady(looks)[4]) - 2 * looks[4].small.cells
-    unrest = np.abs(result - depth[..., None])
-    assert unrest[:, :12].max() < 0.01
-    assert unrest[:, 28:].max() < 0.01
-
-
 def test_a_frame_unlike_its_neighbours_shows_nothing_of_their_scene() -> None:
     """Lightning in a frame that the network did not look at: the haze goes, the flash stays."""
     flash = np.minimum(frame(1).astype(int) + 70, 255).astype(np.uint8)

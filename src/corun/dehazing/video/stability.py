@@ -9,7 +9,7 @@ looked at (J and T of the stages make both: a = T/(T² + γ), b = J − a·P′)
     g_k(x) = Π_{j from 1 to k, looked at} exp(−(e_j(x)/τ)²),
     e_j(x) = mean over 3×3 cells and colours of |P′_{t+j}(φ_j(x)) − P′_t(x)|,
     P̂_k = g_k·P′_{t+k}(φ_k) + (1 − g_k)·P′_t,
-    ã = ⟨a⟩,   P̃ = ⟨P̂⟩,   J̃ = ⟨b + a·P̂⟩.
+    ã = ⟨a⟩,   J̃ = ⟨b + a·P̂⟩.
 
 φ_k leads along the optical flow from frame to frame to where the cell x is in frame t+k; w_k is 0
 where that is outside, and beyond a cut. The window is even-handed, so that what changes steadily is
@@ -17,16 +17,8 @@ neither early nor late. Where the picture does not move along (something comes i
 goes on), e exceeds τ and the frame stands for itself; if nobody looked at it, its neighbours' maps
 are applied to its own P′, and nothing of their scene shows.
 
-Noise that the average leaves, and patterns of the network's that move with the scene, are no haze:
-by the model J = (P − A)/T + A is affine in P wherever T is constant. So J̃ is replaced by what is
-affine in P̃ over each window ω of (2r+1)² cells and nearest to it, α near the stages' gain:
-
-    min over α, β of  Σ_{x∈ω, colours} (J̃ − α·P̃ − β)² + |ω|·ε·(α − ⟨ã⟩_ω)²,
-    α = (cov_ω(J̃, P̃) + ε·ã) / (var_ω(P̃) + ε),   β = mean_ω(J̃) − α·mean_ω(P̃),
-    Ĵ = mean_ω(α)·P̃ + mean_ω(β),   b̃ = Ĵ − ã·P′_t,
-
-covariance and variance summed over the colours. b̃ is made with the frame's own P′, so that the
-result is Ĵ where the cells are looked at, and the camera's noise in P′_t cancels there.
+b̃ = J̃ − ã·P′_t is made with the frame's own P′, so that the result is J̃ where the cells are looked
+at, and the camera's noise in P′_t cancels there.
 """
 
 from __future__ import annotations
@@ -47,10 +39,6 @@ Payload = TypeVar("Payload")
 
 TOLERANCE = 0.08
 """τ, in units of P′."""
-WINDOW = 3
-"""r, cells."""
-PRIOR = 0.03
-"""ε, how much the stages' gain weighs, in units of P′²."""
 _LEAST_WEIGHT = 1e-6
 """Of any map inside the picture, so that a frame without maps has some at every cell."""
 
@@ -157,17 +145,17 @@ def _steady(window: deque[Look[Payload | None]], place: int, behind: int, ahead:
             total.add(weight, moved, shown)
             nearest = nearest or neighbour.maps
     assert nearest is not None, "the first frame of a scene has maps"
-    gain, scene, shown = total.means()
-    offset = _affine(scene, shown, gain) - gain[..., None] * cells
+    gain, scene = total.means()
+    offset = scene - gain[..., None] * cells
     return nearest._replace(coefficients=np.dstack((gain, offset)))
 
 
 class _Average:
-    """Σ w·v and Σ w, for a, J and P̂."""
+    """Σ w·v and Σ w, for a and J."""
 
     def __init__(self, grid: tuple[int, ...]) -> None:
         self._gain, self._weights = np.zeros(grid, np.float32), np.zeros(grid, np.float32)
-        self._scene, self._shown = (np.zeros((*grid, 3), np.float32) for _ in range(2))
+        self._scene = np.zeros((*grid, 3), np.float32)
 
     def add(
         self,
@@ -178,41 +166,9 @@ class _Average:
         """Another frame's a and b, moved along, and P̂."""
         self._weights += weight
         self._gain += weight * coefficients[..., 0]
-        weight3 = weight[..., None]
-        self._shown += weight3 * shown
-        self._scene += weight3 * (coefficients[..., 1:] + coefficients[..., :1] * shown)
+        scene = coefficients[..., 1:] + coefficients[..., :1] * shown
+        self._scene += weight[..., None] * scene
 
-    def means(
-        self,
-    ) -> tuple[
-        Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w 3"], Float32[np.ndarray, "h w 3"]
-    ]:
-        """ã, J̃ and P̃."""
-        weights = self._weights[..., None]
-        return self._gain / self._weights, self._scene / weights, self._shown / weights
-
-
-def _affine(
-    scene: Float32[np.ndarray, "h w 3"],
-    shown: Float32[np.ndarray, "h w 3"],
-    gain: Float32[np.ndarray, "h w"],
-) -> Float32[np.ndarray, "h w 3"]:
-    """Ĵ: affine in P̃ over every window, and nearest to J̃."""
-    scene_mean, shown_mean = _windowed(scene), _windowed(shown)
-    covariance = _over_colours(_windowed(scene * shown) - scene_mean * shown_mean)
-    variance = _over_colours(_windowed(shown * shown) - shown_mean * shown_mean)
-    prior = np.float32(PRIOR)
-    slope = (covariance + prior * gain) / (np.maximum(variance, 0) + prior)
-    intercept = scene_mean - slope[..., None] * shown_mean
-    affine: Float32[np.ndarray, "h w 3"] = _windowed(slope)[..., None] * shown
-    affine += _windowed(intercept)
-    return affine
-
-
-def _windowed(values: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
-    side = 2 * WINDOW + 1
-    return np.asarray(cv2.blur(values, (side, side), borderType=cv2.BORDER_REFLECT), np.float32)
-
-
-def _over_colours(values: Float32[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
-    return np.asarray(cv2.transform(values, 3 * _MEAN), np.float32)
+    def means(self) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w 3"]]:
+        """ã and J̃."""
+        return self._gain / self._weights, self._scene / self._weights[..., None]
