@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, field_validator
 
-from corun.errors import ConfigurationError
+from corun.errors import ConfigurationError, one_line, system_errors_as
 from corun.files import user_path
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -82,15 +82,14 @@ def _read_recipe(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
     if path.absolute() in extending:
         raise ConfigurationError(f"{path}: extends itself; name another file")
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+        with system_errors_as(ConfigurationError, f"{path}: cannot be read"):
+            text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: is not UTF-8 text; give a YAML file") from error
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not valid YAML ({first_line(error)})") from error
+        raise ConfigurationError(f"{path}: not valid YAML ({one_line(error)})") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: must be a mapping of keys to values")
     base = content.pop("extends", None)
@@ -171,6 +170,18 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         raise ConfigurationError(f"{override!r}: the value is not valid YAML") from error
 
 
+def differing_keys(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """The dotted keys of plain values that are not the same, or not there, in both."""
+    absent, keys = object(), []
+    for key in one | other:
+        mine, theirs = one.get(key, absent), other.get(key, absent)
+        if isinstance(mine, dict) and isinstance(theirs, dict):
+            keys += [f"{key}.{inner}" for inner in differing_keys(mine, theirs)]
+        elif mine != theirs:
+            keys.append(key)
+    return keys
+
+
 def as_number(value: str) -> str:
     """``1e-4`` as ``0.0001``, which YAML 1.1 would otherwise read as a string."""
     try:
@@ -178,8 +189,3 @@ def as_number(value: str) -> str:
     except ValueError:
         return value
     return value if value.strip().lstrip("+-").isdigit() else repr(number)
-
-
-def first_line(error: Exception) -> str:
-    """An error's message on one line."""
-    return " ".join(str(error).split())

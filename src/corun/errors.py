@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _STEERING = re.compile(
     "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
@@ -71,6 +73,27 @@ class NetworkOutputError(CorunError):
 
 class ExportError(CorunError):
     """A network cannot be exported, or what was exported failed its check."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What the system says, without the number and the path that Python puts around it."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+@contextmanager
+def system_errors_as(kind: type[CorunError], what: str, remedy: str = "") -> Iterator[None]:
+    """Errors of the system as one of ours: ``WHAT (what the system says); REMEDY``.
+
+    Args:
+        kind: of error.
+        what: names the file and what cannot be done with it.
+        remedy: what to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        told = f"{what} ({reason_of(error)})"
+        raise kind(f"{told}; {remedy}" if remedy else told) from error
 
 
 class MissingExtraError(CorunError):

@@ -21,7 +21,7 @@ from importlib.resources import files
 from itertools import count
 from pathlib import Path
 
-from corun.errors import DataError
+from corun.errors import DataError, reason_of
 
 TEMPORARY_PREFIX = ".corun-"
 TEMPORARY_MARK = ".partial"
@@ -83,7 +83,7 @@ def database_error(path: Path, error: Exception, what: str, remedy: str) -> Data
         what: it is a file of, such as votes.
         remedy: what to do where the file cannot be used.
     """
-    said = getattr(error, "strerror", None) or str(error)
+    said = reason_of(error)
     if "locked" in said:
         return DataError(f"{path}: in use by another program; wait for its end")
     if "disk is full" in said:

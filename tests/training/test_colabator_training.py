@@ -18,11 +18,11 @@ from colabator_toy import pretrained, real_error, toy_settings, write_toy
 from toy_networks import VeilRemover
 
 from corun.colabator.label_pool import open_existing
+from corun.configuration import load_configuration
 from corun.errors import ConfigurationError, CorunError, DataError, WeightsError
 from corun.training.checkpoint import load_checkpoint
 from corun.training.colabator import ColabatorConfig, ColabatorTraining, identity_of
 from corun.training.colabator import run as run_program
-from corun.training.configuration import load_configuration
 from corun.training.engine import train
 from corun.training.task import LossTerms
 

@@ -281,7 +281,7 @@ TWO = """
 import hashlib, sys
 from pathlib import Path
 from corun.training import colabator
-from corun.training.configuration import load_configuration
+from corun.configuration import load_configuration
 from corun.training.engine import train
 
 def digits(network):

@@ -12,7 +12,7 @@ import typer
 from corun.apps import options
 from corun.apps.command_group import CorunGroup
 from corun.apps.exit_status import wrong_usage
-from corun.errors import ConfigurationError, WeightsError, escaped
+from corun.errors import ConfigurationError, WeightsError, escaped, system_errors_as
 
 
 class ListByDefault(CorunGroup):
@@ -208,12 +208,8 @@ def get(
         raise WeightsError(f"{output}: exists already; choose another -o")
     path = fetch(HubFile.parse(model))
     if output is not None:
-        try:
+        with system_errors_as(WeightsError, f"{output}: cannot be written", "choose another -o"):
             write_atomically(output, path.read_bytes(), overwrite=False)
-        except OSError as error:
-            raise WeightsError(
-                f"{output}: cannot be written ({error.strerror or error}); choose another -o"
-            ) from error
     print(output or path)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from corun.apps.command_group import CorunGroup
-from corun.errors import DataError, ImageFileError
+from corun.errors import DataError, ImageFileError, system_errors_as
 
 pool_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Look into label pools.")
 
@@ -61,13 +61,9 @@ def inspect(
         if picture is None:
             raise DataError(f"{folder}: its labels have gone meanwhile; run the command again")
         pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
-        try:
-            with written_atomically(sheet) as partial:
-                Image.fromarray(pixels).save(partial)
-        except OSError as error:
-            raise ImageFileError(
-                f"{sheet}: cannot be written ({error.strerror or error}); give another --sheet"
-            ) from error
+        what, remedy = f"{sheet}: cannot be written", "give another --sheet"
+        with system_errors_as(ImageFileError, what, remedy), written_atomically(sheet) as partial:
+            Image.fromarray(pixels).save(partial)
         print(f"written: {sheet}")
 
 

@@ -63,7 +63,7 @@ def study_results(
 ) -> None:
     """Print or write what a study found: opinion scores or win rates, with intervals."""
     from corun.apps.exit_status import complain
-    from corun.errors import ConfigurationError, DataError
+    from corun.errors import ConfigurationError, DataError, system_errors_as
     from corun.files import write_atomically
     from corun.study.opinions import groups_of, results_csv, results_json, votes_csv, win_rates_csv
     from corun.study.votes import VoteStore
@@ -92,8 +92,5 @@ def study_results(
     if output is None:
         print(text, end="")
     else:
-        try:
+        with system_errors_as(DataError, f"{output}: cannot be written", "name another file"):
             write_atomically(output, text)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise DataError(f"{output}: cannot be written ({reason}); name another file") from error

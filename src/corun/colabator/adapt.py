@@ -13,13 +13,13 @@ from typing import Annotated, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from corun.colabator.coherence import WeightRule, assess, at_least_as_good, smooth_weights
 from corun.colabator.label_pool import Label, LabelPool
 from corun.colabator.teacher import Teacher
-from corun.configuration import Range, ordered
+from corun.configuration import Range, Strict, ordered
 from corun.data.augmentation import mirror, strong_augmentation
 from corun.data.synthesis import share_of_light
 from corun.errors import ConfigurationError
@@ -44,7 +44,7 @@ from corun.networks.outputs import NetworkOutput, read_output
 DensityGradient = Literal["full", "contrast"]
 
 
-class AdaptationConfig(BaseModel):
+class AdaptationConfig(Strict):
     """The weights of the losses (0 turns one off) and how labels are chosen.
 
     Attributes:
@@ -72,8 +72,6 @@ class AdaptationConfig(BaseModel):
         weights: ``trusted``; ``uniform`` or ``inverted`` for comparisons.
         use_pool: whether the best label so far is used; without, the teacher's latest.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pixel: float = Field(5.0, ge=0)
     real: float = Field(2.0, ge=0)

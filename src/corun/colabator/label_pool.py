@@ -36,12 +36,12 @@ from corun.colabator.pool_records import (
     PoolIdentity,
     Record,
     Records,
-    cannot_write,
     commit_name,
     damaged_file,
     network_disk,
     records_of,
     refuse_earlier,
+    writing,
 )
 from corun.errors import DataError
 
@@ -392,7 +392,5 @@ def open_existing(folder: Path, shard: int = 0) -> PoolReader:
 
 
 def _make(folder: Path) -> None:
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from corun.colabator.pool_records import Record, cannot_read, cannot_write
+from corun.colabator.pool_records import Record, cannot_read, cannot_write, writing
 from corun.files import checksum, write_atomically
 from corun.judges.protocols import block_count
 
@@ -101,10 +101,8 @@ class LabelFiles:
                 f"side; got {tuple(scene.shape)} and {tuple(weights.shape)}"
             )
         digest = checksum(content)
-        try:
+        with writing(self._path(digest)):
             write_atomically(self._path(digest), content)
-        except OSError as error:
-            raise cannot_write(self._path(digest), error) from error
         return digest
 
     def read(self, record: Record) -> bytes | None:
@@ -169,10 +167,8 @@ class LabelFiles:
 
     def _remove(self, paths: Iterable[Path]) -> None:
         for path in paths:
-            try:
+            with writing(path):
                 path.unlink(missing_ok=True)
-            except OSError as error:
-                raise cannot_write(path, error) from error
 
 
 def _mark(record: Record) -> bytes:

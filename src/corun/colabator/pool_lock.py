@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from corun.colabator.pool_records import cannot_write
+from corun.colabator.pool_records import cannot_write, writing
 from corun.errors import DataError
 from corun.files import write_atomically
 
@@ -24,10 +24,8 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock
 
     lock = FileLock(folder / "lock")
-    try:
+    with writing(folder / "lock"):
         lock.acquire()
-    except OSError as error:
-        raise cannot_write(folder / "lock", error) from error
     try:
         yield
     finally:

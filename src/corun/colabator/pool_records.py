@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from corun.errors import DataError
+from corun.errors import DataError, reason_of
 from corun.files import checksum
 
 RECORDS = "records.sqlite"
@@ -265,7 +265,7 @@ def network_disk(path: Path) -> str | None:
 def cannot_write(path: Path, error: Exception) -> DataError:
     """What a failed write means, and what to do."""
     return DataError(
-        f"{path}: cannot be written ({_reason(error)}); the labels of the last checkpoint are "
+        f"{path}: cannot be written ({reason_of(error)}); the labels of the last checkpoint are "
         "intact: free some space and run the same command again, or choose another pool.folder"
     )
 
@@ -273,15 +273,20 @@ def cannot_write(path: Path, error: Exception) -> DataError:
 def cannot_read(path: Path, error: Exception) -> DataError:
     """What a failed read means, and what to do."""
     return DataError(
-        f"{path}: cannot be read ({_reason(error)}); restore the file or the right to read it, or "
-        "move the pool's folder away"
+        f"{path}: cannot be read ({reason_of(error)}); restore the file or the right to read it, "
+        "or move the pool's folder away"
     )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors of the system as what :func:`cannot_write` says."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def damaged_file(path: Path) -> DataError:
     """A file of the pool is not what this program wrote."""
     return DataError(f"{path}: damaged; move the pool's folder away, or restore the file")
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)

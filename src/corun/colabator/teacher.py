@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
+from corun.configuration import Strict
 from corun.networks.averaging import WeightAverage
 
 
-class TeacherConfig(BaseModel):
+class TeacherConfig(Strict):
     """How fast the teacher follows the student.
 
     Attributes:
         decay: d of θ̄ ← d·θ̄ + (1 − d)·θ, in [0,1).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     decay: float = Field(0.999, ge=0, lt=1)
 

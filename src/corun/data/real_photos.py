@@ -11,20 +11,21 @@ import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from corun.configuration import Strict
+from corun.data.crops import resize
 from corun.data.images import list_images, read_rgb
-from corun.errors import DataError, ImageFileError
+from corun.errors import DataError, ImageFileError, reason_of
 from corun.files import checksum
 
 
-class RealPhotosConfig(BaseModel):
+class RealPhotosConfig(Strict):
     """Where the real photos are and which region of each is used.
 
     Attributes:
@@ -39,8 +40,6 @@ class RealPhotosConfig(BaseModel):
         flip: mirror half of the regions, with their labels.
         cache: keep the decoded regions in memory (8 bits).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     folder: Path
     recursive: bool = False
@@ -90,7 +89,7 @@ class RealPhotoFolder:
             try:
                 self._paths.setdefault(content_key(path), path)
             except OSError as error:
-                sys.stderr.write(f"skipped: {path}: cannot be read ({error.strerror or error})\n")
+                sys.stderr.write(f"skipped: {path}: cannot be read ({reason_of(error)})\n")
         if not self._paths:
             found = "none of the photos can be read" if paths else "holds no images"
             raise DataError(f"{config.folder}: {found}; give a folder of real hazy photos")
@@ -223,17 +222,11 @@ def cut_region(
     side = config.side
     height, width = pixels.shape[:2]
     if config.region == "whole":
-        return _resized(pixels, side, side)
+        return resize(pixels, side, side)
     factor = side / config.scale / min(height, width)
     height, width = (max(side, round(length * factor)) for length in (height, width))
-    resized = _resized(pixels, height, width)
+    resized = resize(pixels, height, width)
     rng = np.random.default_rng((int(content[:16], 16), window))
     top = int(rng.integers(height - side + 1))
     left = int(rng.integers(width - side + 1))
     return np.ascontiguousarray(resized[top : top + side, left : left + side])
-
-
-def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    smaller = height < pixels.shape[0]
-    mode = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=mode), dtype=np.uint8)

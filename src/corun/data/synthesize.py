@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +16,23 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from corun.configuration import Strict, load_configuration, validate
-from corun.configuration import apply_override as apply
+from corun.configuration import (
+    Strict,
+    apply_override,
+    differing_keys,
+    load_configuration,
+    validate,
+)
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
-from corun.errors import ConfigurationError, CorunError, DataError, DeviceError, ImageFileError
+from corun.errors import (
+    ConfigurationError,
+    CorunError,
+    DataError,
+    DeviceError,
+    ImageFileError,
+    system_errors_as,
+)
 from corun.files import write_atomically, written_atomically
 from corun.physics.transmission import DepthConvention
 
@@ -115,7 +128,7 @@ def _configuration(path: Path | None, overrides: list[str]) -> SynthesizeConfig:
         return load_configuration(SynthesizeConfig, path, overrides)
     content: dict[str, object] = {}
     for override in overrides:
-        apply(content, override)
+        apply_override(content, override)
     if "convention" not in content:
         raise ConfigurationError(
             "say what the depth files hold: convention=distance (larger = farther) or "
@@ -140,21 +153,18 @@ def _prepare(out: Path, settings: dict[str, object]) -> None:
     """Make the folders; refuse a folder that holds pictures of other settings."""
     path = out / "settings.json"
     found: str | None
-    try:
+    with _writing(out):
         for kind in KINDS:
             (out / kind).mkdir(parents=True, exist_ok=True)
         if path.exists():
-            found = path.read_text(encoding="utf-8")
+            found = path.read_text(encoding="utf-8", errors="replace")
         else:
             # Hidden files are what an interrupted write leaves behind.
             kept = (p for kind in KINDS for p in (out / kind).glob("[!.]*"))
             found = "" if any(kept) else None
-    except OSError as error:
-        raise _unwritable(out, error) from error
-    except UnicodeDecodeError:
-        found = ""
     if found is None:
-        _write_text(path, json.dumps(settings, indent=2) + "\n")
+        with _writing(path):
+            write_atomically(path, json.dumps(settings, indent=2) + "\n")
         return
     try:
         before = json.loads(found)
@@ -165,7 +175,7 @@ def _prepare(out: Path, settings: dict[str, object]) -> None:
             f"{out}: holds pictures, but no readable settings.json to say how they were made; "
             "give another output folder, or delete this one to start over"
         )
-    differing = _differing(before, settings)
+    differing = differing_keys(before, settings)
     if differing:
         raise DataError(
             f"{out}: was made with other settings ({', '.join(differing)}); give those of its "
@@ -173,22 +183,9 @@ def _prepare(out: Path, settings: dict[str, object]) -> None:
         )
 
 
-def _differing(before: dict[str, object], now: dict[str, object], prefix: str = "") -> list[str]:
-    """The dotted keys whose values are not the same in both."""
-    keys: list[str] = []
-    for key in [*now, *(key for key in before if key not in now)]:
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            keys += _differing(old, new, f"{prefix}{key}.")
-        elif key not in before or key not in now or old != new:
-            keys.append(f"{prefix}{key}")
-    return keys
-
-
-def _unwritable(path: Path, error: OSError) -> DataError:
-    return DataError(
-        f"{path}: cannot be written ({error.strerror or error}); give another output folder"
-    )
+def _writing(path: Path) -> AbstractContextManager[None]:
+    what, remedy = f"{path}: cannot be written", "give another output folder"
+    return system_errors_as(DataError, what, remedy)
 
 
 def _write_photo(
@@ -252,14 +249,11 @@ def _truth_row(haze: HazyBatch, paths: dict[str, Path], seed: int) -> dict[str, 
 
 
 def _save(pixels: np.ndarray, path: Path) -> None:
-    options = {"quality": 95, "subsampling": 0} if path.suffix == ".jpg" else {}
-    try:
-        with written_atomically(path) as partial:
-            Image.fromarray(pixels).save(
-                partial, "JPEG" if path.suffix == ".jpg" else "PNG", **options
-            )
-    except OSError as error:
-        raise ImageFileError(f"{path}: cannot be written ({error.strerror or error})") from error
+    jpeg = path.suffix == ".jpg"
+    options = {"quality": 95, "subsampling": 0} if jpeg else {}
+    what = f"{path}: cannot be written"
+    with system_errors_as(ImageFileError, what), written_atomically(path) as partial:
+        Image.fromarray(pixels).save(partial, "JPEG" if jpeg else "PNG", **options)
 
 
 def _write_truth(path: Path, rows: list[dict[str, object]]) -> None:
@@ -275,7 +269,8 @@ def _write_truth(path: Path, rows: list[dict[str, object]]) -> None:
     writer = csv.DictWriter(table, TRUTH_COLUMNS)
     writer.writeheader()
     writer.writerows(rows)
-    _write_text(path, table.getvalue())
+    with _writing(path):
+        write_atomically(path, table.getvalue())
 
 
 def _read_truth(path: Path) -> list[dict[str, str]]:
@@ -287,10 +282,3 @@ def _read_truth(path: Path) -> list[dict[str, str]]:
         if tuple(reader.fieldnames or ()) != TRUTH_COLUMNS:
             return []
         return [row for row in reader if None not in row.values() and None not in row]
-
-
-def _write_text(path: Path, text: str) -> None:
-    try:
-        write_atomically(path, text)
-    except OSError as error:
-        raise _unwritable(path, error) from error

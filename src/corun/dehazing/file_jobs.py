@@ -17,7 +17,13 @@ from corun.dehazing.loading import Loading
 from corun.dehazing.memory import memory_advice
 from corun.dehazing.overlap import overlapped
 from corun.dehazing.standard_streams import read_standard_input, write_standard_output
-from corun.errors import CorunError, ImageFileError, is_out_of_memory, one_line
+from corun.errors import (
+    CorunError,
+    ImageFileError,
+    is_out_of_memory,
+    one_line,
+    system_errors_as,
+)
 from corun.files import is_stream
 from corun.pictures.formats import written_format
 from corun.pictures.limits import DEFAULT_MAX_PIXELS
@@ -263,22 +269,16 @@ def _outputs_to_write(job: Job, options: JobOptions) -> list[Path]:
 
 
 def _exists(path: Path) -> bool:
-    try:
+    with system_errors_as(ImageFileError, f"{path}: cannot be written", "choose another -o"):
         return path.exists()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageFileError(f"{path}: cannot be written ({reason}); choose another -o") from error
 
 
 def _write(path: Path | None, content: bytes, options: JobOptions) -> bool:
     """Writes an output; False where it is to be left, because somebody made it meanwhile."""
     assert path is not None
-    try:
+    what = f"{path}: its folder cannot be made"
+    with system_errors_as(ImageFileError, what, "choose another -o"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageFileError(
-            f"{path}: its folder cannot be made ({error.strerror or error}); choose another -o"
-        ) from error
     try:
         write_encoded(path, content, overwrite=options.existing == "overwrite")
     except FileExistsError as error:

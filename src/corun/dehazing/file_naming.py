@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from corun.errors import CorunError
+from corun.errors import CorunError, reason_of
 from corun.files import is_stream, user_path
 from corun.pictures.formats import FORMAT_OF_SUFFIX, SUFFIX_OF_FORMAT
 
@@ -164,8 +164,3 @@ def means_folder(naming: Naming) -> bool:
 def unusable(naming: Naming, error: OSError | RuntimeError) -> PlanError:
     """An output that the system does not look up."""
     return PlanError(f"-o {naming.output}: cannot be used ({reason_of(error)}); choose another")
-
-
-def reason_of(error: OSError | RuntimeError) -> str:
-    """What the system says."""
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)

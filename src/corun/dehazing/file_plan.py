@@ -15,10 +15,9 @@ from corun.dehazing.file_naming import (
     PlanError,
     job_of,
     means_folder,
-    reason_of,
 )
 from corun.dehazing.file_search import search
-from corun.errors import CorunError
+from corun.errors import CorunError, reason_of
 from corun.files import is_stream, user_path
 from corun.pictures.formats import READABLE_SUFFIXES, format_from_name
 

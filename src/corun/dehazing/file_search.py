@@ -12,9 +12,9 @@ from corun.dehazing.file_naming import (
     TRANSMISSION_SUFFIX,
     Found,
     Naming,
-    reason_of,
     unusable,
 )
+from corun.errors import reason_of
 from corun.files import user_path
 from corun.pictures.formats import READABLE_SUFFIXES, VIDEO_SUFFIXES
 

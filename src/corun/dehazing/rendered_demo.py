@@ -12,7 +12,7 @@ from PIL import Image
 from corun.data.scenes import render
 from corun.dehazing.dehazed import Dehazed
 from corun.dehazing.dehazer import Dehazer
-from corun.errors import ImageFileError
+from corun.errors import ImageFileError, system_errors_as
 from corun.physics.scattering import add_haze
 from corun.shapes import Float
 
@@ -61,11 +61,8 @@ def run_demo(
     hazy = add_haze(truth, t_true[:, :, None], np.array(AIRLIGHT, np.float32))
     result = dehazer(hazy)
     clear, t = result.image, result.transmission
-    try:
+    with system_errors_as(ImageFileError, f"{folder}: cannot be made", "choose another -o"):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageFileError(f"{folder}: cannot be made ({reason}); choose another -o") from error
     pictures = {"hazy": _image(hazy), "dehazed": _image(clear), "truth": _image(truth)}
     pictures["before_after"] = _side_by_side([pictures[n] for n in ("hazy", "dehazed", "truth")])
     for name, picture in pictures.items():

@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 
-from corun.errors import ImageFileError
+from corun.errors import ImageFileError, reason_of, system_errors_as
 
 
 def read_standard_input() -> bytes:
@@ -17,13 +17,9 @@ def read_standard_input() -> bytes:
     """
     if sys.stdin is None:
         raise ImageFileError("standard input: is closed; redirect a picture into it")
-    try:
+    what, remedy = "standard input: cannot be read", "redirect a picture into it"
+    with system_errors_as(ImageFileError, what, remedy):
         return sys.stdin.buffer.read()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ImageFileError(
-            f"standard input: cannot be read ({reason}); redirect a picture into it"
-        ) from error
 
 
 def write_standard_output(content: bytes) -> None:
@@ -49,7 +45,5 @@ def write_standard_output(content: bytes) -> None:
     except OSError as error:
         if os.name == "nt" and error.errno == errno.EINVAL:  # how Windows says it
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
-        reason = error.strerror or str(error)
-        raise ImageFileError(
-            f"standard output: cannot be written ({reason}); redirect it to another place"
-        ) from error
+        what = f"standard output: cannot be written ({reason_of(error)})"
+        raise ImageFileError(f"{what}; redirect it to another place") from error

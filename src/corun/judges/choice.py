@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
+from corun.configuration import Strict
 from corun.errors import ConfigurationError
 from corun.judges.protocols import DensityEvaluator, QualityEvaluator
 
 
-class DensityChoice(BaseModel):
+class DensityChoice(Strict):
     """What reads the haze density D.
 
     Attributes:
@@ -26,8 +25,6 @@ class DensityChoice(BaseModel):
         degradations: clip: if given, D is the probability of ``hazy`` in this list.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     kind: Literal["embedded", "fade", "clip", "hazdesnet"] = "embedded"
     weights: Path | None = None
     model: str = "ViT-B-32"
@@ -37,7 +34,7 @@ class DensityChoice(BaseModel):
     degradations: tuple[str, ...] = ()
 
 
-class QualityChoice(BaseModel):
+class QualityChoice(Strict):
     """What reads the image quality Q.
 
     Attributes:
@@ -47,8 +44,6 @@ class QualityChoice(BaseModel):
         range: pyiqa: the metric's values that become 0 and 1, worst first; known for musiq and
             clipiqa.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["embedded", "pyiqa"] = "embedded"
     weights: Path | None = None

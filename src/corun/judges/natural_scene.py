@@ -34,7 +34,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from corun.data.images import list_images, read_rgb
-from corun.errors import ConfigurationError, DataError, ImageFileError, WeightsError
+from corun.errors import (
+    ConfigurationError,
+    DataError,
+    ImageFileError,
+    WeightsError,
+    system_errors_as,
+)
 from corun.files import shipped, write_atomically
 from corun.judges.protocols import Scores, block_count
 from corun.networks.fingerprint import values_fingerprint
@@ -273,11 +279,9 @@ def save_models(path: Path, models: Sequence[PristineModel], about: str) -> None
             for m in models
         ],
     }
-    try:
+    with system_errors_as(WeightsError, f"{path}: cannot be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(content) + "\n")
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def load_models(path: Path) -> list[PristineModel]:

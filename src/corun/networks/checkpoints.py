@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from corun.errors import ConfigurationError, WeightsError
+from corun.errors import ConfigurationError, WeightsError, system_errors_as
 from corun.files import stand_in, write_atomically
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
@@ -103,10 +103,8 @@ def save_network(
         name: (tensor if dtype is None else tensor.to(dtype)).detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
     }
-    try:
+    with system_errors_as(WeightsError, f"{path}: cannot be written"):
         write_safetensors(path, tensors, {HEADER_KEY: json.dumps(header)})
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def write_safetensors(

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from corun.errors import WeightsError
+from corun.errors import WeightsError, reason_of
 from corun.files import checksum, user_path
 from corun.networks.registry import names
 
@@ -73,8 +73,8 @@ def network_file(text: str) -> Path:
         if path.is_dir() and inside.is_file():
             return inside
     except (OSError, RuntimeError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise WeightsError(f"{text[:200]}: cannot be read ({reason}); check the name") from error
+        said = f"{text[:200]}: cannot be read ({reason_of(error)})"
+        raise WeightsError(f"{said}; check the name") from error
     if not found:
         raise WeightsError(f"{text}: neither a model's name nor a file; the models are {names()}")
     return path

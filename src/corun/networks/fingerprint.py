@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from corun.errors import WeightsError
+from corun.errors import WeightsError, system_errors_as
 from corun.files import checksum
 
 DIGITS = 12
@@ -36,10 +36,8 @@ def file_fingerprint(path: Path) -> str:
     """
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
-    try:
+    with system_errors_as(WeightsError, f"{path}: cannot be read"):
         return checksum(path)[:DIGITS]
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def values_fingerprint(*values: object) -> str:

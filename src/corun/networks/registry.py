@@ -6,10 +6,10 @@ Nothing here imports torch before a network is built.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from corun.errors import WeightsError
+from corun.files import shipped
 from corun.networks.corun_config import CorunConfig
 
 
@@ -119,7 +119,7 @@ def graph_path(card: ModelCard) -> Path | None:
 
 
 def _shipped(card: ModelCard, name: str) -> Path:
-    path = Path(str(files("corun") / "weights" / name))
+    path = shipped(name)
     if not path.is_file():
         raise WeightsError(
             f"{path}: a file of {card.name} is missing from this installation; "

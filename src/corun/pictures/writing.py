@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFile
 
-from corun.errors import ImageFileError
+from corun.errors import ImageFileError, reason_of
 from corun.files import write_atomically
 from corun.pictures.containers import encode_deep_heif, register_heif
 from corun.pictures.deep import beside_pixels, directory_of, encode_deep_tiff, encode_png16
@@ -267,7 +267,7 @@ def _write_failure(error: OSError) -> str:
         case errno.ENAMETOOLONG:
             return "cannot be written, the name is too long; choose a shorter --suffix or -o"
         case _:
-            return f"cannot be written ({error.strerror or error}); choose another -o"
+            return f"cannot be written ({reason_of(error)}); choose another -o"
 
 
 def _fit_array(

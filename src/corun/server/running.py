@@ -13,7 +13,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from corun.errors import DeviceError
+from corun.errors import DeviceError, reason_of
 from corun.server.connections import BoundedConnection
 from corun.server.limits import Limits
 
@@ -125,8 +125,6 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)  # else a second server on Linux would only fail later
     except OSError as error:
         listener.close()
-        reason = error.strerror or str(error)
-        raise DeviceError(
-            f"{host}:{port}: cannot listen there ({reason}); choose another --port"
-        ) from error
+        what = f"{host}:{port}: cannot listen there ({reason_of(error)})"
+        raise DeviceError(f"{what}; choose another --port") from error
     return listener

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from corun.configuration import differing_keys
 from corun.errors import WeightsError
 from corun.files import written_atomically
 from corun.networks.checkpoints import read_pth
@@ -67,22 +68,6 @@ def _require_sound(path: Path) -> None:
         )
 
 
-def differing_keys(identity: str, other: str) -> list[str]:
+def differing_identities(identity: str, other: str) -> list[str]:
     """The dotted keys in which two runs' identities (JSON texts) differ, sorted."""
-
-    def flat(text: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-
-        def visit(value: Any, key: str) -> None:
-            if isinstance(value, dict):
-                for name, inner in value.items():
-                    visit(inner, f"{key}.{name}" if key else name)
-            else:
-                found[key] = value
-
-        visit(json.loads(text), "")
-        return found
-
-    mine, theirs = flat(identity), flat(other)
-    absent = object()
-    return sorted(k for k in mine | theirs if mine.get(k, absent) != theirs.get(k, absent))
+    return sorted(differing_keys(json.loads(identity), json.loads(other)))

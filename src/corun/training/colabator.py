@@ -17,11 +17,12 @@ from corun.colabator.adapt import Adaptation, AdaptationConfig, RealBatch, Synth
 from corun.colabator.label_pool import LabelPool, PoolIdentity
 from corun.colabator.pool_lock import leads
 from corun.colabator.teacher import Teacher, TeacherConfig
+from corun.configuration import Strict, load_configuration
 from corun.data.images import list_images
 from corun.data.mixture import HazyCrops, TrainingData, TrainingDataConfig
 from corun.data.real_photos import RealPhotoFolder, RealPhotosConfig
 from corun.data.synthesis import SynthesisConfig
-from corun.errors import DataError
+from corun.errors import DataError, system_errors_as
 from corun.judges.choice import DensityChoice, QualityChoice, build_density, build_quality
 from corun.networks.adapted import save_adapted
 from corun.networks.brought import open_network
@@ -33,10 +34,10 @@ from corun.networks.fingerprint import (
     values_fingerprint,
 )
 from corun.networks.outputs import read_output
-from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
+from corun.training.configuration import OptimizerConfig, RunConfig
 from corun.training.engine import train
 from corun.training.hosts import found_by_all, host_number, process_count
-from corun.training.task import LossTerms, Validation
+from corun.training.task import LossTerms, Task, Validation
 from corun.training.validation import (
     ValidationConfig,
     ValidationSet,
@@ -140,7 +141,7 @@ class ColabatorBatch:
     names: list[str]
 
 
-class ColabatorTraining:
+class ColabatorTraining(Task):
     """The task of adaptation.
 
     Args:
@@ -154,7 +155,7 @@ class ColabatorTraining:
         require_validation_data(config.validation)
         torch.manual_seed(config.run.seed)
         choice = config.network
-        self.network: nn.Module = open_network(
+        self.network = open_network(
             choice.name,
             weights=choice.weights,
             arguments=choice.arguments,
@@ -317,14 +318,10 @@ class ColabatorTraining:
         if self._adaptation is None:
             config = self.config
             folder = config.pool.folder or config.run.folder / "pool"
-            try:
+            what, remedy = f"{folder}: cannot hold the label pool", "choose another pool.folder"
+            with system_errors_as(DataError, what, remedy):
                 keys, owner = self.photos.keys, config.run.folder
                 pool = LabelPool(folder, self.identity, keys, owner=owner, shard=host_number()[0])
-            except OSError as error:
-                raise DataError(
-                    f"{folder}: cannot hold the label pool ({error.strerror or error}); choose "
-                    "another pool.folder"
-                ) from error
             self._adaptation = Adaptation(
                 config.adaptation, self.teacher, pool, self.density, self.quality
             )
@@ -359,7 +356,7 @@ def run(config_path: Path, overrides: list[str] | None = None) -> None:
 
     Raises:
         CorunError: see :func:`corun.training.engine.train` and
-            :func:`corun.training.configuration.load_configuration`.
+            :func:`corun.configuration.load_configuration`.
     """
     config = load_configuration(ColabatorConfig, config_path, overrides)
     task = ColabatorTraining(config)

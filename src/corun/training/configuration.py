@@ -7,9 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from corun.configuration import Strict, load_configuration
-
-__all__ = ["OptimizerConfig", "RunConfig", "Strict", "load_configuration"]
+from corun.configuration import Strict
 
 
 class OptimizerConfig(Strict):

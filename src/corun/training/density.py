@@ -23,13 +23,14 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from corun.configuration import Strict, load_configuration
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.synthesis import SynthesisConfig, synthesize_haze
 from corun.files import checksum, write_atomically
 from corun.judges.density_net import STRIDE, DensityNet, save_density_net
-from corun.training.configuration import OptimizerConfig, RunConfig, Strict, load_configuration
+from corun.training.configuration import OptimizerConfig, RunConfig
 from corun.training.engine import train
-from corun.training.task import LossTerms, Validation
+from corun.training.task import LossTerms, Task, Validation
 
 
 class DensityConfig(Strict):
@@ -72,7 +73,7 @@ class DensityBatch:
     names: list[str]
 
 
-class DensityTraining:
+class DensityTraining(Task):
     """The task of training the density network.
 
     Args:
@@ -82,7 +83,7 @@ class DensityTraining:
     def __init__(self, config: DensityConfig) -> None:
         self.config = config
         torch.manual_seed(config.run.seed)
-        self.network: nn.Module = DensityNet(config.width)
+        self.network = DensityNet(config.width)
         self.folder = CleanDepthFolder(config.data, config.run.seed)
 
     def prepare(self, step: int, part: int, rank: int, world: int) -> DensityBatch:
@@ -130,9 +131,6 @@ class DensityTraining:
             gain = low + (high - low) * torch.rand(len(clean), 1, 1, 1, generator=generator)
             return (haze.hazy * gain.to(device)).clamp(0, 1), 1 - haze.transmission
 
-    def after_step(self, network: nn.Module) -> None:
-        """Nothing to do."""
-
     @torch.no_grad()
     def validate(self, network: nn.Module) -> Validation | None:
         """Mean absolute error of the density on fixed haze over the validation photos."""
@@ -154,17 +152,6 @@ class DensityTraining:
         error = float(torch.cat(errors).mean())
         name = f"density error on {self.config.validation.clean}"
         return Validation({"density error": error}, -error, name)
-
-    def pictures(self, network: nn.Module) -> dict[str, Tensor]:
-        """None."""
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing besides the network."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write ``density.safetensors`` (float16) and ``density.json`` beside it."""

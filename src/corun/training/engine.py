@@ -27,7 +27,7 @@ from corun.networks.corun import CORUN
 from corun.training.checkpoint import (
     BEST,
     LAST,
-    differing_keys,
+    differing_identities,
     load_checkpoint,
     save_atomically,
 )
@@ -103,7 +103,7 @@ def _train(
     wrapped, optimizer = fabric.setup(compiled, optimizer)
     state = State(network, average, optimizer)
     for rank, other in enumerate(found_by_all(lambda: identity)):
-        if keys := differing_keys(identity, other):
+        if keys := differing_identities(identity, other):
             raise ConfigurationError(
                 f"process {rank} has another configuration or other data ({', '.join(keys)}); give "
                 "all hosts the same"

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from corun.configuration import Range, ordered
+from corun.configuration import Range, Strict, load_configuration, ordered
 from corun.data.mixture import HazyCrops, TrainingData, TrainingDataConfig
 from corun.data.synthesis import HazyBatch, SynthesisConfig, share_of_light
 from corun.errors import ConfigurationError
@@ -35,14 +35,9 @@ from corun.networks.checkpoints import load_network, save_network
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
 from corun.networks.published_layout import build_filled
-from corun.training.configuration import (
-    OptimizerConfig,
-    RunConfig,
-    Strict,
-    load_configuration,
-)
+from corun.training.configuration import OptimizerConfig, RunConfig
 from corun.training.engine import train
-from corun.training.task import LossTerms, Validation
+from corun.training.task import LossTerms, Task, Validation
 from corun.training.validation import (
     ValidationConfig,
     ValidationSet,
@@ -139,7 +134,7 @@ class PretrainConfig(Strict):
     validation: PretrainValidationConfig | None = PretrainValidationConfig()
 
 
-class Pretraining:
+class Pretraining(Task):
     """The task of pre-training.
 
     Args:
@@ -157,7 +152,7 @@ class Pretraining:
                 "network.working_pixels; the losses compare whole crops at the stages' own size"
             )
         torch.manual_seed(config.run.seed)
-        self.network: nn.Module = initial_network(config)
+        self.network = initial_network(config)
         self.data = TrainingData(config.data, config.synthesis, config.run.seed)
         self.notices = self.data.notes("loss.transmission" if config.loss.transmission else "")
         self.held_out: TrainingData | None = None
@@ -274,9 +269,6 @@ class Pretraining:
             positive, negative = maps(haze.target), maps(haze.hazy)
         return contrastive_perceptual_loss(maps(scene), positive, negative, self.layer_weights)
 
-    def after_step(self, network: nn.Module) -> None:
-        """Nothing to do."""
-
     def validate(self, network: nn.Module) -> Validation | None:
         """PSNR and SSIM on fixed synthetic haze over the validation photos, and on pairs."""
         return psnr_criterion(known_scores(network, self._validation), self._validation)
@@ -292,13 +284,6 @@ class Pretraining:
         if self.config.validation is None:
             return []
         return validation_sets(self.config.validation, self.held_out)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing besides the network."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write ``weights.safetensors`` with everything that made it."""
@@ -335,7 +320,7 @@ def run(config_path: Path, overrides: list[str] | None = None) -> None:
 
     Raises:
         CorunError: see :func:`corun.training.engine.train` and
-            :func:`corun.training.configuration.load_configuration`.
+            :func:`corun.configuration.load_configuration`.
     """
     config = load_configuration(PretrainConfig, config_path, overrides)
     config = validated_on_own_data(config, overrides or [])

@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from corun.errors import DataError
+from corun.errors import DataError, reason_of
 from corun.training.configuration import RunConfig
 from corun.training.trackers import Tracker, open_tracker, pixels_of
 
@@ -180,6 +180,6 @@ class Reporter:
         except OSError as error:
             self._tracker = None  # its thread is dead, and to close it would raise the same again
             raise DataError(
-                f"{path}: cannot be written ({error.strerror or error}); mend that, and the same "
+                f"{path}: cannot be written ({reason_of(error)}); mend that, and the same "
                 "command goes on from the last checkpoint"
             ) from error

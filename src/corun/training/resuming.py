@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 from filelock import FileLock, Timeout
 from torch import nn
 
-from corun.errors import ConfigurationError, CorunError, DataError, WeightsError
+from corun.errors import ConfigurationError, CorunError, DataError, WeightsError, reason_of
 from corun.files import remove_stale
 from corun.networks.averaging import WeightAverage
-from corun.training.checkpoint import BEST, LAST, differing_keys, load_checkpoint
+from corun.training.checkpoint import BEST, LAST, differing_identities, load_checkpoint
 from corun.training.configuration import OptimizerConfig, RunConfig
 from corun.training.optimizer import learning_rate_at
 from corun.training.task import Task
@@ -44,7 +44,7 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(
-            f"{error.filename or folder}: cannot be written ({error.strerror or error}); the last "
+            f"{error.filename or folder}: cannot be written ({reason_of(error)}); the last "
             "checkpoint, if there is one, is intact: free some space or choose another run.folder"
         ) from error
 
@@ -112,7 +112,7 @@ def _same_training(identity: str, other: str) -> list[str]:
     """The keys that forbid to go on; older checkpoints name more than those."""
     return [
         key
-        for key in differing_keys(identity, other)
+        for key in differing_identities(identity, other)
         if key != "run.steps" and key.split(".")[0] != "validation"
     ]
 

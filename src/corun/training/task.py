@@ -38,44 +38,41 @@ class Validation:
 
 
 @runtime_checkable
-class Batch(Protocol):
-    """What a task prepares for a step."""
-
-    @property
-    def names(self) -> list[str]:
-        """The files it was made of, for error messages."""
-
-
-@runtime_checkable
 class Task(Protocol):
-    """What is trained."""
+    """What is trained; one that inherits from this may leave out what it has nothing to do for."""
 
-    @property
-    def network(self) -> nn.Module:
-        """The network whose parameters are optimised."""
+    network: nn.Module
+    """The network whose parameters are optimised."""
 
     def prepare(self, step: int, part: int, rank: int, world: int) -> Any:
-        """The data of one part of a step, on the CPU; called from a background thread."""
+        """The data of one part of a step, on the CPU; called from a background thread.
+
+        Its ``names`` are the files it was made of, for error messages.
+        """
 
     def loss(self, network: nn.Module, batch: Any, step: int, part: int, rank: int) -> LossTerms:
         """The loss of one part, on the network's device. ``network`` is the wrapped one."""
 
     def after_step(self, network: nn.Module) -> None:
         """Called after each optimiser step."""
+        return
 
     def validate(self, network: nn.Module) -> Validation | None:
         """Score the averaged weights; None if there is nothing to validate on."""
 
     def pictures(self, network: nn.Module) -> dict[str, Tensor]:
         """Named contact sheets (3,H,W) of what the averaged weights do."""
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """What the task must remember besides the network; called for the last checkpoint, in all
         processes at the same time. The first one's answer is kept."""
+        return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore it; called before the first step, with an empty state where a run begins, in all
         processes at the same time."""
+        return
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
         """Write weights: the last ones into the run's folder, the best ones into ``best``."""

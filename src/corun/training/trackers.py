@@ -162,7 +162,19 @@ class _Spoken:
             self._said = True
 
 
-class _Wandb:
+class _OfLightning:
+    """A service that Lightning has a logger for."""
+
+    logger: Any
+
+    def log_settings(self, settings: dict[str, Any]) -> None:
+        self.logger.log_hyperparams(settings)
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        self.logger.log_metrics(values, step)
+
+
+class _Wandb(_OfLightning):
     """W&B; with WANDB_MODE=offline, or ``corun --offline``, into the run's folder only."""
 
     def __init__(self, run: RunConfig, name: str | None) -> None:
@@ -179,12 +191,6 @@ class _Wandb:
         )
         _ = self.logger.experiment  # opened now, so that an error is one of the start
 
-    def log_settings(self, settings: dict[str, Any]) -> None:
-        self.logger.log_hyperparams(settings)
-
-    def log(self, values: dict[str, float], step: int) -> None:
-        self.logger.log_metrics(values, step)
-
     def log_picture(self, name: str, pixels: NDArray[Any], step: int) -> None:
         self.logger.log_image(name, [pixels], step)
 
@@ -192,7 +198,7 @@ class _Wandb:
         self.logger.experiment.finish(exit_code=int(failed))
 
 
-class _Mlflow:
+class _Mlflow(_OfLightning):
     """MLflow at MLFLOW_TRACKING_URI, else in ``mlruns`` in the run's folder."""
 
     def __init__(self, run: RunConfig, name: str | None) -> None:
@@ -209,12 +215,6 @@ class _Mlflow:
         self.name = str(self.logger.run_id)
         if name is not None:
             self.logger.experiment.update_run(name, status="RUNNING")
-
-    def log_settings(self, settings: dict[str, Any]) -> None:
-        self.logger.log_hyperparams(settings)
-
-    def log(self, values: dict[str, float], step: int) -> None:
-        self.logger.log_metrics(values, step)
 
     def log_picture(self, name: str, pixels: NDArray[Any], step: int) -> None:
         file = f"pictures/{name}-{step:06d}.png"

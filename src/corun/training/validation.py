@@ -14,6 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
+from corun.configuration import Strict
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
 from corun.data.crops import CropConfig
 from corun.data.images import list_images, read_rgb
@@ -24,7 +25,6 @@ from corun.errors import DataError, ImageFileError
 from corun.metrics.full_reference import psnr, ssim
 from corun.networks.outputs import read_output
 from corun.physics.transmission import DepthConvention
-from corun.training.configuration import Strict
 from corun.training.task import Validation
 
 
