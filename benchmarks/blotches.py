@@ -24,8 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from corun.data.images import list_images
-from corun.metrics.pictures import as_tensor, read_picture
-from corun.metrics.protocol import prepare
+from corun.metrics.pictures import as_tensor, prepare, read_picture
 from corun.networks.brought import open_network
 from corun.networks.outputs import read_output
 

@@ -24,8 +24,7 @@ from corun.data.images import list_images
 from corun.judges.density_net import embedded_density
 from corun.judges.natural_scene import embedded_quality
 from corun.metrics.guards import crushed_fraction
-from corun.metrics.pictures import read_picture
-from corun.metrics.protocol import prepare
+from corun.metrics.pictures import prepare, read_picture
 from corun.metrics.registry import load_metric
 from corun.networks.brought import open_network
 from corun.networks.outputs import read_output

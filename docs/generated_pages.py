@@ -84,7 +84,7 @@ def _parameter(one: Any) -> tuple[str, str, str]:
 
 def metrics() -> str:
     """The table of metrics, from the code's own."""
-    from corun.metrics.registry import all_metrics
+    from corun.metrics.table import METRICS
 
     rows = [
         (
@@ -97,7 +97,7 @@ def metrics() -> str:
             "; ".join(f"`{file.key}`: {file.what}" for file in one.files)
             or ("the package pyiqa, which downloads its weights" if one.downloads else ""),
         )
-        for one in all_metrics().values()
+        for one in METRICS.values()
     ]
     return "\n".join(
         [

@@ -24,7 +24,7 @@ from corun.evaluation.published import published_scores
 from corun.evaluation.report import Report
 from corun.evaluation.report_files import write_report
 from corun.evaluation.runner import evaluate
-from corun.metrics.protocol import LONG_SIDE
+from corun.metrics.pictures import LONG_SIDE
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]

@@ -15,6 +15,7 @@ from corun.errors import ConfigurationError, DataError, DeviceError, WeightsErro
 from corun.evaluation import methods, picture_tasks, runner
 from corun.evaluation.methods import parse_method
 from corun.evaluation.plan import Plan, parse_dataset
+from corun.evaluation.prepared_pictures import Made
 from corun.evaluation.report import Report
 from corun.evaluation.report_files import write_report
 from corun.evaluation.runner import evaluate
@@ -36,7 +37,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     counts = {"made": 0, "scored": 0}
     make, score = picture_tasks.make_result, picture_tasks.score_result
 
-    def make_one(task: picture_tasks.ResultTask) -> picture_tasks.Made:
+    def make_one(task: picture_tasks.ResultTask) -> Made:
         counts["made"] += 1
         return make(task)
 

@@ -89,7 +89,7 @@ def test_a_folder_of_results_is_never_written_into(tmp_path: Path, hazy: Path) -
     with pytest.raises(ImageFileError, match=r"a\.png: would have to be converted \(resized"):
         adopt_result([path], hazy, path, sizes="resize")
     assert path.read_bytes() == before
-    assert adopt_result([path], hazy, path, sizes="resize", replace=True).path == path
+    assert adopt_result([path], hazy, path, sizes="resize", replace=True).path == str(path)
 
 
 def test_a_change_of_the_long_side_makes_the_input_anew(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_change_of_the_long_side_makes_the_input_anew(tmp_path: Path) -> None:
 def test_a_proper_result_is_scored_in_place(tmp_path: Path, hazy: Path) -> None:
     path = save_levels(tmp_path / "r" / "a.png", levels())
     adopted = adopt_result([path], hazy, tmp_path / "t.png", sizes="refuse")
-    assert adopted.path == path
+    assert adopted.path == str(path)
     assert adopted.notes == ()
 
 

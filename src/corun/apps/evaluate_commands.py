@@ -101,7 +101,7 @@ def evaluate(
 
     _one_of("--sizes", sizes, get_args(SizeRule))
     _one_of("--detector-layout", detector_layout, get_args(DetectorLayout))
-    files = dict(map(_pair, weights or []))
+    files = dict(map(name_and_file, weights or []))
     names = tuple(name.strip() for name in metrics.split(",") if name.strip())
     datasets = _datasets(data, truth or [])
     made = tuple(parse_method(text, trust=trust) for text in methods)
@@ -155,7 +155,7 @@ def _datasets(data: list[str], truth: list[str]) -> tuple[DatasetChoice, ...]:
 
     from corun.evaluation.plan import parse_dataset
 
-    boxes = {escaped(same_name(label)): file for label, file in map(_pair, truth)}
+    boxes = {escaped(same_name(label)): file for label, file in map(name_and_file, truth)}
     sets = [parse_dataset(text) for text in data]
     sets = [replace(entry, truth=boxes.pop(entry.label, None)) for entry in sets]
     if boxes:
@@ -163,7 +163,12 @@ def _datasets(data: list[str], truth: list[str]) -> tuple[DatasetChoice, ...]:
     return tuple(sets)
 
 
-def _pair(text: str) -> tuple[str, Path]:
+def name_and_file(text: str) -> tuple[str, Path]:
+    """``NAME=FILE``.
+
+    Raises:
+        ConfigurationError: it is not of that form, or there is no such file.
+    """
     from corun.evaluation.methods import existing
 
     name, separator, file = text.partition("=")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,19 +11,14 @@ import typer
 
 from corun.apps import options
 from corun.apps.command_group import CorunGroup
+from corun.apps.evaluate_commands import name_and_file
 from corun.apps.exit_status import FAILED, complain
 from corun.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from corun.evaluation.plan import Plan
     from corun.evaluation.report import Report
 
 reproduce_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Published tables.")
-
-
-@reproduce_app.callback()
-def reproduce() -> None:
-    """Published tables."""
 
 
 @reproduce_app.command("paper")
@@ -58,13 +55,15 @@ def paper(
     from corun.evaluation.methods import parse_method
     from corun.evaluation.paper_tables import TABLES, as_markdown, fill, unready_metrics
     from corun.evaluation.plan import DatasetChoice, Plan
+    from corun.evaluation.report_files import write_report
+    from corun.evaluation.runner import evaluate
     from corun.files import write_atomically
     from corun.networks.registry import MODELS
 
     chosen = methods or [name for name, card in MODELS.items() if card.trained]
     parsed = [parse_method(text, trust=trust) for text in ("hazy input=input", *chosen)]
     labels = [method.label for method in parsed]
-    files = dict(_key_and_file(text) for text in weights or [])
+    files = dict(map(name_and_file, weights or []))
     lacking = unready_metrics(files, detector=detector is not None, downloads=nima)
     folders = {"rtts": rtts, "fattal": fattal}
     for name, folder in folders.items():
@@ -85,7 +84,8 @@ def paper(
             detector=detector,
             files=files,
         )
-        report = _measured(plan)
+        report = evaluate(plan, command="corun " + shlex.join(sys.argv[1:]))
+        write_report(report, plan.output, published=True)
     tables = [as_markdown(table.title, fill(table, labels, report, lacking)) for table in TABLES]
     print("\n".join(tables), end="")
     if report is None:
@@ -96,22 +96,3 @@ def paper(
         complain(problem)
     if report.problems:
         raise typer.Exit(FAILED)
-
-
-def _measured(plan: Plan) -> Report:
-    import shlex
-    import sys
-
-    from corun.evaluation.report_files import write_report
-    from corun.evaluation.runner import evaluate
-
-    report = evaluate(plan, command="corun " + shlex.join(sys.argv[1:]))
-    write_report(report, plan.output, published=True)
-    return report
-
-
-def _key_and_file(text: str) -> tuple[str, Path]:
-    key, separator, file = text.partition("=")
-    if not separator or not Path(file).is_file():
-        raise ConfigurationError(f"--weights {text}: write KEY=FILE, of a file that is there")
-    return key, Path(file)

@@ -40,6 +40,7 @@ from corun.errors import (
     ImageFileError,
     WeightsError,
     escaped,
+    system_errors_as,
 )
 from corun.files import checksum, same_name, user_path, written_atomically
 from corun.networks.adapted import code_digest
@@ -131,11 +132,8 @@ def _parsed(text: str) -> Method:
     if path is not None and path.suffix == ".onnx":
         kind = "onnx"
     if path is not None and (kind != "network" or path.suffix in (".safetensors", ".pth", ".pt")):
-        try:
+        with system_errors_as(WeightsError, f"{path}: cannot be read", "check it"):
             digits = checksum(path)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise WeightsError(f"{path}: cannot be read ({reason}); check it") from error
         fingerprint = _fingerprint(kind, digits)
         return Method(label or path.stem, kind, str(path), fingerprint, digits)
     raise ConfigurationError(

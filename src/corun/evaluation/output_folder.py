@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from corun.errors import ConfigurationError, CorunError, DataError
+from corun.errors import ConfigurationError, CorunError, DataError, system_errors_as
 from corun.evaluation.report_files import REPORT_NAMES, load_report
 
 CACHE_NAME = "scores.sqlite"
@@ -24,7 +24,8 @@ def held(output: Path) -> Iterator[None]:
         DataError: it cannot be made or written.
     """
     lock = FileLock(output / LOCK_NAME)
-    try:
+    what, remedy = f"{output}: scores cannot be kept there", "give another --output folder"
+    with system_errors_as(DataError, what, remedy):
         output.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
@@ -32,11 +33,6 @@ def held(output: Path) -> Iterator[None]:
             line = f"corun: waiting for another corun evaluate that writes into {output}"
             print(line, file=sys.stderr, flush=True)
             lock.acquire()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(
-            f"{output}: scores cannot be kept there ({reason}); give another --output folder"
-        ) from error
     try:
         yield
     finally:

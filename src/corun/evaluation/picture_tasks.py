@@ -14,29 +14,12 @@ from typing import Any
 from corun.errors import CorunError, DataError, is_out_of_memory, one_line
 from corun.evaluation.detection_scores import detections_to_json
 from corun.evaluation.methods import Method, run_method
-from corun.evaluation.prepared_pictures import SizeRule, adopt_result, prepare_input
+from corun.evaluation.prepared_pictures import Made, SizeRule, adopt_result, prepare_input
 from corun.evaluation.scoring import Companion, needs_of, ready
-from corun.files import checksum, is_full
+from corun.files import is_full
 from corun.metrics.detection_models import Detector, DetectorLayout, load_detector
 from corun.metrics.pictures import read_picture
 from corun.metrics.scoring import score_picture
-
-
-@dataclass(frozen=True)
-class Made:
-    """A picture that is there to be scored, or why it is not.
-
-    Attributes:
-        path: the file; "" where there is none.
-        checksum: SHA-256 of its bytes.
-        notes: what was done to it.
-        problem: why there is none.
-    """
-
-    path: str = ""
-    checksum: str = ""
-    notes: tuple[str, ...] = ()
-    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -93,7 +76,7 @@ def make_input(task: InputTask) -> Made:
     """Writes the prepared input."""
     try:
         prepare_input(task.source, task.target, task.long_side, crop_like=task.crop_like)
-        return Made(str(task.target), checksum(task.target))
+        return Made.of(task.target)
     except Exception as error:
         return Made(problem=told(error))
 
@@ -102,14 +85,10 @@ def make_result(task: ResultTask) -> Made:
     """Runs the method, or takes the result somebody else made."""
     try:
         if task.method.kind == "folder":
-            adopted = adopt_result(list(task.candidates), task.hazy, task.target, sizes=task.sizes)
-            return Made(str(adopted.path), checksum(adopted.path), adopted.notes)
+            return adopt_result(list(task.candidates), task.hazy, task.target, sizes=task.sizes)
         run_method(task.method, task.hazy, task.target)
         # a command may write anything: alpha, 16 bits, another size
-        adopted = adopt_result(
-            [task.target], task.hazy, task.target, sizes=task.sizes, replace=True
-        )
-        return Made(str(adopted.path), checksum(adopted.path), adopted.notes)
+        return adopt_result([task.target], task.hazy, task.target, sizes=task.sizes, replace=True)
     except Exception as error:
         return Made(problem=told(error))
 

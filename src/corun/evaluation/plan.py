@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from corun.data.datasets.catalogue import DATASETS, dataset_card
 from corun.errors import ConfigurationError, escaped
-from corun.evaluation.methods import Method, existing, folder_name
+from corun.evaluation.methods import Method, existing, folder_name, installed_version
 from corun.evaluation.prepared_pictures import SizeRule
+from corun.evaluation.report import MetricFacts
 from corun.files import checksum, same_name, user_path
 from corun.metrics.detection_models import DetectorLayout
+
+PACKAGES = ("corun-dehaze", "torch", "numpy", "pillow", "fade-python", "onnxruntime", "pyiqa")
+"""Whose versions a report states."""
 
 LONGEST_NAME = 200
 """Bytes of a folder's name; file systems allow 255."""
@@ -80,6 +87,24 @@ class Plan:
     def reference(self, dataset: str, photo: str) -> Path:
         """Where a prepared clear view lies."""
         return self.output / "references" / file_name(dataset) / f"{photo}.png"
+
+
+def provenance_of(plan: Plan, facts: Mapping[str, MetricFacts], command: str) -> dict[str, Any]:
+    """What another person needs to get the same numbers."""
+    side = "as they are" if plan.long_side is None else f"long side at most {plan.long_side}"
+    versions = {name: found for name in PACKAGES if (found := installed_version(name))}
+    content: dict[str, Any] = {
+        "protocol": f"8-bit RGB PNG, {side}, reduced by area averaging, scored as saved",
+        "methods": {m.label: f"{m.kind} {m.source} {m.checksum}".strip() for m in plan.methods},
+        "metrics": {name: entry.version for name, entry in facts.items()},
+        "data sets": {d.label: f"{d.name} in {d.folder}" for d in plan.datasets},
+        "versions": {"python": platform.python_version(), **versions},
+    }
+    if plan.detector is not None:
+        content["detector"] = plan.detector
+    if command:
+        content["command"] = command
+    return content
 
 
 def parse_dataset(text: str) -> DatasetChoice:

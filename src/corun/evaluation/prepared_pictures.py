@@ -16,9 +16,8 @@ from PIL import Image
 from corun.data.datasets.photo_sets import central_box
 from corun.data.images import list_images
 from corun.errors import CorunError, DataError, ImageFileError
-from corun.files import same_name, written_atomically
-from corun.metrics.pictures import read_picture
-from corun.metrics.protocol import prepare
+from corun.files import checksum, same_name, written_atomically
+from corun.metrics.pictures import prepare, read_picture
 from corun.pictures.colours import read_colours, read_eight_bit
 from corun.pictures.reading import read_size
 
@@ -27,22 +26,31 @@ SizeRule = Literal["refuse", "resize"]
 
 
 @dataclass(frozen=True)
-class ForeignResult:
-    """A result somebody else made, ready to be scored.
+class Made:
+    """A picture that is there to be scored, or why it is not.
 
     Attributes:
-        path: the file to score: theirs where it is an 8-bit RGB PNG of the right size.
+        path: the file; "" where there is none.
+        checksum: SHA-256 of its bytes.
         notes: what was done to it.
+        problem: why there is none.
     """
 
-    path: Path
+    path: str = ""
+    checksum: str = ""
     notes: tuple[str, ...] = ()
+    problem: str = ""
+
+    @classmethod
+    def of(cls, path: Path, notes: tuple[str, ...] = ()) -> Made:
+        """A picture that is there."""
+        return cls(str(path), checksum(path), notes)
 
 
 def prepare_input(
     source: Path, target: Path, long_side: int | None, *, crop_like: Path | None = None
 ) -> None:
-    """Writes a photo as 8-bit RGB PNG, scaled down to a long side as `metrics.protocol` says.
+    """Writes a photo as 8-bit RGB PNG, scaled down to a long side as `metrics.pictures` says.
 
     Args:
         source: the photo.
@@ -119,7 +127,7 @@ def index_results(folder: Path, dataset: str) -> dict[str, list[Path]]:
 
 def adopt_result(
     candidates: list[Path], hazy: Path, target: Path, *, sizes: SizeRule, replace: bool = False
-) -> ForeignResult:
+) -> Made:
     """Takes somebody's result for a photo.
 
     8-bit RGB PNGs of the input's size are scored as they are. Other file formats, opaque alpha
@@ -132,6 +140,9 @@ def adopt_result(
         sizes: whether results of another size are refused or resized (Lanczos).
         replace: the result is our own, and its conversion may take its place. Somebody's folder
             is never written into.
+
+    Returns:
+        The file to score: theirs where it is an 8-bit RGB PNG of the right size.
 
     Raises:
         ImageFileError: none or several files, unreadable, transparent, another size, or a
@@ -157,11 +168,11 @@ def adopt_result(
         notes.append(f"resized: {described}")
         pixels = np.asarray(Image.fromarray(pixels).resize(wanted, Image.Resampling.LANCZOS))
     if not notes and path.suffix.lower() == ".png":
-        return ForeignResult(path)
+        return Made.of(path)
     if not replace and target.parent.resolve() == path.parent.resolve():
         raise ImageFileError(
             f"{path}: would have to be converted ({'; '.join(notes) or 'to PNG'}), and lies where "
             "conversions are written; move the folder, or give another --output"
         )
     _save(pixels, target)
-    return ForeignResult(target, tuple(notes))
+    return Made.of(target, tuple(notes))

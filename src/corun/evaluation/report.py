@@ -165,9 +165,7 @@ class Report:
         return [facts for facts in self.metrics if facts.name in used]
 
     def table(self, dataset: str) -> dict[str, dict[str, Cell]]:
-        """Method → metric → cell."""
-        if dataset not in self._tables:
-            self._tables[dataset] = self._table(dataset)
+        """Method → metric → cell; kept, because every form of the report asks for it."""
         return self._tables[dataset]
 
     def _table(self, dataset: str) -> dict[str, dict[str, Cell]]:
@@ -256,8 +254,7 @@ class Report:
 
     @cached_property
     def _tables(self) -> dict[str, dict[str, dict[str, Cell]]]:
-        """Kept, because every form of the report asks for them."""
-        return {}
+        return {dataset: self._table(dataset) for dataset in self.datasets}
 
     @cached_property
     def _compared(self) -> dict[tuple[str, str], dict[tuple[str, str], Comparison]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corun.errors import ConfigurationError, DataError
+from corun.errors import ConfigurationError, DataError, system_errors_as
 from corun.evaluation.report import Report
 from corun.evaluation.report_html import html_report
 from corun.evaluation.report_json import read_report, report_json
@@ -44,16 +44,12 @@ def write_report(
         scores_csv(report),
         classes_csv(report),
     )
-    try:
+    what, remedy = f"{folder}: the report cannot be written there", "give another --output folder"
+    with system_errors_as(DataError, what, remedy):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in zip(REPORT_NAMES, contents, strict=True):
             # paths may hold bytes that are no UTF-8; JSON reads these escapes back
             write_atomically(folder / name, text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(
-            f"{folder}: the report cannot be written there ({reason}); give another --output folder"
-        ) from error
     return [folder / name for name in REPORT_NAMES]
 
 
@@ -67,8 +63,7 @@ def load_report(folder: Path) -> Report:
     if not path.is_file():
         raise ConfigurationError(f"{path}: no report there; run corun evaluate first")
     try:
-        return read_report(path)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error.strerror or error})") from error
+        with system_errors_as(ConfigurationError, f"{path}: cannot be read"):
+            return read_report(path)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: no report of corun evaluate ({error})") from error

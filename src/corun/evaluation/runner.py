@@ -23,7 +23,6 @@ from corun.evaluation.output_folder import CACHE_NAME, refuse_overwriting
 from corun.evaluation.picture_tasks import (
     DetectionTask,
     InputTask,
-    Made,
     ResultTask,
     ScoreTask,
     detect,
@@ -31,9 +30,8 @@ from corun.evaluation.picture_tasks import (
     make_result,
     score_result,
 )
-from corun.evaluation.plan import DatasetChoice, Plan
-from corun.evaluation.prepared_pictures import index_results
-from corun.evaluation.provenance import provenance_of
+from corun.evaluation.plan import DatasetChoice, Plan, provenance_of
+from corun.evaluation.prepared_pictures import Made, index_results
 from corun.evaluation.report import MetricFacts, Report, Score, SetComparison, SetScore
 from corun.evaluation.score_cache import ScoreCache
 from corun.evaluation.scoring import Companion, facts_of, needs_of
@@ -45,10 +43,6 @@ from corun.pictures.reading import read_size
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done and how many there are."""
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """No progress."""
 
 
 @dataclass
@@ -70,7 +64,9 @@ class _Run:
     notes: list[str] = field(default_factory=list)
 
 
-def evaluate(plan: Plan, *, command: str = "", progress: Progress = _silent) -> Report:
+def evaluate(
+    plan: Plan, *, command: str = "", progress: Progress = lambda what, done, total: None
+) -> Report:
     """Makes what is missing, scores what is not scored yet, and reports everything.
 
     Results lie in `plan.output` as PNGs, scores in its `scores.sqlite`: a run that was

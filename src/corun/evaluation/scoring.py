@@ -11,7 +11,8 @@ from corun.errors import CorunError
 from corun.evaluation.detection_scores import DETECTION_METRICS, DETECTION_SUMMARIES
 from corun.evaluation.report import MetricFacts
 from corun.judges.pyiqa_metric import pyiqa_installed
-from corun.metrics.registry import LoadedMetric, all_metrics, load_metric, metric_named
+from corun.metrics.registry import LoadedMetric, load_metric, metric_named
+from corun.metrics.table import METRICS
 
 Companion = Literal["input", "reference"]
 """What a metric may look at beside the result."""
@@ -34,7 +35,7 @@ def known_metrics() -> list[str]:
         f"{metric.name}: {metric.title} ({metric.source}), {metric.score_range}, "
         + {"lower": "lower is better", "higher": "higher is better"}.get(metric.better, "no best")
         + (f"; needs {', '.join(file.key for file in metric.files)}" if metric.files else "")
-        for metric in all_metrics().values()
+        for metric in METRICS.values()
     ]
     lines.append("pyiqa:NAME: any metric of pyiqa, where that is installed")
     return lines + [
@@ -52,7 +53,7 @@ def default_metrics(
         Names, and a line for each metric that is left out, which says what it lacks.
     """
     names, lacking = [], []
-    for name, metric in all_metrics().items():
+    for name, metric in METRICS.items():
         # BRISQUE without its files is pyiqa's
         through_pyiqa = metric.downloads or (
             name == "brisque" and not any(file.key in files for file in metric.files)

@@ -57,14 +57,11 @@ class Detector(Protocol):
         ...
 
 
-class YoloxDetector:
-    """A YOLOX ONNX file: letterboxed top left on 114, BGR 0–255; raw or decoded output.
-
-    Each output row is centre, extent, objectness and class probabilities; the raw form holds
-    offsets to a grid of strides 8, 16, 32 and logarithms of extents.
+class _OnnxDetector:
+    """An ONNX file of one layout.
 
     Args:
-        path: the file, input (1,3,h,w), output (1,n,5+classes).
+        path: the file.
         least_score: surer detections are kept; low, because AP looks at the whole curve.
         most_overlap: of two of a class overlapping more, the surer is kept.
 
@@ -73,16 +70,33 @@ class YoloxDetector:
         MissingExtraError: onnxruntime is not installed.
     """
 
+    layout: str
+
+    def __init__(self, path: Path, least_score: float, most_overlap: float) -> None:
+        self._session, self._size = _session(path)
+        self._least, self._most, self._path = least_score, most_overlap, path
+        self.classes = _class_names(self._session)
+        digits = checksum(path)[:12]
+        self.version = f"{self.layout}-{DETECTOR_VERSION}-{digits}-{least_score}-{most_overlap}"
+
+
+class YoloxDetector(_OnnxDetector):
+    """A YOLOX ONNX file: letterboxed top left on 114, BGR 0–255; raw or decoded output.
+
+    Each output row is centre, extent, objectness and class probabilities; the raw form holds
+    offsets to a grid of strides 8, 16, 32 and logarithms of extents.
+
+    Args:
+        path: the file, input (1,3,h,w), output (1,n,5+classes).
+    """
+
+    layout = "yolox"
+
     def __init__(
         self, path: Path, *, least_score: float = 0.01, most_overlap: float = 0.65
     ) -> None:
-        self._session, self._size = _session(path)
-        self._least, self._most = least_score, most_overlap
-        self.classes = _class_names(self._session)
-        digits = checksum(path)[:12]
-        self.version = f"yolox-{DETECTOR_VERSION}-{digits}-{least_score}-{most_overlap}"
+        super().__init__(path, least_score, most_overlap)
         self._grid = _yolox_grid(self._size)
-        self._path = path
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Detections:
         """The objects in an RGB picture, boxes in its pixels."""
@@ -103,30 +117,21 @@ class YoloxDetector:
         return _select(boxes, probabilities, self.classes, image, self._least, self._most)
 
 
-class YoloV8Detector:
+class YoloV8Detector(_OnnxDetector):
     """An ONNX file of the YOLOv8 and YOLO11 layout: letterboxed in the middle on 114, RGB 0–1.
 
     Each output column is centre, extent in pixels of the input, and class probabilities.
 
     Args:
         path: the file, input (1,3,h,w), output (1,4+classes,n).
-        least_score: surer detections are kept.
-        most_overlap: of two of a class overlapping more, the surer is kept.
-
-    Raises:
-        WeightsError: no ONNX file of this layout.
-        MissingExtraError: onnxruntime is not installed.
     """
+
+    layout = "yolov8"
 
     def __init__(
         self, path: Path, *, least_score: float = 0.001, most_overlap: float = 0.7
     ) -> None:
-        self._session, self._size = _session(path)
-        self._least, self._most = least_score, most_overlap
-        self.classes = _class_names(self._session)
-        digits = checksum(path)[:12]
-        self.version = f"yolov8-{DETECTOR_VERSION}-{digits}-{least_score}-{most_overlap}"
-        self._path = path
+        super().__init__(path, least_score, most_overlap)
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Detections:
         """The objects in an RGB picture, boxes in its pixels."""

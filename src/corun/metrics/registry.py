@@ -13,11 +13,11 @@ from torch import Tensor
 
 from corun.errors import ConfigurationError, WeightsError
 from corun.files import checksum
-from corun.judges.facts import NeededFile
+from corun.judges.facts import Metric, NeededFile
 from corun.judges.pyiqa_metric import facts_in_pyiqa, open_metric, pyiqa_installed, pyiqa_version
 from corun.metrics import full_reference, guards
 from corun.metrics.pictures import as_tensor
-from corun.metrics.table import METRICS, Metric
+from corun.metrics.table import METRICS
 
 ScoreFunction = Callable[[np.ndarray, np.ndarray | None], float]
 """(picture, reference or None) → score; both RGB, 0–255, (h,w,3)."""
@@ -75,11 +75,6 @@ def metric_named(name: str) -> Metric:
             f"no metric is called {name!r}; choose from {', '.join(METRICS)} or pyiqa:NAME"
         )
     return METRICS[name]
-
-
-def all_metrics() -> dict[str, Metric]:
-    """Every metric by name, in the order of reports."""
-    return METRICS
 
 
 def load_metric(name: str, files: Mapping[str, Path | str] | None = None) -> LoadedMetric:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from corun.errors import ConfigurationError, DataError, MissingExtraError
+from corun.errors import ConfigurationError, DataError, MissingExtraError, system_errors_as
 from corun.files import written_atomically
 
 FIGURE_SUFFIXES = (".png", ".pdf")
@@ -52,11 +52,8 @@ def save_figure(figure: Any, path: Path, *, dpi: int = 150) -> Path:
         if suffix == ".png"
         else {"CreationDate": None, "Creator": None, "Producer": None}
     )
-    try:
+    with system_errors_as(DataError, f"{path}: cannot be written", "name another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with mpl.rc_context(RULES), written_atomically(path) as partial:
             figure.savefig(partial, dpi=dpi, metadata=unset)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{path}: cannot be written ({reason}); name another file") from error
     return path
