@@ -9,7 +9,13 @@ import typer
 from typer.core import TyperCommand
 
 from corun.apps import options
-from corun.apps.exit_status import FAILED, INTERRUPTED, WRONG_USAGE, complain
+from corun.apps.exit_status import (
+    FAILED,
+    INTERRUPTED,
+    WRONG_USAGE,
+    complain,
+    ended_by_sigterm,
+)
 
 HELP = (
     "Dehaze any number of pictures, from any store to any store.\n\n"
@@ -88,7 +94,6 @@ def batch(
     quiet: options.Quiet = False,
 ) -> None:
     """Dehaze any number of pictures, from any store to any store."""
-    from corun.apps.dehaze_command import stopped_by_sigterm
     from corun.apps.job_display import JobDisplay
     from corun.batch.entries import Shard
     from corun.batch.running import Batch, Cluster
@@ -119,7 +124,7 @@ def batch(
     failed, count = planned.earlier["failed"], 0
     total = len(planned.found) + len(planned.pending)
     try:
-        with stopped_by_sigterm(), JobDisplay(total, quiet=quiet, as_json=as_json) as display:
+        with ended_by_sigterm(), JobDisplay(total, quiet=quiet, as_json=as_json) as display:
             for outcome in planned.run(cluster):
                 display.show(outcome)
                 count += 1

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 from corun.apps import options
-from corun.apps.exit_status import FAILED, INTERRUPTED, complain, wrong_usage
+from corun.apps.exit_status import FAILED, INTERRUPTED, complain, ended_by_sigterm, wrong_usage
 from corun.apps.options import Argument, Option
 from corun.errors import ConfigurationError
 from corun.pictures.formats import FILM_SUFFIXES
@@ -88,7 +84,7 @@ def dehaze(
     if clips:
         if output == "-" or file_format is not None or save_transmission:
             wrong_usage(f"{clips[0]}: of films there is only -o FILE; see `corun video --help`")
-        from corun.apps.video_command import dehaze_clips
+        from corun.apps.video_command import Told, dehaze_clips
 
         failed = dehaze_clips(
             clips,
@@ -97,8 +93,7 @@ def dehaze(
             existing="overwrite" if overwrite else "skip" if skip_existing else "refuse",
             load=partial(load, model, **how),
             strength=strength,
-            quiet=quiet,
-            as_json=as_json,
+            told=Told(quiet, as_json),
         )
         inputs = [name for name in inputs if name not in clips]
         if not inputs:
@@ -145,7 +140,7 @@ def dehaze(
         done = 0
         try:
             with (
-                stopped_by_sigterm(),
+                ended_by_sigterm(),
                 JobDisplay(len(plan.jobs), quiet=quiet, as_json=as_json) as display,
             ):
                 for outcome in run_jobs(plan.jobs, loading, wanted):
@@ -166,17 +161,3 @@ def _left_out(results: list[Path]) -> str:
     named = ", ".join(path.name for path in results[:3]) + (", …" if len(results) > 3 else "")
     what = "an earlier result" if len(results) == 1 else f"{len(results)} earlier results"
     return f"left out: {what} ({named}); to dehaze one again, give its name alone"
-
-
-@contextmanager
-def stopped_by_sigterm() -> Iterator[None]:
-    """Ends on SIGTERM as on Ctrl-C, by an exception, so that temporary files are removed."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

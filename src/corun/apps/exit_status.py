@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from corun.errors import CorunError, MissingExtraError, one_line
@@ -49,6 +51,24 @@ def failing_in_one_line() -> Iterator[None]:
         _end("not enough memory; close other programs, or give less at once", FAILED)
     except KeyboardInterrupt:
         _end("interrupted", INTERRUPTED)
+
+
+@contextmanager
+def ended_by_sigterm(exception: BaseException | None = None) -> Iterator[None]:
+    """Ends on SIGTERM as on Ctrl-C, by an exception, so that everything is closed and tidied.
+
+    Args:
+        exception: that is raised; by default one that ends the process with 128 + 15.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise exception or SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def complain(message: str) -> None:

@@ -9,6 +9,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
@@ -21,15 +22,16 @@ class ProgressBar(Progress):
     Rich takes a pipe for a terminal where FORCE_COLOR is set; a bar is drawn on terminals only.
 
     Args:
+        count: the column that says how many are done.
         hidden: draw none.
     """
 
-    def __init__(self, *, hidden: bool = False) -> None:
+    def __init__(self, count: ProgressColumn | None = None, *, hidden: bool = False) -> None:
         terminal = sys.stderr is not None and sys.stderr.isatty()
         super().__init__(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            count or MofNCompleteColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True, soft_wrap=True, highlight=False, markup=False),
             transient=True,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import glob
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from corun.apps import options
-from corun.apps.exit_status import FAILED, INTERRUPTED, WRONG_USAGE, complain
+from corun.apps.exit_status import (
+    FAILED,
+    INTERRUPTED,
+    WRONG_USAGE,
+    complain,
+    ended_by_sigterm,
+)
 from corun.errors import ConfigurationError, CorunError, VideoError
 from corun.pictures.formats import FILM_SUFFIXES
 
@@ -129,26 +132,38 @@ def video(
         raise typer.Exit(WRONG_USAGE) from None
     from corun.dehazing.loading import load
 
+    told = Told(quiet, as_json)
     dehazer = load(model, device=device, dtype=dtype, engine=engine, threads=threads, trust=trust)
     if output is None:
         _show(source, dehazer, wanted, host=host, port=port)
     elif is_live(source):
-        _record(source, output, dehazer, wanted, quiet=quiet, as_json=as_json)
+        _record(source, output, dehazer, wanted, told)
     elif every is not None:
-        _stills(Path(source), output, dehazer, wanted, every, quiet=quiet, as_json=as_json)
+        _stills(Path(source), output, dehazer, wanted, every, told)
     else:
-        convert(Path(source), output, dehazer, wanted, quiet=quiet, as_json=as_json)
+        convert(Path(source), output, dehazer, wanted, told)
 
 
-def convert(
-    source: Path,
-    output: Path,
-    dehazer: Dehazer,
-    wanted: VideoOptions,
-    *,
-    quiet: bool,
-    as_json: bool,
-) -> None:
+class Told(NamedTuple):
+    """How a person is told what became of a film: errors only, or as JSON on standard output."""
+
+    quiet: bool
+    as_json: bool
+
+    def outcome(self, line: str, **fields: Any) -> None:
+        """Tells it by a line or by its fields, among them `input`, and if need be `notes`."""
+        from corun.apps.job_display import print_json
+
+        if not self.quiet:
+            for note in fields.get("notes", ()):
+                complain(f"{fields['input']}: note: {note}")
+        if self.as_json:
+            print_json(fields)
+        elif not self.quiet:
+            typer.echo(line, err=True)
+
+
+def convert(source: Path, output: Path, dehazer: Dehazer, wanted: VideoOptions, told: Told) -> None:
     """Clears a film, with a bar on a terminal.
 
     Raises:
@@ -158,29 +173,23 @@ def convert(
     from corun.apps.video_display import FilmDisplay
     from corun.dehazing.video.conversion import dehaze_video
 
-    display = FilmDisplay(source, quiet=quiet)
+    display = FilmDisplay(source, quiet=told.quiet)
     try:
-        with _ended_by_sigterm(SystemExit(128 + signal.SIGTERM)), display:
+        with ended_by_sigterm(), display:
             result = dehaze_video(source, output, dehazer, wanted, display.report)
     except KeyboardInterrupt:
         complain(f"interrupted after {display.done} frames; the same command goes on from there")
         raise typer.Exit(INTERRUPTED) from None
-    _tell(
+    told.outcome(
         f"{source} -> {output} ({result.frames} frames, {result.seconds:.1f} s)",
-        result.notes,
-        {
-            "input": str(source),
-            "output": str(output),
-            "status": "ok",
-            "model": dehazer.name,
-            "frames": result.frames,
-            "resumed": result.resumed,
-            "seconds": round(result.seconds, 3),
-            "notes": list(result.notes),
-        },
-        quiet=quiet,
-        as_json=as_json,
-        name=str(source),
+        input=str(source),
+        output=str(output),
+        status="ok",
+        model=dehazer.name,
+        frames=result.frames,
+        resumed=result.resumed,
+        seconds=round(result.seconds, 3),
+        notes=list(result.notes),
     )
 
 
@@ -192,8 +201,7 @@ def dehaze_clips(
     existing: Literal["refuse", "skip", "overwrite"],
     load: Callable[[], Dehazer],
     strength: float,
-    quiet: bool,
-    as_json: bool,
+    told: Told,
 ) -> int:
     """The films among the inputs of `corun dehaze`, by the same naming rule.
 
@@ -205,6 +213,8 @@ def dehaze_clips(
         infix: between name and extension.
         existing: what happens where an output exists.
         load: gives the dehazer, once it is needed.
+        strength: how much of the haze goes, [0,1].
+        told: how outcomes are told.
 
     Returns:
         How many failed; each is named.
@@ -227,14 +237,14 @@ def dehaze_clips(
         if to_file:
             target = Path(str(output))
         if existing == "skip" and target.exists():
-            if not quiet and not as_json:
+            if not any(told):
                 complain(f"{source}: skipped, {target} exists")
             continue
         try:
-            convert(source, target, dehazer, wanted, quiet=quiet, as_json=as_json)
+            convert(source, target, dehazer, wanted, told)
         except CorunError as error:
             complain(str(error))
-            if as_json:
+            if told.as_json:
                 print_json({"input": str(source), "status": "failed", "error": str(error)})
             failed += 1
     return failed
@@ -248,33 +258,23 @@ def _matching(clip: str) -> list[Path]:
     return [Path(match) for match in matches] or [path]
 
 
-def _record(
-    source: str,
-    output: Path,
-    dehazer: Dehazer,
-    wanted: VideoOptions,
-    *,
-    quiet: bool,
-    as_json: bool,
-) -> None:
+def _record(source: str, output: Path, dehazer: Dehazer, wanted: VideoOptions, told: Told) -> None:
     from corun.apps.video_display import RecordingDisplay
     from corun.dehazing.video.live import dehaze_live
 
     begun = time.perf_counter()
     # The end of a recording is asked for by Ctrl-C, or by SIGTERM all the same.
-    with _ended_by_sigterm(KeyboardInterrupt()), RecordingDisplay(quiet=quiet) as display:
+    with ended_by_sigterm(KeyboardInterrupt()), RecordingDisplay(quiet=told.quiet) as display:
         result = dehaze_live(source, output, dehazer, wanted, display.report)
-    seconds = time.perf_counter() - begun
-    fields: dict[str, object] = {
-        "input": source,
-        "output": str(output),
-        "status": "ok" if result.error is None else "broken off",
-        "frames": result.frames,
-        "dropped": result.dropped,
-        "seconds": round(seconds, 3),
-    }
-    line = f"{source} -> {output} ({result.frames} frames, {result.dropped} left out)"
-    _tell(line, (), fields, quiet=quiet, as_json=as_json, name=source)
+    told.outcome(
+        f"{source} -> {output} ({result.frames} frames, {result.dropped} left out)",
+        input=source,
+        output=str(output),
+        status="ok" if result.error is None else "broken off",
+        frames=result.frames,
+        dropped=result.dropped,
+        seconds=round(time.perf_counter() - begun, 3),
+    )
     if result.error is not None:
         complain(f"{result.error}; what came until then is in {output}")
         raise typer.Exit(FAILED)
@@ -303,51 +303,14 @@ def _stills(
     dehazer: Dehazer,
     wanted: VideoOptions,
     every: float,
-    *,
-    quiet: bool,
-    as_json: bool,
+    told: Told,
 ) -> None:
     from corun.dehazing.video.stills import dehaze_stills
 
     written = dehaze_stills(source, folder, dehazer, every=every, options=wanted)
-    fields: dict[str, object] = {"input": str(source), "status": "ok"}
-    fields["outputs"] = [str(path) for path in written]
+    outputs = [str(path) for path in written]
     line = f"{source} -> {folder} ({len(written)} stills)"
-    _tell(line, (), fields, quiet=quiet, as_json=as_json, name=str(source))
-
-
-def _tell(
-    line: str,
-    notes: tuple[str, ...],
-    fields: dict[str, object],
-    *,
-    quiet: bool,
-    as_json: bool,
-    name: str,
-) -> None:
-    from corun.apps.job_display import print_json
-
-    if not quiet:
-        for note in notes:
-            complain(f"{name}: note: {note}")
-    if as_json:
-        print_json(fields)
-    elif not quiet:
-        typer.echo(line, err=True)
-
-
-@contextmanager
-def _ended_by_sigterm(exception: BaseException) -> Iterator[None]:
-    """Ends on SIGTERM by an exception, as Ctrl-C does, so that everything is closed."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise exception
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    told.outcome(line, input=str(source), status="ok", outputs=outputs)
 
 
 def _seconds(option: str, text: str) -> float:

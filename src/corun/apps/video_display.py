@@ -5,23 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID, TextColumn
+
+from corun.apps.progress_bar import ProgressBar
 
 
 class _Bar:
     def __init__(self, description: str, *, quiet: bool) -> None:
-        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[frames]}", markup=False),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            redirect_stdout=False,
-            disable=quiet or not console.is_terminal,
-        )
+        count = TextColumn("{task.fields[frames]}", markup=False)
+        self._progress = ProgressBar(count, hidden=quiet)
         self._description = description
         self._task: TaskID | None = None
         self.done = 0

@@ -17,7 +17,7 @@ from corun.dehazing.video.motion import (
     positions,
     small_picture,
 )
-from corun.dehazing.video.source import Film, Moment
+from corun.dehazing.video.source import Film, Moment, upright
 from corun.dehazing.video.stability import Look, agreement, steadied
 from corun.shapes import Shaped
 
@@ -83,40 +83,35 @@ class Clearing:
         where = np.empty((0, 0, 2), np.float32)  # the frame's cells in that
         grid, covered = (0, 0), (0, 0)
         for moment in moments:
-            upright = self._upright(moment.rgb)
+            shown = upright(moment.rgb, self._film)
             maps = None
             if before is None:
-                (maps,) = self._dehazer.maps([upright])
+                (maps,) = self._dehazer.maps([shown])
                 grid, covered = maps.coefficients.shape[:2], maps.covered
-            small = small_picture(upright, grid, covered)
+            small = small_picture(shown, grid, covered)
             motion = None if before is None else motion_between(before, small)
             if motion is not None and seen is not None and not motion.cut:
                 back = positions(motion.backward)
                 where = back if seen is before else at(where, back)
                 followed = float(agreement(seen.cells, small.cells, where)[1].mean())
                 if moment.number % every == 0 or followed < FOLLOWED:
-                    (maps,) = self._dehazer.maps([upright])
+                    (maps,) = self._dehazer.maps([shown])
             elif maps is None:
-                (maps,) = self._dehazer.maps([upright])
+                (maps,) = self._dehazer.maps([shown])
             yield Look(moment, small, motion, maps)
             before = small
             if maps is not None:
                 seen = small
 
     def _finished(self, moment: Moment, maps: FrameMaps) -> Rgb:
-        upright = self._upright(moment.rgb)
-        clear = self._dehazer.apply(upright, maps, strength=self._strength)
-        return self._as_stored(upright, clear)
+        hazy = upright(moment.rgb, self._film)
+        return self._as_stored(hazy, self._dehazer.apply(hazy, maps, strength=self._strength))
 
     def _by_itself(self, moment: Moment) -> Rgb:
-        upright = self._upright(moment.rgb)
-        clear = self._dehazer(upright, strength=self._strength).image
+        hazy = upright(moment.rgb, self._film)
+        clear = self._dehazer(hazy, strength=self._strength).image
         assert isinstance(clear, np.ndarray)
-        return self._as_stored(upright, clear)
-
-    def _upright(self, rgb: Rgb) -> Rgb:
-        """As a player shows it, which networks know better than what lies on its side."""
-        return np.ascontiguousarray(np.rot90(rgb, self._film.turns))
+        return self._as_stored(hazy, clear)
 
     def _as_stored(self, hazy: Rgb, clear: Rgb) -> Rgb:
         shown = np.concatenate((hazy, clear), axis=1) if self._side_by_side else clear

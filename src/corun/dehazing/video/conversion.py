@@ -20,7 +20,7 @@ import av
 from corun.dehazing.dehazer import Dehazer, require_strength
 from corun.dehazing.video.background import in_background
 from corun.dehazing.video.clearing import LEAD, LOOK_EVERY, REACH, Clearing, fingerprint
-from corun.dehazing.video.colours import SdrTone, frame_of_rgb
+from corun.dehazing.video.colours import frame_of_rgb
 from corun.dehazing.video.encoders import Encoder, Encoding, Target, bytes_of, target_of
 from corun.dehazing.video.muxing import Kept, Part, join, plan_container
 from corun.dehazing.video.segments import (
@@ -31,7 +31,7 @@ from corun.dehazing.video.segments import (
     close_to_disk,
     write_packets,
 )
-from corun.dehazing.video.source import Film, Moment, Reader, hdr_refusal, read_film
+from corun.dehazing.video.source import Film, Moment, Reader, read_film, tone_of
 from corun.errors import ConfigurationError, VideoError
 from corun.files import written_atomically
 
@@ -130,11 +130,8 @@ def dehaze_video(
     if output.exists() and not options.overwrite:
         raise VideoError(f"{output}: exists already; add --overwrite or choose another name")
     film = read_film(source)
-    refusal = hdr_refusal(film)
-    if refusal is not None and options.tone is None:
-        raise VideoError(refusal)
-    tone = None if refusal is None else SdrTone(film.colours)
-    target = _target(film, options, tone)
+    tone = tone_of(film, options.tone)
+    target = target_of(film, options.encoding, pictures=1 + options.side_by_side, tone=tone)
     workshop = Workshop(output)
     with workshop.held():
         trial = workshop.folder / f"trial{output.suffix}"
@@ -164,13 +161,6 @@ class _Work(NamedTuple):
     target: Target
     options: VideoOptions
     workshop: Workshop
-
-
-def _target(film: Film, options: VideoOptions, tone: SdrTone | None) -> Target:
-    shown = 2 if options.side_by_side else 1
-    rows, columns = (shown, 1) if film.turns % 2 else (1, shown)
-    colours = None if tone is None else tone.colours
-    return target_of(film, options.encoding, columns=columns, rows=rows, colours=colours)
 
 
 def _made_of(work: _Work, dehazer: Dehazer) -> dict[str, object]:

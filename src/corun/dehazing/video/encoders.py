@@ -14,7 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.format import VideoFormat
 from av.video.stream import VideoStream
 
-from corun.dehazing.video.colours import Colours
+from corun.dehazing.video.colours import Colours, SdrTone
 from corun.dehazing.video.source import Film, Packet
 from corun.errors import ConfigurationError, VideoError
 
@@ -119,24 +119,25 @@ def target_of(
     film: Film,
     encoding: Encoding,
     *,
-    columns: int = 1,
-    rows: int = 1,
-    colours: Colours | None = None,
+    pictures: int = 1,
+    tone: SdrTone | None = None,
 ) -> Target:
     """The stream to write for a film.
 
     Args:
         film: the original.
         encoding: as asked.
-        columns, rows: how many pictures stand beside and below each other.
-        colours: where they are not the film's own.
+        pictures: how many stand beside each other, as a player shows it.
+        tone: what brings it to SDR, None where it keeps its colours.
 
     Raises:
         VideoError: this FFmpeg lacks the encoder, or it has no fitting pixel format.
     """
-    width, height = film.width * columns, film.height * rows
+    width, height = film.width, film.height * pictures
+    if not film.turns % 2:
+        width, height = film.width * pictures, film.height
     pixel_format = _pixel_format(film, encoding, width, height)
-    stated = colours or film.colours
+    stated = film.colours if tone is None else tone.colours
     if pixel_format.startswith("yuv"):
         stated = stated.of_yuv()
     elif not pixel_format.startswith("gray"):

@@ -16,7 +16,7 @@ import numpy as np
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.video.background import newest
 from corun.dehazing.video.clearing import Clearing
-from corun.dehazing.video.colours import SdrTone, frame_of_rgb
+from corun.dehazing.video.colours import frame_of_rgb
 from corun.dehazing.video.conversion import VideoOptions
 from corun.dehazing.video.encoders import Encoder, target_of
 from corun.dehazing.video.muxing import headers_apart, video_stream_of
@@ -27,12 +27,13 @@ from corun.dehazing.video.source import (
     Packet,
     decoded,
     film_of,
-    hdr_refusal,
     moment_of,
     opened,
     reason,
     require_same_size,
     ticks,
+    tone_of,
+    upright,
     video_stream,
 )
 from corun.errors import VideoError
@@ -85,10 +86,7 @@ class _Live:
 
     def __init__(self, container: Any, name: str, tone_asked: str | None) -> None:
         self.film = film_of(container, name)
-        refusal = hdr_refusal(self.film)
-        if refusal is not None and tone_asked is None:
-            raise VideoError(refusal)
-        self.tone = None if refusal is None else SdrTone(self.film.colours)
+        self.tone = tone_of(self.film, tone_asked)
         self.dropped = 0
         self._container, self._name = container, name
 
@@ -132,8 +130,8 @@ def live_frames(
         clearing = Clearing(dehazer, live.film, strength=strength)
         with closing(live.moments()) as moments:
             for moment, rgb in clearing.of_stream(moments):
-                shown = np.ascontiguousarray(np.rot90(rgb, live.film.turns))
-                yield LiveFrame(float(moment.stamp * live.film.time_base), shown, live.dropped)
+                seconds = float(moment.stamp * live.film.time_base)
+                yield LiveFrame(seconds, upright(rgb, live.film), live.dropped)
 
 
 def dehaze_live(
@@ -180,15 +178,8 @@ def _record(
     options: VideoOptions,
     report: Callable[[int, int], None],
 ) -> tuple[int, str | None]:
-    turned = film.turns % 2
-    shown = 2 if options.side_by_side else 1
-    target = target_of(
-        film,
-        replace(options.encoding, low_latency=True),
-        columns=1 if turned else shown,
-        rows=shown if turned else 1,
-        colours=None if live.tone is None else live.tone.colours,
-    )
+    encoding = replace(options.encoding, low_latency=True)
+    target = target_of(film, encoding, pictures=1 + options.side_by_side, tone=live.tone)
     clearing = Clearing(dehazer, film, strength=options.strength, side_by_side=options.side_by_side)
     frames, error = 0, None
     try:

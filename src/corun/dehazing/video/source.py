@@ -17,7 +17,7 @@ from av.sidedata.sidedata import Type
 from av.video.stream import VideoStream
 
 from corun.dehazing.video.colours import Colours, SdrTone, bits_of, hdr_name, rgb_of_frame
-from corun.errors import VideoError
+from corun.errors import VideoError, reason_of
 from corun.shapes import Shaped
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def opened(
 
 def reason(error: BaseException) -> str:
     """What FFmpeg or the system says, in words."""
-    text = getattr(error, "strerror", None) or str(error)
+    text = reason_of(error)
     if isinstance(error, av.ExitError | av.error.TimeoutError):
         text = "nothing came for too long"
     if isinstance(error, av.InvalidDataError):
@@ -200,6 +200,23 @@ def _tagged_duration(stream: VideoStream) -> float:
         return 0.0
     total = 3600 * hours + 60 * minutes + seconds
     return total if 0 < total < _LONGEST else 0.0
+
+
+def tone_of(film: Film, asked: str | None) -> SdrTone | None:
+    """What brings an HDR film to SDR; None for a film whose white is a screen's.
+
+    Raises:
+        VideoError: it is HDR, and nobody asked for that.
+    """
+    refusal = hdr_refusal(film)
+    if refusal is not None and asked is None:
+        raise VideoError(refusal)
+    return None if refusal is None else SdrTone(film.colours)
+
+
+def upright(rgb: Shaped[np.ndarray, "..."], film: Film) -> Shaped[np.ndarray, "..."]:
+    """A stored frame as a player shows it: networks know it better than one on its side."""
+    return np.ascontiguousarray(np.rot90(rgb, film.turns))
 
 
 def hdr_refusal(film: Film) -> str | None:

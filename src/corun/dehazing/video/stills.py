@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -10,10 +9,9 @@ import numpy as np
 from PIL import Image
 
 from corun.dehazing.dehazer import Dehazer
-from corun.dehazing.video.colours import SdrTone
 from corun.dehazing.video.conversion import VideoOptions
 from corun.dehazing.video.segments import cannot_write
-from corun.dehazing.video.source import Film, Reader, hdr_refusal, read_film
+from corun.dehazing.video.source import Film, Reader, read_film, tone_of, upright
 from corun.errors import ConfigurationError, VideoError
 from corun.shapes import Shaped
 
@@ -25,7 +23,6 @@ def dehaze_stills(
     *,
     every: float,
     options: VideoOptions,
-    report: Callable[[Path], None] = lambda path: None,
 ) -> list[Path]:
     """Writes clear PNG pictures NAME-00-01-02.500.png, upright; 16 bits of films with more than 8.
 
@@ -35,7 +32,6 @@ def dehaze_stills(
         dehazer: the network, which looks at each by itself, as at a photo.
         every: seconds between them, counted from the start.
         options: strength, start, end, tone, side by side and overwrite are followed.
-        report: told of each.
 
     Returns:
         The pictures.
@@ -47,10 +43,7 @@ def dehaze_stills(
     if not every > 0:
         raise ConfigurationError(f"--every is in seconds and above 0, not {every}")
     film = read_film(source)
-    refusal = hdr_refusal(film)
-    if refusal is not None and options.tone is None:
-        raise VideoError(refusal)
-    tone = None if refusal is None else SdrTone(film.colours)
+    tone = tone_of(film, options.tone)
     reader = Reader(source, film, start=options.start, end=options.end, tone=tone)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,7 +61,7 @@ def dehaze_stills(
 
     written = []
     for moment in reader.moments(wanted=wanted):
-        hazy = np.ascontiguousarray(np.rot90(moment.rgb, film.turns))
+        hazy = upright(moment.rgb, film)
         result = dehazer(
             Image.fromarray(hazy) if hazy.dtype == np.uint8 else hazy, strength=options.strength
         )
@@ -80,7 +73,6 @@ def dehaze_stills(
         path = folder / f"{source.stem}-{_clock(seconds)}.png"
         result.save(path, overwrite=options.overwrite)
         written.append(path)
-        report(path)
     if not written:
         raise VideoError(f"{source}: no frame of it is between --start and --end")
     return written
@@ -100,13 +92,13 @@ def still_at(source: Path, film: Film, seconds: float) -> tuple[Shaped[np.ndarra
     Raises:
         VideoError: it cannot be read.
     """
-    tone = None if hdr_refusal(film) is None else SdrTone(film.colours)
+    tone = tone_of(film, "sdr")
     for start in (seconds, 0.0):
         with closing(Reader(source, film, start=start, tone=tone).moments()) as moments:
             moment = next(moments, None)
         if moment is not None:
             at = float((moment.stamp - film.begins) * film.time_base)
-            return np.ascontiguousarray(np.rot90(moment.rgb, film.turns)), at
+            return upright(moment.rgb, film), at
     raise VideoError(f"{film.name}: none of its frames can be decoded")
 
 
