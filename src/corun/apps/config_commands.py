@@ -11,11 +11,6 @@ from corun.apps.command_group import CorunGroup
 config_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="What a recipe can say.")
 
 
-@config_app.callback()
-def config() -> None:
-    """What a recipe can say."""
-
-
 @config_app.command("schema")
 def schema(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="pretrain, colabator or density.")],

@@ -12,11 +12,6 @@ from corun.apps.command_group import CorunGroup
 fit_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Fit statistical models.")
 
 
-@fit_app.callback()
-def fit() -> None:
-    """Fit statistical models."""
-
-
 @fit_app.command("quality")
 def quality(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Clear photos, 20 or more.")],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ from corun.apps import options
 from corun.files import user_path
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from corun.dehazing.dehazer import Dehazer
     from corun.server.limits import Limits
     from corun.server.videos import VideoJobs
@@ -80,11 +82,9 @@ def serve(
     proxy: options.Proxy = "127.0.0.1",
 ) -> None:
     """Serve pictures and films over HTTP."""
-    from corun.dehazing.loading import load
     from corun.server.limits import Limits
     from corun.server.observation import log_as_json
-    from corun.server.running import AppServer
-    from corun.server.service import create_service, stop_accepting
+    from corun.server.service import create_service
 
     limits = Limits(
         body_bytes=max_bytes,
@@ -101,9 +101,7 @@ def serve(
         video_queue=video_queue,
         keep_seconds=3600 * keep_hours,
     )
-    names = model or ["corun-lite"]
-    # before the port is taken: a wrong name is an error of the command
-    loaded: Mapping[str, Dehazer] = {name: load(name, device=device, trust=trust) for name in names}
+    loaded = loaded_models(model, device=device, trust=trust)
     key = _key(api_key_file)
     log_as_json()
     app = create_service(
@@ -113,15 +111,35 @@ def serve(
         origins=tuple(allow_origin or ()),
         videos=_videos(state, limits),
     )
-    server = AppServer(
-        app,
-        host=host,
-        port=port,
-        limits=limits,
-        root_path=root_path,
-        proxies=proxy,
-        on_stop=lambda: stop_accepting(app),
-    )
+    run_service(app, limits, host=host, port=port, root_path=root_path, proxies=proxy)
+
+
+def loaded_models(names: list[str] | None, *, device: str, trust: bool) -> Mapping[str, Dehazer]:
+    """The models that are served, by name, before a port is taken: a wrong name ends the command.
+
+    Raises:
+        CorunError: one cannot be loaded.
+    """
+    from corun.dehazing.loading import load
+
+    return {name: load(name, device=device, trust=trust) for name in names or ["corun-lite"]}
+
+
+def run_service(app: FastAPI, limits: Limits, **where: Any) -> None:
+    """Serves until it is stopped.
+
+    Args:
+        app: of `create_service`.
+        limits: of connections.
+        where: as of `AppServer`.
+
+    Raises:
+        DeviceError: the port cannot be had.
+    """
+    from corun.server.running import AppServer
+    from corun.server.service import stop_accepting
+
+    server = AppServer(app, limits=limits, on_stop=lambda: stop_accepting(app), **where)
     print(f"{server.url} (Ctrl-C ends)", flush=True)
     server.run()
 
@@ -144,17 +162,15 @@ def _videos(folder: Path | None, limits: Limits) -> VideoJobs | None:
 
 def _key(path: Path | None) -> str | None:
     """The API key: of the file, or of the environment."""
-    from corun.errors import ConfigurationError
+    from corun.errors import ConfigurationError, reason_of
 
     if path is None:
         return os.environ.get(KEY_VARIABLE) or None
     try:
         key = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigurationError(
-            f"{path}: cannot be read ({reason}); write the key to it"
-        ) from error
+        what = f"{path}: cannot be read ({reason_of(error)})"
+        raise ConfigurationError(f"{what}; write the key to it") from error
     if not key:
         raise ConfigurationError(f"{path}: is empty; write the API key to it")
     return key

@@ -20,11 +20,6 @@ Overrides = Annotated[
 train_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Train networks.")
 
 
-@train_app.callback()
-def train() -> None:
-    """Train networks."""
-
-
 @train_app.command("pretrain")
 def pretrain(config: ConfigOption, overrides: Overrides = None) -> None:
     """Train a network on synthetic haze; the same command resumes an interrupted run."""

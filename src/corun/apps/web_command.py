@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from corun.apps import options
-
-if TYPE_CHECKING:
-    from corun.dehazing.dehazer import Dehazer
+from corun.apps.serve_command import loaded_models, run_service
 
 HELP = (
     "Open a page that takes the haze out of photos and films.\n\n"
@@ -40,11 +37,8 @@ def web(
     proxy: options.Proxy = "127.0.0.1",
 ) -> None:
     """Open a page that takes the haze out of photos and films."""
-    from corun.dehazing.loading import load
     from corun.server.limits import Limits
     from corun.server.observation import log_as_json
-    from corun.server.running import AppServer
-    from corun.server.service import stop_accepting
     from corun.web.app import create_web
 
     limits = Limits(
@@ -54,18 +48,7 @@ def web(
         video_pixels=max_video_pixels,
         video_seconds=max_video_seconds,
     )
-    names = model or ["corun-lite"]
-    loaded: Mapping[str, Dehazer] = {name: load(name, device=device, trust=trust) for name in names}
-    app = create_web(lambda: loaded, names, limits=limits, hosts=tuple(host_name or ()))
-    server = AppServer(
-        app,
-        host=host,
-        port=port,
-        limits=limits,
-        root_path=root_path,
-        proxies=proxy,
-        on_stop=lambda: stop_accepting(app),
-    )
+    loaded = loaded_models(model, device=device, trust=trust)
+    app = create_web(lambda: loaded, list(loaded), limits=limits, hosts=tuple(host_name or ()))
     log_as_json(logging.WARNING)  # who looked at what is nobody's business
-    print(f"{server.url} (Ctrl-C ends)", flush=True)
-    server.run()
+    run_service(app, limits, host=host, port=port, root_path=root_path, proxies=proxy)

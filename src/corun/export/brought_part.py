@@ -17,7 +17,22 @@ LARGEST_SIDE = 1 << 13
 """Pixels; what the arithmetic of the sizes is declared to hold for."""
 
 
-class BroughtPart(nn.Module):
+class TracedPart(nn.Module):
+    """What is exported: a module of one picture, whose first result is the clear picture."""
+
+    def reference(self, picture: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+        """What the exported :meth:`forward` must return, run by torch."""
+        return self(picture)  # type: ignore[no-any-return]
+
+    def scene(
+        self, outputs: tuple[Tensor, ...], picture: Float[Tensor, "b 3 h w"]
+    ) -> Float[Tensor, "b 3 h w"]:
+        """The clear picture that results stand for, RGB, [0,1]."""
+        del picture
+        return outputs[0]
+
+
+class BroughtPart(TracedPart):
     """A picture to the clear picture of the same size, in [0,1].
 
         hazy → scene, and transmission where the network returns one.
@@ -48,17 +63,6 @@ class BroughtPart(nn.Module):
             scene, transmission = read_output(self.network(hazy), hazy, strict=False)
         scene = scene.clamp(0.0, 1.0)
         return (scene,) if transmission is None else (scene, transmission)
-
-    def reference(self, hazy: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
-        """What :meth:`forward` must return, run by torch."""
-        return self(hazy)  # type: ignore[no-any-return]
-
-    def scene(
-        self, outputs: tuple[Tensor, ...], hazy: Float[Tensor, "b 3 h w"]
-    ) -> Float[Tensor, "b 3 h w"]:
-        """The clear picture among the results, RGB, [0,1]."""
-        del hazy
-        return outputs[0]
 
     def check_sizes(self) -> list[tuple[int, int, int]]:
         """Batch, height and width of four pictures to check with."""

@@ -12,14 +12,11 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from corun.dehazing.engines.graph_facts import FACTS_KEY
-from corun.errors import ExportError
+from corun.errors import ExportError, system_errors_as
 from corun.files import checksum, write_atomically
 from corun.networks.checkpoints import LoadedNetwork
 from corun.networks.corun import CORUN
 from corun.networks.fingerprint import weights_sha256
-
-__all__ = ["FACTS_KEY", "Exported", "Facts", "facts_about", "require_place", "write_files"]
 
 Facts = dict[str, Any]
 Run = Callable[[Float[Tensor, "b 3 h w"]], tuple[Tensor, ...]]
@@ -55,12 +52,9 @@ def facts_about(
         name, config, licence; the sha256 of the weights file (of the tensors where there is none);
         the version of corun; part and precision; working_pixels and multiple, pixels.
     """
-    try:
+    what = f"{loaded.file}: cannot be read"
+    with system_errors_as(ExportError, what, "check its permissions"):
         digest = weights_sha256(network) if loaded.file is None else checksum(loaded.file)
-    except OSError as error:
-        raise ExportError(
-            f"{loaded.file}: cannot be read ({error.strerror or error}); check its permissions"
-        ) from error
     config = network.config if isinstance(network, CORUN) else None
     return {
         "name": loaded.name,
@@ -90,18 +84,11 @@ def write_files(path: Path, files: dict[str, bytes]) -> None:
     """
     named, *beside = files
     for suffix in (*beside, named):
-        _write(path if suffix == named else path.with_suffix(suffix), files[suffix])
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
-    except OSError as error:
-        raise ExportError(
-            f"{path}: cannot be written ({error.strerror or error}); "
-            "choose another place with -o, or make room"
-        ) from error
+        file = path if suffix == named else path.with_suffix(suffix)
+        what, remedy = f"{file}: cannot be written", "choose another place with -o, or make room"
+        with system_errors_as(ExportError, what, remedy):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, files[suffix])
 
 
 def require_place(path: Path) -> None:
@@ -110,15 +97,9 @@ def require_place(path: Path) -> None:
     Raises:
         ExportError: the folder, or the one that it would be made in, is no folder or read-only.
     """
-    try:
+    what, remedy = f"{path}: cannot be written", "choose another place with -o"
+    with system_errors_as(ExportError, what, remedy):
         nearest = next(folder for folder in path.absolute().parents if folder.exists())
         usable = nearest.is_dir() and os.access(nearest, os.W_OK)
-    except OSError as error:
-        raise ExportError(
-            f"{path}: cannot be written ({error.strerror or error}); choose another place with -o"
-        ) from error
     if not usable:
-        raise ExportError(
-            f"{path}: cannot be written ({nearest} is read-only or no folder); "
-            "choose another place with -o"
-        )
+        raise ExportError(f"{what} ({nearest} is read-only or no folder); {remedy}")

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from corun.dehazing.engines.graph_facts import FACTS_KEY
 from corun.errors import MissingExtraError
-from corun.export.exported import FACTS_KEY, Exported, Facts
+from corun.export.exported import Exported, Facts
 from corun.export.parts import Part
 from corun.export.programs import quiet, trace
 

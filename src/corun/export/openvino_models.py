@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from corun.dehazing.engines.graph_facts import FACTS_KEY
 from corun.errors import MissingExtraError
-from corun.export.exported import FACTS_KEY, Exported, Facts
+from corun.export.exported import Exported, Facts
 from corun.export.onnx_graphs import Model
 from corun.export.parts import Part
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import ExportError
-from corun.export.brought_part import BroughtPart
+from corun.export.brought_part import BroughtPart, TracedPart
 from corun.export.picture_geometry import (
     as_number,
     between_cells,
@@ -30,7 +30,7 @@ LARGEST_SIDE = (1 << 16) - 1
 LARGEST_BATCH = 1 << 12
 
 
-class StagesPart(nn.Module):
+class StagesPart(TracedPart):
     """The stages on a working picture: what reduction, padding and the last step go around.
 
         working → gain, offset, transmission, airlight,
@@ -73,19 +73,15 @@ class StagesPart(nn.Module):
         transmission, airlight = explain(working, scene, transmission)
         return scene.clamp(0.0, 1.0), transmission, airlight
 
-    def reference(self, working: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
-        """What :meth:`forward` must return, run by torch."""
-        return self(working)  # type: ignore[no-any-return]
-
     def scene(
-        self, outputs: tuple[Tensor, ...], working: Float[Tensor, "b 3 h w"]
+        self, outputs: tuple[Tensor, ...], picture: Float[Tensor, "b 3 h w"]
     ) -> Float[Tensor, "b 3 h w"]:
         """The clear working picture that results stand for, RGB, [0,1]."""
         if not self.network.config.full_size_step:
             return outputs[0]
         maps = torch.cat(outputs[:2], 1)
-        maps = F.interpolate(maps, size=tuple(working.shape[-2:]), mode="bilinear")
-        return (maps[:, 1:] + maps[:, :1] * working).clamp(0.0, 1.0)
+        maps = F.interpolate(maps, size=tuple(picture.shape[-2:]), mode="bilinear")
+        return (maps[:, 1:] + maps[:, :1] * picture).clamp(0.0, 1.0)
 
     def dynamic_shapes(self) -> dict[str, Any]:
         """Batch, height and width of the input are free."""
@@ -113,7 +109,7 @@ class StagesPart(nn.Module):
         }
 
 
-class WholePart(nn.Module):
+class WholePart(TracedPart):
     """Everything from a picture of any size to the clear picture of that size.
 
         hazy → scene, transmission, airlight,
@@ -167,17 +163,10 @@ class WholePart(nn.Module):
         scene = large[:, 1:4] + large[:, :1] * hazy
         return scene.clamp(0.0, 1.0), large[:, 4:], airlight
 
-    def reference(self, hazy: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
+    def reference(self, picture: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         """What :meth:`forward` must return: the network's own way, which decides by branches."""
-        scene, transmission, airlight = self.network.explained(hazy)
+        scene, transmission, airlight = self.network.explained(picture)
         return scene.clamp(0.0, 1.0), transmission, airlight
-
-    def scene(
-        self, outputs: tuple[Tensor, ...], hazy: Float[Tensor, "b 3 h w"]
-    ) -> Float[Tensor, "b 3 h w"]:
-        """The clear picture among the results, RGB, [0,1]."""
-        del hazy
-        return outputs[0]
 
     def dynamic_shapes(self) -> dict[str, Any]:
         """Batch, height and width of the input are free."""

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from corun.export.exported import FACTS_KEY, Exported, Facts
+from corun.dehazing.engines.graph_facts import FACTS_KEY
+from corun.export.exported import Exported, Facts
 from corun.export.parts import Part
 
 

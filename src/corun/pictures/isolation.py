@@ -18,7 +18,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from corun.errors import ImageFileError
+from corun.errors import CorunError, ImageFileError
 from corun.pictures.decoding import Decoded
 from corun.pictures.metadata import PictureMetadata
 from corun.pictures.pixels import PixelError
@@ -28,7 +28,7 @@ SECONDS_PER_BYTE = 1e-6
 SECONDS_PER_PIXEL = 2e-7
 """How long a decoder may take: ten times what an honest picture takes on a slow machine."""
 
-PROGRAM = "from corun.pictures.isolated import main; main()"
+PROGRAM = "from corun.pictures.isolation import main; main()"
 
 ArrayForm = tuple[str, tuple[int, ...]]
 """Type and shape of an array."""
@@ -93,6 +93,22 @@ def decode_elsewhere(data: bytes, name: str, max_pixels: int, pixels: int) -> De
 def _give_up(process: subprocess.Popen[bytes], given_up: threading.Event) -> None:
     given_up.set()
     process.kill()
+
+
+def main() -> None:
+    """The other process: reads a picture from standard input and sends what it is.
+
+    Arguments: the pixel limit and the picture's name.
+    """
+    from corun.pictures.reading import read_here
+
+    max_pixels, name = int(sys.argv[1]), sys.argv[2]
+    try:
+        picture = read_here(sys.stdin.buffer.read(), name=name, max_pixels=max_pixels)
+    except CorunError as error:
+        pickle.dump(str(error), sys.stdout.buffer)
+    else:
+        send(picture.image, picture.metadata, sys.stdout.buffer)
 
 
 def send(image: Image.Image | np.ndarray, metadata: PictureMetadata, stream: IO[bytes]) -> None:

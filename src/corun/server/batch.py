@@ -11,6 +11,7 @@ import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -300,9 +301,7 @@ async def _submitted(engine: Engine, entry: Entry, template: Order) -> Job | Cor
         content = await asyncio.to_thread(entry.read)
     except CorunError as error:
         return error
-    order = Order(
-        content, template.model, entry.name, template.strength, template.quality, template.formats
-    )
+    order = replace(template, content=content, name=entry.name)
     while True:
         try:
             return engine.submit(order, in_batch=True)

@@ -87,11 +87,22 @@ class HeldBytes:
             RefusedError: too long, or a form that is none.
         """
         refuse_by_head(request, most)
-        counted = _Counted(self, most)
+        count = 0
+
+        async def chunks() -> AsyncGenerator[bytes, None]:
+            nonlocal count
+            async for chunk in request.stream():
+                count += len(chunk)
+                self.held += len(chunk)
+                if count > most:
+                    raise RefusedError(413, _too_long(most))
+                if self.held > self.most:
+                    raise RefusedError(503, "too many uploads at a time; try again later")
+                yield chunk
+
         try:
-            kind = media_type(request)
-            stream = counted.chunks(request)
-            if kind != FORM:
+            stream = chunks()
+            if media_type(request) != FORM:
                 yield [Upload("the picture", b"".join([chunk async for chunk in stream]))]
             else:
                 parser = MultiPartParser(request.headers, stream, max_files=files, max_fields=20)
@@ -102,7 +113,7 @@ class HeldBytes:
                     raise RefusedError(422, f"the form cannot be read: {error.message}") from error
                 yield list(_files_in(form.multi_items()))
         finally:
-            self.held -= counted.count
+            self.held -= count
 
 
 async def to_file(request: Request, path: Path, most: int) -> None:
@@ -144,23 +155,6 @@ def refuse_by_head(request: Request, most: int) -> None:
         raise RefusedError(413, _too_long(most))
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise RefusedError(415, "send the file itself, without a Content-Encoding")
-
-
-class _Counted:
-    def __init__(self, budget: HeldBytes, most: int) -> None:
-        self.budget = budget
-        self.most = most
-        self.count = 0
-
-    async def chunks(self, request: Request) -> AsyncGenerator[bytes, None]:
-        async for chunk in request.stream():
-            self.count += len(chunk)
-            self.budget.held += len(chunk)
-            if self.count > self.most:
-                raise RefusedError(413, _too_long(self.most))
-            if self.budget.held > self.budget.most:
-                raise RefusedError(503, "too many uploads at a time; try again later")
-            yield chunk
 
 
 def media_type(request: Request) -> str:

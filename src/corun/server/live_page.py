@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, StreamingResponse
 
 from corun.dehazing.video.live import LiveFrame
 from corun.errors import CorunError
-from corun.server.same_site import SameSite
+from corun.server.same_site import CONFINED, SameSite
 from corun.shapes import Shaped
 
 QUALITY = 85
@@ -26,8 +26,7 @@ _BOUNDARY = "frame"
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; connect-src 'self'; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'; frame-ancestors 'self'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    **CONFINED,
     "Cache-Control": "no-store",
 }
 

@@ -13,6 +13,7 @@ import secrets
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -57,44 +58,23 @@ class ServiceMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "corun_requests", "Requests answered.", ["route", "status"], registry=self.registry
+        counter, gauge = (
+            partial(Counter, registry=self.registry),
+            partial(Gauge, registry=self.registry),
         )
-        self.request_seconds = Histogram(
-            "corun_request_seconds",
-            "From the head of a request to the end of its answer.",
-            ["route"],
-            buckets=BUCKETS,
-            registry=self.registry,
-        )
-        self.stage_seconds = Histogram(
-            "corun_stage_seconds",
-            "A picture's time waiting, decoding, dehazing and encoding.",
-            ["stage"],
-            buckets=BUCKETS,
-            registry=self.registry,
-        )
-        self.pictures = Counter(
-            "corun_pictures", "Pictures by outcome.", ["outcome"], registry=self.registry
-        )
-        self.batch = Histogram(
-            "corun_network_batch",
-            "Pictures in one call of the network.",
-            buckets=(1, 2, 4, 8),
-            registry=self.registry,
-        )
-        self.videos = Counter(
-            "corun_videos", "Films by outcome.", ["outcome"], registry=self.registry
-        )
-        self.video_frames = Counter(
-            "corun_video_frames", "Frames of films finished.", registry=self.registry
-        )
-        self.unfinished_videos = Gauge(
-            "corun_unfinished_videos", "Films accepted and not ended.", registry=self.registry
-        )
-        self.queued = Gauge(
-            "corun_unanswered_pictures", "Accepted and not answered.", registry=self.registry
-        )
+        histogram = partial(Histogram, registry=self.registry)
+        self.requests = counter("corun_requests", "Requests answered.", ["route", "status"])
+        what = "From the head of a request to the end of its answer."
+        self.request_seconds = histogram("corun_request_seconds", what, ["route"], buckets=BUCKETS)
+        what = "A picture's time waiting, decoding, dehazing and encoding."
+        self.stage_seconds = histogram("corun_stage_seconds", what, ["stage"], buckets=BUCKETS)
+        self.pictures = counter("corun_pictures", "Pictures by outcome.", ["outcome"])
+        what = "Pictures in one call of the network."
+        self.batch = histogram("corun_network_batch", what, buckets=(1, 2, 4, 8))
+        self.videos = counter("corun_videos", "Films by outcome.", ["outcome"])
+        self.video_frames = counter("corun_video_frames", "Frames of films finished.")
+        self.unfinished_videos = gauge("corun_unfinished_videos", "Films accepted and not ended.")
+        self.queued = gauge("corun_unanswered_pictures", "Accepted and not answered.")
 
     def text(self) -> bytes:
         """In the text format of Prometheus."""

@@ -11,6 +11,9 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+CONFINED = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+"""Headers that keep a page to itself, beside its content security policy."""
+
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 

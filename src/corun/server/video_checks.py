@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ def accepted(jobs: VideoJobs, folder: Path, order: VideoOrder, container: str | 
     _, suffix = looked_at(folder / FILM, jobs.limits, hdr=order.tone is not None)
     if container is not None:
         suffix = f".{container}"
-    return jobs.accept(folder, VideoOrder(**{**vars(order), "suffix": suffix}))
+    return jobs.accept(folder, replace(order, suffix=suffix))
 
 
 def looked_at(path: Path, limits: Limits, *, hdr: bool, name: str = FILM) -> tuple[Film, str]:

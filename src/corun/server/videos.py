@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from corun.errors import ConfigurationError, CorunError
+from corun.errors import ConfigurationError, CorunError, system_errors_as
 from corun.files import is_full
 from corun.server.bodies import RefusedError
 from corun.server.engine import BusyError
@@ -74,22 +74,19 @@ class VideoJobs:
         self._threads: list[threading.Thread] = []
         self._dehazers: Mapping[str, Dehazer] = {}
         self._metrics = ServiceMetrics()
-        try:
+        what, remedy = f"{folder}: jobs cannot be kept there", "give another --state"
+        with system_errors_as(ConfigurationError, what, remedy):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(0o700)  # its names are the secret ids
             self._lock = FileLock(self.folder / "lock", thread_local=False)
-            self._lock.acquire(timeout=0)
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout as error:
+                raise ConfigurationError(
+                    f"{folder}: another server keeps its jobs there; {remedy}"
+                ) from error
             stored = stored_jobs(self.folder, limits.keep_seconds)
             self._jobs = {job.id: job for job in stored}
-        except Timeout as error:  # which is an OSError, too
-            raise ConfigurationError(
-                f"{folder}: another server keeps its jobs there; give another --state"
-            ) from error
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ConfigurationError(
-                f"{folder}: jobs cannot be kept there ({reason}); give another --state"
-            ) from error
 
     def start(self, dehazers: Mapping[str, Dehazer], metrics: ServiceMetrics) -> None:
         """Begins, or goes on."""

@@ -131,15 +131,13 @@ def groups_of(votes: Sequence[Vote], methods: Sequence[str]) -> list[list[str]]:
 def win_rates_csv(votes: Sequence[Vote], methods: Sequence[str]) -> str:
     """One row per ordered pair that met: how often the first won of the second, ties half."""
     wins = _wins(votes, methods)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["first", "second", "win_rate", "comparisons"])
+    rows = []
     for i, first in enumerate(methods):
         for j, second in enumerate(methods):
             met = wins[i, j] + wins[j, i]
             if i != j and met > 0:
-                writer.writerow([first, second, float(wins[i, j] / met), int(met)])
-    return text.getvalue()
+                rows.append((first, second, float(wins[i, j] / met), int(met)))
+    return _csv(("first", "second", "win_rate", "comparisons"), rows)
 
 
 def results_json(votes: Sequence[Vote], methods: Sequence[str], mode: str) -> str:
@@ -168,20 +166,20 @@ def results_json(votes: Sequence[Vote], methods: Sequence[str], mode: str) -> st
 
 def results_csv(votes: Sequence[Vote], methods: Sequence[str], mode: str) -> str:
     """One row per method: value, interval, votes."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Opinion._fields)
-    for opinion in _for_mode(votes, methods, mode):
-        writer.writerow(["" if _plain(value) is None else value for value in opinion])
-    return text.getvalue()
+    return _csv(Opinion._fields, _for_mode(votes, methods, mode))
 
 
 def votes_csv(votes: Sequence[Vote]) -> str:
     """Every vote as a row."""
+    return _csv(Vote._fields, votes)
+
+
+def _csv(head: Sequence[str], rows: Sequence[tuple[object, ...]]) -> str:
+    """What has no value is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Vote._fields)
-    writer.writerows([["" if value is None else value for value in vote] for vote in votes])
+    writer.writerow(head)
+    writer.writerows(map(_plain, row) for row in rows)
     return text.getvalue()
 
 

@@ -21,7 +21,7 @@ from corun.errors import CorunError
 from corun.pictures.colours import read_eight_bit
 from corun.server.limits import Limits
 from corun.server.running import AppServer
-from corun.server.same_site import SameSite
+from corun.server.same_site import CONFINED, SameSite
 from corun.study.page import PAGE, POLICY, SCRIPT, STYLE
 from corun.study.trials import HIGHEST, LOWEST, Study, Trial
 from corun.study.votes import VoteStore
@@ -40,8 +40,7 @@ FIXED = {
 
 HEADERS = {
     "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    **CONFINED,
     "Cache-Control": "no-store",  # a question's picture has the same address for everybody
 }
 

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from corun.server.engine import BusyError, Engine
 from corun.server.limits import Limits
+from corun.server.same_site import CONFINED
 from corun.server.service import Loader, create_service
 from corun.server.videos import VideoJobs
 from corun.web.temporary import HOUR, TemporaryFolder
@@ -28,11 +29,7 @@ class PageHeaders:
 
     def __init__(self, app: ASGIApp, policy: str) -> None:
         self.app = app
-        self.headers = {
-            "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-        }
+        self.headers = {"Content-Security-Policy": policy, **CONFINED}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Adds them."""

@@ -146,9 +146,9 @@ def read_layout(name: str, folder: Path, layout: Layout) -> PhotoSet:
         for path in list_images(root, recursive=layout.recursive)
         if path.stem.endswith(layout.image_ends)
     ]
-    references = _companions(folder, layout.references, layout, "reference", problems)
-    annotations = _xml_files(folder, layout.annotations, problems)
-    depths = _depth_files(folder, layout.depths, problems)
+    references = _references(folder, layout, problems)
+    annotations = _by_stem(folder, layout.annotations, "annotations", (".xml",), problems)
+    depths = _by_stem(folder, layout.depths, "depth maps", DEPTH_SUFFIXES, problems)
 
     photos: dict[str, Photo] = {}
     for path in images:
@@ -190,16 +190,20 @@ def _first_folder(folder: Path, candidates: tuple[str, ...]) -> Path | None:
     return None
 
 
-def _companions(
-    folder: Path, candidates: tuple[str, ...], layout: Layout, what: str, problems: list[str]
-) -> dict[str, Path]:
+def _companions_folder(
+    folder: Path, candidates: tuple[str, ...], what: str, problems: list[str]
+) -> Path | None:
+    """Where what belongs to the photos is; that it is nowhere is a problem."""
     root = _first_folder(folder, candidates)
-    if root is None:
-        if candidates:
-            problems.append(f"{folder}: no folder of {what}s ({' or '.join(candidates)})")
-        return {}
+    if root is None and candidates:
+        problems.append(f"{folder}: no folder of {what} ({' or '.join(candidates)})")
+    return root
+
+
+def _references(folder: Path, layout: Layout, problems: list[str]) -> dict[str, Path]:
+    root = _companions_folder(folder, layout.references, "references", problems)
     found: dict[str, list[Path]] = defaultdict(list)
-    for path in list_images(root):
+    for path in [] if root is None else list_images(root):
         if path.stem.endswith(layout.reference_ends):
             found[layout.reference_key(same_name(path.stem))].append(path)
     for paths in found.values():
@@ -209,23 +213,16 @@ def _companions(
     return {key: paths[0] for key, paths in found.items()}
 
 
-def _xml_files(folder: Path, candidates: tuple[str, ...], problems: list[str]) -> dict[str, Path]:
-    root = _first_folder(folder, candidates)
-    if root is None:
-        if candidates:
-            problems.append(f"{folder}: no folder of annotations ({' or '.join(candidates)})")
-        return {}
-    return {same_name(path.stem): path for path in sorted(root.glob("*.xml"))}
-
-
-def _depth_files(folder: Path, candidates: tuple[str, ...], problems: list[str]) -> dict[str, Path]:
-    root = _first_folder(folder, candidates)
-    if root is None:
-        if candidates:
-            problems.append(f"{folder}: no folder of depth maps ({' or '.join(candidates)})")
-        return {}
+def _by_stem(
+    folder: Path,
+    candidates: tuple[str, ...],
+    what: str,
+    suffixes: tuple[str, ...],
+    problems: list[str],
+) -> dict[str, Path]:
+    root = _companions_folder(folder, candidates, what, problems)
     return {
         same_name(path.stem): path
-        for path in sorted(root.iterdir())
-        if path.suffix.lower() in DEPTH_SUFFIXES
+        for path in ([] if root is None else sorted(root.iterdir()))
+        if path.suffix.lower() in suffixes
     }

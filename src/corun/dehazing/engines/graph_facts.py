@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from corun.dehazing.engines.protocol import Batch, EngineFacts, MapsAnswer, SceneAnswer
-from corun.errors import ConfigurationError, NetworkOutputError, WeightsError
+from corun.errors import ConfigurationError, NetworkOutputError, WeightsError, reason_of
 from corun.files import stand_in
 from corun.networks.corun_config import BOUNDS, CorunConfig
 from corun.shapes import Float32
@@ -38,34 +38,17 @@ class GraphFacts:
         name: of the model inside.
         input_name: of the one input, RGB (B,3,H,W).
         output_names: of the results that are asked for.
-        gives_maps: whether they are the maps of the full-size step.
-        multiple: of which the sides of the input are multiples, pixels.
-        working_pixels: pixels above which a picture is reduced for it; 0 for never.
-        bytes_per_pixel: what it takes at least, for each pixel it is given.
-        learned_frames: whether the network inside was trained on pictures with uniform frames.
+        engine: what an engine says of it, whichever, on whatever device.
     """
 
     name: str
     input_name: str
     output_names: tuple[str, ...]
-    gives_maps: bool
-    multiple: int
-    working_pixels: int
-    bytes_per_pixel: int = 24
-    learned_frames: bool = False
+    engine: EngineFacts
 
     def engine_facts(self, engine: str, device: str, dtype: str) -> EngineFacts:
         """What the code around an engine has to know of this graph."""
-        return EngineFacts(
-            engine,
-            device,
-            dtype,
-            self.gives_maps,
-            self.multiple,
-            self.working_pixels,
-            self.bytes_per_pixel,
-            self.learned_frames,
-        )
+        return replace(self.engine, name=engine, device=device, dtype=dtype)
 
     @classmethod
     def read(
@@ -88,7 +71,7 @@ class GraphFacts:
                 "dehazing network of one picture; make one with corun export"
             )
         if text is None:  # of another program: what comes first is the scene
-            return cls(path, inputs[0], (outputs[0],), False, 1, 0)
+            return cls(path, inputs[0], (outputs[0],), _any_engine(maps=False))
         try:
             said = json.loads(text)
             part, multiple = said["part"], int(said["multiple"])
@@ -101,21 +84,18 @@ class GraphFacts:
                 f"{path}: what it says about itself is damaged; export the model again"
             ) from error
         if config is None:  # a network that others brought
-            return cls(name, inputs[0], tuple(outputs), False, multiple, 0)
+            return cls(name, inputs[0], tuple(outputs), _any_engine(maps=False, multiple=multiple))
         for names in (MAPS_NAMES, SCENE_NAMES):
             if tuple(outputs) == names:
-                stages = part == "stages"
                 maps = names == MAPS_NAMES
-                return cls(
-                    name,
-                    inputs[0],
-                    names,
-                    maps,
-                    multiple if stages else 1,
-                    working_pixels if maps else 0,
-                    config.bytes_per_pixel,
-                    config.full_size_step,
+                facts = _any_engine(
+                    maps=maps,
+                    multiple=multiple if part == "stages" else 1,
+                    working_pixels=working_pixels if maps else 0,
+                    bytes_per_pixel=config.bytes_per_pixel,
+                    learned_frames=config.full_size_step,
                 )
+                return cls(name, inputs[0], names, facts)
         raise WeightsError(
             f"{path}: its results are {', '.join(outputs)}, not {', '.join(MAPS_NAMES)} or "
             f"{', '.join(SCENE_NAMES)}; export the model again"
@@ -134,7 +114,7 @@ class GraphFacts:
                 f"{self.name}: its results are no arrays of numbers"
             ) from error
         count, _, height, width = pictures.shape
-        if self.gives_maps:
+        if self.engine.gives_maps:
             cells = arrays[0].shape[-2:]
             self._require_shapes(arrays, [(count, c, *cells) for c in (1, 3, 1)])
             self._require_shapes(arrays[3:], [(count, 3, 1, 1)])
@@ -155,6 +135,10 @@ class GraphFacts:
                 raise NetworkOutputError(
                     f"{self.name}: returned {array.shape} where {shape} belongs; export it again"
                 )
+
+
+def _any_engine(*, maps: bool, **facts: Any) -> EngineFacts:
+    return EngineFacts("", "", "", maps, **facts)
 
 
 def require_any_size(path: str, floats: bool, shape: Sequence[Any]) -> None:
@@ -193,7 +177,7 @@ def refusal(path: Path) -> str | None:
     except FileNotFoundError:
         return f"{path}: no such file"
     except OSError as error:
-        return f"{path}: cannot be read ({error.strerror or error}); check what it is"
+        return f"{path}: cannot be read ({reason_of(error)}); check what it is"
     weights = path.with_suffix(".bin")
     if instead is None and path.suffix.lower() == ".xml" and not weights.is_file():
         return f"{path}: its weights are missing; {weights.name} belongs beside it"

@@ -68,7 +68,7 @@ class OnnxEngine:
         said = self._session.get_modelmeta().custom_metadata_map.get(FACTS_KEY)
         self._graph = GraphFacts.read(str(path), said, inputs, outputs)
         require_any_size(str(path), given[0].type == "tensor(float)", given[0].shape)
-        if not self._graph.gives_maps:
+        if not self._graph.engine.gives_maps:
             self._arena = False
             self._session = self._opened(may_leave=device == "auto")
         self.name = self._graph.name
