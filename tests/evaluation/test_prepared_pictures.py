@@ -166,7 +166,7 @@ def test_sixteen_bits_are_rounded_not_cut(tmp_path: Path, hazy: Path) -> None:
 def test_other_formats_become_png(tmp_path: Path, hazy: Path) -> None:
     path = save_levels(tmp_path / "r" / "a.jpg", levels())
     adopted = adopt_result([path], hazy, tmp_path / "t.png", sizes="refuse")
-    assert adopted.path == tmp_path / "t.png"
+    assert adopted.path == str(tmp_path / "t.png")
     path.write_bytes(b"no picture")
     with pytest.raises(ImageFileError, match=r"a\.jpg: not a picture corun can read"):
         adopt_result([path], hazy, tmp_path / "t.png", sizes="refuse")

@@ -55,15 +55,15 @@ def inspect(
     if sheet is not None:
         from PIL import Image
 
+        from corun.data.images import eight_bit
         from corun.files import written_atomically
 
         picture = contact_sheet(folder)
         if picture is None:
             raise DataError(f"{folder}: its labels have gone meanwhile; run the command again")
-        pixels = (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
         what, remedy = f"{sheet}: cannot be written", "give another --sheet"
         with system_errors_as(ImageFileError, what, remedy), written_atomically(sheet) as partial:
-            Image.fromarray(pixels).save(partial)
+            Image.fromarray(eight_bit(picture)).save(partial)
         print(f"written: {sheet}")
 
 

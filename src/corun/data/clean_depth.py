@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from corun.data.crops import CropConfig, draw_crop, evenly_spread, resize, shuffled
-from corun.data.images import DEPTH_SUFFIXES, list_images, read_depth, read_rgb
+from corun.data.images import DEPTH_SUFFIXES, eight_bit, list_images, read_depth, read_rgb
 from corun.errors import DataError
 from corun.files import is_text, same_name
 from corun.physics.transmission import DepthConvention, normalise_depth
@@ -176,7 +176,7 @@ class CleanDepthFolder:
         d = normalise_depth(raw[None], convention=config.convention)
         if config.align_radius:
             d = align_depth(photo[None], d, radius=config.align_radius)
-        clean = (photo * 255).round().byte().permute(1, 2, 0).numpy()
+        clean = eight_bit(photo)
         return CleanDepthPhoto(clean, (d[0, 0] * 65535).round().numpy().astype(np.uint16))
 
     def sample(self, number: int) -> CleanDepthSample:

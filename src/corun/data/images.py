@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -60,6 +60,12 @@ def read_rgb(path: Path | str) -> Float[Tensor, "3 h w"]:
     """
     pixels = read_colours(Path(path))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def eight_bit(picture: Float[Tensor, "c h w"]) -> UInt8[np.ndarray, "h w c"]:
+    """A picture in [0,1] as samples of 8 bits, rounded, channels last."""
+    levels = (picture.detach().float().clamp(0, 1) * 255).round().byte()
+    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
 
 
 def read_depth(path: Path | str, *, key: str | None = None) -> Float[Tensor, "1 h w"]:

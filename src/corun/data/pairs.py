@@ -27,7 +27,7 @@ from corun.data.datasets.photo_sets import (
     same_stem,
     without_role,
 )
-from corun.data.images import list_images, read_rgb
+from corun.data.images import eight_bit, list_images, read_rgb
 from corun.errors import DataError
 from corun.pictures.reading import read_size
 
@@ -234,7 +234,7 @@ class PairFolder:
     def _pixels(self, path: Path) -> UInt8[np.ndarray, "h w 3"]:
         found = self._decoded.get(path)
         if found is None:
-            found = (read_rgb(path) * 255).round().byte().permute(1, 2, 0).numpy()
+            found = eight_bit(read_rgb(path))
             if self.crops.cache:
                 self._decoded[path] = found
         return found

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from corun.configuration import Strict
 from corun.data.crops import resize
-from corun.data.images import list_images, read_rgb
+from corun.data.images import eight_bit, list_images, read_rgb
 from corun.errors import DataError, ImageFileError, reason_of
 from corun.files import checksum
 
@@ -203,8 +203,7 @@ class RealPhotoFolder:
             sys.stderr.write(f"skipped: {error}\n")
             return None
         self._readable.add(content)
-        pixels = (photo * 255).round().byte().permute(1, 2, 0).numpy()
-        region = cut_region(pixels, content, int(window), self.config)
+        region = cut_region(eight_bit(photo), content, int(window), self.config)
         if self.config.cache:
             self._decoded[key] = region
         return region

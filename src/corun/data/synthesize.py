@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
-from torch import Tensor
 
 from corun.configuration import (
     Strict,
@@ -24,6 +23,7 @@ from corun.configuration import (
     validate,
 )
 from corun.data.clean_depth import CleanDepthConfig, CleanDepthFolder
+from corun.data.images import eight_bit
 from corun.data.synthesis import HazyBatch, SynthesisConfig, synthesize_haze
 from corun.errors import (
     ConfigurationError,
@@ -225,10 +225,6 @@ def _seed_of(seed: int, stem: str, version: int) -> int:
 
 
 def _pixels(haze: HazyBatch) -> dict[str, np.ndarray]:
-    def eight_bit(image: Tensor) -> np.ndarray:
-        array: np.ndarray = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        return array
-
     return {
         "hazy": eight_bit(haze.hazy[0]),
         "clear": eight_bit(haze.target[0]),

@@ -25,13 +25,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from corun.data.images import read_rgb
+from corun.data.images import eight_bit, read_rgb
 from corun.dehazing.dehazer import Dehazer
 from corun.dehazing.loading import from_network, load
 from corun.dehazing.tensor_pictures import dehaze_batch
@@ -189,8 +187,7 @@ def run_method(method: Method, hazy: Path, result: Path) -> None:
 
 def save_png(image: Float[Tensor, "3 h w"], path: Path) -> None:
     """Writes RGB in [0,1] as 8-bit PNG, values rounded."""
-    levels = (image.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-    Image.fromarray(np.ascontiguousarray(levels.permute(1, 2, 0).numpy())).save(path, format="PNG")
+    Image.fromarray(eight_bit(image)).save(path, format="PNG")
 
 
 def _dehaze(method: Method, hazy: Tensor) -> Tensor:

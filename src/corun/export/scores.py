@@ -6,11 +6,11 @@ import statistics
 from contextlib import suppress
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from corun.data.images import eight_bit
 from corun.errors import MissingExtraError
 from corun.export.exported import Run
 from corun.export.parts import Part
@@ -50,8 +50,8 @@ def scores_beside(
     found: dict[str, list[Beside]] = {judge.metric.name: [] for judge in judges}
     for photo in photos:
         with torch.no_grad():
-            wanted = _eight_bits(part.scene(part.reference(photo), photo))
-            made = _eight_bits(part.scene(run(photo), photo))
+            wanted = eight_bit(part.scene(part.reference(photo), photo)[0])
+            made = eight_bit(part.scene(run(photo), photo)[0])
         for judge in judges:
             with suppress(ValueError):  # too small for it, or of one colour
                 pair = Beside(judge.score(wanted, None), judge.score(made, None))
@@ -68,8 +68,3 @@ def _installed(name: str) -> LoadedMetric | None:
         return load_metric(name)
     except MissingExtraError:
         return None
-
-
-def _eight_bits(scene: Float[Tensor, "1 3 h w"]) -> np.ndarray:
-    """(h,w,3) of 0–255, as a saved picture has it."""
-    return (scene[0].clamp(0, 1) * 255).round().permute(1, 2, 0).contiguous().numpy()

@@ -12,12 +12,11 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
+from corun.data.images import eight_bit
 from corun.errors import MissingExtraError
 from corun.judges.facts import JUDGES
 from corun.judges.protocols import Scores, pixel_block_means
@@ -47,7 +46,7 @@ class FadeDensity:
         Raises:
             ValueError: a picture is smaller than a patch.
         """
-        found = [float(self._fade(_levels(picture))) for picture in image]
+        found = [float(self._fade(eight_bit(picture))) for picture in image]
         return torch.tensor(found, dtype=torch.float64)
 
     def overall(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
@@ -64,7 +63,7 @@ class FadeDensity:
         height, width = image.shape[-2:]
         overall, blocks = [], []
         for picture in image:
-            value, density_map = self._fade(_levels(picture), return_map=True)
+            value, density_map = self._fade(eight_bit(picture), return_map=True)
             overall.append(float(value))
             density = torch.from_numpy(density_map.astype("float32"))[None, None]
             rows, columns = (
@@ -88,11 +87,3 @@ def _fade_array() -> Callable[..., Any]:
         raise MissingExtraError("fade-python", "metrics") from error
     function: Callable[..., Any] = fade_array
     return function
-
-
-def _levels(picture: Float[Tensor, "3 h w"]) -> NDArray[np.uint8]:
-    """As FADE wants it: 8-bit RGB, (h,w,3)."""
-    levels: NDArray[np.uint8] = (
-        (picture.detach().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    )
-    return levels

@@ -42,8 +42,9 @@ from corun.errors import (
     system_errors_as,
 )
 from corun.files import shipped, write_atomically
-from corun.judges.protocols import Scores, block_count
+from corun.judges.protocols import Scores, block_count, cut_squares
 from corun.networks.fingerprint import values_fingerprint
+from corun.networks.reduction import pad_to_multiple
 from corun.statistics.natural_scene import (
     NEIGHBOURS,
     SignedMoments,
@@ -79,14 +80,11 @@ def block_features(image: Float[Tensor, "b 3 h w"], block: int) -> Float[Tensor,
     Raises:
         ConfigurationError: the block is too small for statistics.
     """
-    height, width = image.shape[-2:]
     if block < SMALLEST_BLOCK:
         raise ConfigurationError(
             f"block: statistics need blocks of at least {SMALLEST_BLOCK} pixels"
         )
-    pad_h, pad_w = -height % block, -width % block
-    mode = "reflect" if pad_h < height and pad_w < width else "replicate"
-    padded = F.pad(image.detach().float(), (0, pad_w, 0, pad_h), mode=mode)
+    padded = pad_to_multiple(image.detach().float(), block)
     grey = luminance(padded, rounded=False)
     columns = []
     for scale in (1, 2):
@@ -95,14 +93,14 @@ def block_features(image: Float[Tensor, "b 3 h w"], block: int) -> Float[Tensor,
         found = normalise(grey, border="replicate", snap=False)
         maps = [found.coefficients]
         maps += [shifted_product(found.coefficients, shift) for shift in NEIGHBOURS]
-        moments = signed_moments(_cut(torch.stack(maps, 1), block // scale))
+        moments = signed_moments(cut_squares(torch.stack(maps, 1), block // scale))
         products = SignedMoments(*(values[..., 1:] for values in moments))
         own = SignedMoments(*(values[..., :1] for values in moments))
         columns += [fit_symmetric(own.absolute, own.square), _log(own.square)]
         fit = fit_asymmetric(products)
         columns += [fit.shape, _log(fit.left.square()), _log(fit.right.square())]
-        columns.append(_log(_cut(found.deviation[:, None], block // scale).mean((-1, -2))))
-    colours = _cut(padded, block)  # b n 3 s s
+        columns.append(_log(cut_squares(found.deviation[:, None], block // scale).mean((-1, -2))))
+    colours = cut_squares(padded, block)  # b n 3 s s
     columns.append(_log(255 * colours.mean(2).flatten(2).std(2, keepdim=True)))
     highest, lowest = colours.amax(2).flatten(2), colours.amin(2).flatten(2)
     saturation = (highest - lowest) / (highest + 0.05)
@@ -110,12 +108,6 @@ def block_features(image: Float[Tensor, "b 3 h w"], block: int) -> Float[Tensor,
     columns.append((saturation.std(2, keepdim=True) + 0.02).log())
     columns.append((lowest.mean(2, keepdim=True) + 0.05).log())
     return torch.cat([column.float() for column in columns], -1).nan_to_num(0.0, 0.0, 0.0)
-
-
-def _cut(maps: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b n c s s"]:
-    """Blocks of maps whose sides are multiples of ``side``, row by row."""
-    cut = maps.unfold(2, side, side).unfold(3, side, side)  # b c rows columns s s
-    return cut.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
 
 
 def _log(values: Tensor) -> Tensor:

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from corun.networks.reduction import pad_to_multiple
+
 
 class Scores(NamedTuple):
     """Scores of a batch.
@@ -110,10 +112,11 @@ def cut_blocks(
     Partial blocks at the right and bottom are completed by mirroring, or by repeating the last
     row and column of a picture smaller than a block.
     """
-    height, width = image.shape[-2:]
-    rows, columns = block_count(height, block), block_count(width, block)
-    pad_h, pad_w = rows * block - height, columns * block - width
-    mode = "reflect" if pad_h < height and pad_w < width else "replicate"
-    padded = F.pad(image, (0, pad_w, 0, pad_h), mode=mode)
-    cut = padded.unfold(2, block, block).unfold(3, block, block)  # b 3 rows columns s s
-    return cut.permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, block, block), (rows, columns)
+    rows, columns = (block_count(side, block) for side in image.shape[-2:])
+    return cut_squares(pad_to_multiple(image, block), block).flatten(0, 1), (rows, columns)
+
+
+def cut_squares(maps: Float[Tensor, "b c h w"], side: int) -> Float[Tensor, "b n c s s"]:
+    """Squares of maps whose sides are multiples of ``side``, row by row."""
+    cut = maps.unfold(2, side, side).unfold(3, side, side)  # b c rows columns s s
+    return cut.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)

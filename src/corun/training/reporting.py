@@ -14,9 +14,10 @@ from typing import Any
 
 from torch import Tensor
 
+from corun.data.images import eight_bit
 from corun.errors import DataError, reason_of
 from corun.training.configuration import RunConfig
-from corun.training.trackers import Tracker, open_tracker, pixels_of
+from corun.training.trackers import Tracker, open_tracker
 
 
 class Reporter:
@@ -146,7 +147,7 @@ class Reporter:
                 with self._writing(self.folder / "events"):
                     self._tracker.picture(name, sheet, done)
             path = self.folder / "pictures" / f"{name}-{done:06d}.png"
-            pixels = pixels_of(sheet)
+            pixels = eight_bit(sheet)
             with self._writing(path):
                 path.parent.mkdir(exist_ok=True)
                 with written_atomically(path) as partial:

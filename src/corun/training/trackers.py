@@ -17,17 +17,13 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 from torch import Tensor
 
+from corun.data.images import eight_bit
 from corun.errors import DataError, MissingExtraError, one_line
 from corun.files import write_atomically
 from corun.networks.files import offline
 from corun.training.configuration import RunConfig
 
 RUN_NAMES = "tracker.json"
-
-
-def pixels_of(sheet: Tensor) -> NDArray[Any]:
-    """A contact sheet (3,H,W), RGB in [0,1], as 8-bit pixels (H,W,3)."""
-    return (sheet.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 @runtime_checkable
@@ -145,7 +141,7 @@ class _Spoken:
         self._try(lambda: self.service.log(values, step))
 
     def picture(self, name: str, sheet: Tensor, step: int) -> None:
-        self._try(lambda: self.service.log_picture(name, pixels_of(sheet), step))
+        self._try(lambda: self.service.log_picture(name, eight_bit(sheet), step))
 
     def close(self, *, failed: bool) -> None:
         self._try(lambda: self.service.finish(failed=failed))
