@@ -139,7 +139,7 @@ def test_batches_and_sizes(function: Compared) -> None:
 
 def test_windows_must_fit() -> None:
     small, medium = torch.rand(1, 3, 10, 40), torch.rand(1, 3, 175, 200)
-    with pytest.raises(ValueError, match="11×11, got 40×10"):
+    with pytest.raises(ValueError, match="11×11 pixels, got 40×10"):
         ssim(small, small)
     with pytest.raises(ValueError, match="176×176"):
         ms_ssim(medium, medium)

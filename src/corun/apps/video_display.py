@@ -5,36 +5,24 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rich.progress import TaskID, TextColumn
+from rich.progress import TextColumn
 
 from corun.apps.progress_bar import ProgressBar
 
 
-class _Bar:
+class _FrameBar(ProgressBar):
     def __init__(self, description: str, *, quiet: bool) -> None:
-        count = TextColumn("{task.fields[frames]}", markup=False)
-        self._progress = ProgressBar(count, hidden=quiet)
-        self._description = description
-        self._task: TaskID | None = None
-        self.done = 0
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        self._task = self._progress.add_task(self._description, total=None, frames="")
+        super().__init__(TextColumn("{task.fields[frames]}", markup=False), hidden=quiet)
+        self._film = self.add_task(description, total=None, frames="")
         self._begun, self._before = time.perf_counter(), 0
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
 
     def _show(self, done: int, total: int | None, more: str) -> None:
-        assert self._task is not None
         rate = (done - self._before) / max(1e-6, time.perf_counter() - self._begun)
         text = f"{done}{'' if total is None else f'/{total}'} frames, {rate:.1f} fps{more}"
-        self._progress.update(self._task, completed=done, total=total, frames=text)
+        self.update(self._film, completed=done, total=total, frames=text)
 
 
-class FilmDisplay(_Bar):
+class FilmDisplay(_FrameBar):
     """The bar of a film.
 
     Args:
@@ -47,6 +35,7 @@ class FilmDisplay(_Bar):
 
     def __init__(self, source: Path, *, quiet: bool) -> None:
         super().__init__(source.name, quiet=quiet)
+        self.done = 0
         self._first = True
 
     def report(self, done: int, total: int) -> None:
@@ -57,7 +46,7 @@ class FilmDisplay(_Bar):
         self._show(done, max(total, done) if total else None, "")
 
 
-class RecordingDisplay(_Bar):
+class RecordingDisplay(_FrameBar):
     """The counter of a recording.
 
     Args:
@@ -66,10 +55,6 @@ class RecordingDisplay(_Bar):
 
     def __init__(self, *, quiet: bool) -> None:
         super().__init__("recording, Ctrl-C ends it", quiet=quiet)
-
-    def __enter__(self) -> RecordingDisplay:
-        super().__enter__()
-        return self
 
     def report(self, frames: int, dropped: int) -> None:
         """Shows how many frames are written and left out."""

@@ -28,7 +28,7 @@ def psnr(
 
     Higher is better; ∞ for equal pictures.
     """
-    _same_size(pictures, targets)
+    require_same_size(pictures, targets)
     error = (pictures.double() - targets.double()).square().mean((1, 2, 3))
     return -10 * torch.log10(error)
 
@@ -45,7 +45,7 @@ def ssim(
     Raises:
         ValueError: the pictures differ in size or are smaller than the window.
     """
-    _same_size(pictures, targets, at_least=SSIM_WINDOW)
+    require_same_size(pictures, targets, at_least=SSIM_WINDOW)
     luminance, structure = _similarity(pictures.double(), targets.double())
     return (luminance * structure).mean((1, 2, 3))
 
@@ -62,7 +62,7 @@ def ms_ssim(
         ValueError: the pictures differ in size or are smaller than 176 pixels on a side.
     """
     smallest = SSIM_WINDOW * 2 ** (len(MS_SSIM_WEIGHTS) - 1)
-    _same_size(pictures, targets, at_least=smallest)
+    require_same_size(pictures, targets, at_least=smallest)
     result, target = pictures.double(), targets.double()
     product = torch.ones(result.shape[:2], dtype=torch.float64, device=result.device)
     for scale, weight in enumerate(MS_SSIM_WEIGHTS):
@@ -79,7 +79,7 @@ def ciede2000(
     pictures: Float[Tensor, "b 3 h w"], targets: Float[Tensor, "b 3 _ _"]
 ) -> Float[Tensor, "b"]:
     """The mean colour difference ΔE₀₀ over the pixels. Lower is better; 1 is just noticeable."""
-    _same_size(pictures, targets)
+    require_same_size(pictures, targets)
     return delta_e_2000(srgb_to_lab(pictures), srgb_to_lab(targets)).mean((1, 2))
 
 
@@ -144,11 +144,16 @@ def _similarity(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return luminance, (2 * covariance + _C2) / (var_x + var_y + _C2)
 
 
-def _same_size(pictures: Tensor, targets: Tensor, *, at_least: int = 1) -> None:
+def require_same_size(pictures: Tensor, targets: Tensor, *, at_least: int = 1) -> None:
+    """Raises:
+    ValueError: the pictures differ in size, or a side has fewer pixels.
+    """
     if pictures.shape != targets.shape:
         raise ValueError(
             f"result {tuple(pictures.shape)} and target {tuple(targets.shape)} differ in size"
         )
     height, width = pictures.shape[-2:]
     if min(height, width) < at_least:
-        raise ValueError(f"needs pictures of at least {at_least}×{at_least}, got {width}×{height}")
+        raise ValueError(
+            f"needs pictures of at least {at_least}×{at_least} pixels, got {width}×{height}"
+        )

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from corun.errors import WeightsError
+from corun.metrics.full_reference import require_same_size
 from corun.networks.brought import read_state
 
 
@@ -79,16 +80,7 @@ class Lpips(nn.Module):
         Raises:
             ValueError: the pictures differ in size or are too small.
         """
-        if pictures.shape != targets.shape:
-            raise ValueError(
-                f"result {tuple(pictures.shape)} and target {tuple(targets.shape)} differ in size"
-            )
-        if min(pictures.shape[-2:]) < MIN_SIDE:
-            height, width = pictures.shape[-2:]
-            raise ValueError(
-                f"LPIPS needs pictures of at least {MIN_SIDE}×{MIN_SIDE} pixels, "
-                f"got {width}×{height}"
-            )
+        require_same_size(pictures, targets, at_least=MIN_SIDE)
         distance = pictures.new_zeros(len(pictures))
         features = torch.cat((pictures, targets))
         features = (2 * features - 1 - self.shift) / self.scale

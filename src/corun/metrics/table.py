@@ -45,7 +45,7 @@ METRICS: dict[str, Metric] = {
                "Sharma, Wu and Dalal, CR&A 2005", "full-reference", needs="target"),
         Metric("lpips", "LPIPS", "lower", "≥ 0, usually below 1",
                "Zhang et al., CVPR 2018, AlexNet 0.1", "full-reference", needs="target",
-               files=_LPIPS),
+               least=31, files=_LPIPS),
     )
 }
 """By name, in the order of reports."""

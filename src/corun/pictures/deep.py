@@ -19,9 +19,9 @@ from PIL import Image, TiffImagePlugin
 
 from corun.pictures.metadata import (
     GEOREFERENCE,
-    INTEROP_IFD,
     SUB_DIRECTORIES,
     PictureMetadata,
+    sub_directory,
 )
 from corun.pictures.pixels import PixelError
 from corun.pictures.png_chunks import PNG_SIGNATURE, chunk_bytes, pixel_stream
@@ -267,7 +267,7 @@ def directory_of(metadata: PictureMetadata) -> TiffImagePlugin.ImageFileDirector
         exif.load(metadata.exif)
         for tag in exif:
             if tag in SUB_DIRECTORIES:
-                directory[tag] = _sub_directory(exif, tag)
+                directory[tag] = sub_directory(exif, tag)
             elif tag not in TILE_TAGS:
                 directory[tag] = exif[tag]
     for tag, (kind, value) in beside_pixels(metadata).items():
@@ -286,13 +286,6 @@ def beside_pixels(metadata: PictureMetadata) -> dict[int, tuple[int, object]]:
     if metadata.iptc is not None:
         tags[IPTC_TAG] = 7, metadata.iptc
     return tags
-
-
-def _sub_directory(exif: Image.Exif, tag: int) -> dict[int, object]:
-    entries: dict[int, object] = dict(exif.get_ifd(tag))
-    if INTEROP_IFD in entries:  # a directory in the directory, not its offset in the old file
-        entries[INTEROP_IFD] = exif.get_ifd(INTEROP_IFD)
-    return entries
 
 
 def _by_opencv(data: bytes) -> Shaped[np.ndarray, "..."]:

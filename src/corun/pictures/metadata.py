@@ -312,13 +312,18 @@ def _directories(
     for directory in SUB_DIRECTORIES:
         directories[directory] = {}
         try:
-            entries = dict(exif.get_ifd(directory))
-            if INTEROP_IFD in entries:
-                entries[INTEROP_IFD] = exif.get_ifd(INTEROP_IFD)
-            directories[directory] = entries
+            directories[directory] = sub_directory(exif, directory)
         except DAMAGED_EXIF:
             lost = True
     return directories, lost
+
+
+def sub_directory(exif: Image.Exif, tag: int) -> dict[int, object]:
+    """The entries of a directory, and in them those of the one for interoperability."""
+    entries: dict[int, object] = dict(exif.get_ifd(tag))
+    if INTEROP_IFD in entries:  # a directory in the directory, not its offset in the old file
+        entries[INTEROP_IFD] = exif.get_ifd(INTEROP_IFD)
+    return entries
 
 
 def _exif_bytes(directories: Mapping[int, Mapping[int, object]]) -> bytes | None:
