@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from corun.errors import CorunError, MissingExtraError, one_line
+from corun.errors import CorunError, MissingExtraError, tell
 
 EXTRA_OF_PACKAGE = {
     "torch": "torch",
@@ -53,7 +52,7 @@ def failing_in_one_line() -> Iterator[None]:
 
 def complain(message: str) -> None:
     """Prints one line on standard error, whatever line breaks and controls the message has."""
-    print("corun: " + one_line(message), file=sys.stderr, flush=True)
+    tell(f"corun: {message}")
 
 
 def wrong_usage(message: str) -> NoReturn:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from corun.apps import options
+from corun.errors import escaped
 
 if TYPE_CHECKING:
     from corun.export.exporting import FormatName, PrecisionName
@@ -79,7 +80,5 @@ def export(
         report=show,
     )
     opset = "" if made.opset is None else f", opset {made.opset}"
-    print(
-        f"{model} -> {made.path} ({made.format}, {made.part}, {made.precision}{opset}, "
-        f"{made.size / 1e6:.1f} MB)"
-    )
+    line = f"{model} -> {made.path} ({made.format}, {made.part}, {made.precision}{opset}, "
+    print(escaped(f"{line}{made.size / 1e6:.1f} MB)"))

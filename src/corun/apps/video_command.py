@@ -15,7 +15,7 @@ import typer
 
 from corun.apps import options
 from corun.apps.exit_status import FAILED, INTERRUPTED, WRONG_USAGE, complain
-from corun.errors import ConfigurationError, CorunError, VideoError
+from corun.errors import ConfigurationError, CorunError, VideoError, escaped
 from corun.pictures.formats import FILM_SUFFIXES
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ def _tell(
     if as_json:
         print_json(fields)
     elif not quiet:
-        typer.echo(line, err=True)
+        typer.echo(escaped(line), err=True)
 
 
 @contextmanager

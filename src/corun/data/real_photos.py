@@ -7,7 +7,6 @@ exactly; each photo belongs to one process, which alone makes labels for it.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from corun.data.images import list_images, read_rgb
-from corun.errors import DataError, ImageFileError
+from corun.errors import DataError, ImageFileError, tell
 from corun.files import checksum
 
 
@@ -90,7 +89,7 @@ class RealPhotoFolder:
             try:
                 self._paths.setdefault(content_key(path), path)
             except OSError as error:
-                sys.stderr.write(f"skipped: {path}: cannot be read ({error.strerror or error})\n")
+                tell(f"skipped: {path}: cannot be read ({error.strerror or error})")
         if not self._paths:
             found = "none of the photos can be read" if paths else "holds no images"
             raise DataError(f"{config.folder}: {found}; give a folder of real hazy photos")
@@ -201,7 +200,7 @@ class RealPhotoFolder:
             photo = read_rgb(self._paths[content])
         except ImageFileError as error:
             self._unreadable.add(content)
-            sys.stderr.write(f"skipped: {error}\n")
+            tell(f"skipped: {error}")
             return None
         self._readable.add(content)
         pixels = (photo * 255).round().byte().permute(1, 2, 0).numpy()
