@@ -11,7 +11,7 @@ from small_networks import Identity
 from torch import Tensor, nn
 
 from corun.dehazing import memory
-from corun.dehazing.file_jobs import JobOptions, Outcome, run_jobs
+from corun.dehazing.file_jobs import JobOptions, Outcome, failed_outcome, run_jobs
 from corun.dehazing.file_naming import Naming
 from corun.dehazing.file_plan import make_plan
 from corun.dehazing.loading import from_network
@@ -57,7 +57,12 @@ def test_an_unforeseen_exception_fails_one_picture(
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("Failed to allocate memory for requested buffer of size 9"),
+        RuntimeError("std::bad_alloc"),
+    ],
 )
 def test_too_little_memory_is_no_bug_of_ours(tmp_path: Path, error: Exception) -> None:
     first, second = outcomes(tmp_path, error)
@@ -65,6 +70,10 @@ def test_too_little_memory_is_no_bug_of_ours(tmp_path: Path, error: Exception) -
     assert first.error is not None
     assert "not enough memory" in first.error
     assert "bug" not in first.error
+    # So it is where the reading or the writing of a picture takes too much.
+    dehazer = from_network(Identity(), name="corun-base", device="cpu")
+    outside = failed_outcome("a.png", error, dehazer)
+    assert outside.error == f"a.png: not enough memory; {memory_advice('corun-base', 'cpu')}"
 
 
 def test_advice_on_memory_fits_the_model() -> None:
