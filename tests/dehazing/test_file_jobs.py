@@ -14,7 +14,7 @@ from corun.dehazing import memory
 from corun.dehazing.file_jobs import JobOptions, Outcome, failed_outcome, run_jobs
 from corun.dehazing.file_naming import Naming
 from corun.dehazing.file_plan import make_plan
-from corun.dehazing.loading import from_network
+from corun.dehazing.loading import from_network, load
 from corun.dehazing.memory import memory_advice
 from corun.errors import DeviceError
 from sample_pictures import pil_picture
@@ -90,6 +90,8 @@ def test_what_the_memory_is_too_little_for_is_refused_before(
     memory.require_memory(2000, 2, 3, "dcp", "cuda")
     with pytest.raises(DeviceError, match="not enough memory on cpu for 3x2 pixels with dcp"):
         memory.require_memory(1001, 2, 3, "dcp", "cpu")
+    with pytest.raises(DeviceError, match="not enough memory on cpu for 23x17 pixels with corun-l"):
+        load("corun-lite", device="cpu")(pil_picture("RGB"))
 
 
 def test_its_traceback_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

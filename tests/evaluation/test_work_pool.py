@@ -18,9 +18,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from corun.evaluation.work_pool import WorkPool
 import slow_task
-with WorkPool(3) as pool:  # one of them waits for work
+with WorkPool(2) as pool:
     try:
-        list(pool.finished(slow_task.wait, [Path(sys.argv[1]) / str(k) for k in range(2)]))
+        list(pool.finished(slow_task.wait, [Path(sys.argv[1]) / str(k) for k in range(4)]))
     except KeyboardInterrupt:
         sys.exit(130)
 """
