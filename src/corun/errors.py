@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,11 @@ def escaped(text: str) -> str:
 def one_line(text: object) -> str:
     """A message, or an error's, on one line, escaped; line breaks and runs of spaces become one."""
     return escaped(" ".join(str(text).split()))
+
+
+def tell(text: object) -> None:
+    """Says one line on standard error, as `one_line` makes it: names of files are in most."""
+    print(one_line(text), file=sys.stderr, flush=True)
 
 
 _OUT_OF_MEMORY = (

@@ -12,6 +12,8 @@ from typer.testing import Result
 
 from corun.apps.progress_bar import ProgressBar
 from corun.data import synthesize as synthesizing
+from corun.data.real_photos import RealPhotoFolder, RealPhotosConfig
+from corun.errors import DataError, tell
 
 Corun = Callable[..., Result]
 
@@ -74,3 +76,21 @@ def test_no_bar_is_drawn_into_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     with ProgressBar() as bar:
         assert bar.console.is_terminal  # as Rich sees it
         assert bar.disable
+
+
+EVIL = "\x1b[2J\u202egpj.exe\x9b31m.jpg"
+
+
+def test_names_steer_no_terminal_whatever_prints_them(
+    corun: Corun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / EVIL).write_bytes(b"no picture")
+    checked = corun("data", "check", "folder", tmp_path, "--decode")
+    with pytest.raises(DataError):
+        RealPhotoFolder(RealPhotosConfig(folder=tmp_path)).sample(0)
+    tell(f"note: {tmp_path / EVIL}:\nodd")
+    told = capsys.readouterr().err
+    assert told.count("\n") == 2
+    for text in (checked.stdout, *told.splitlines()):
+        assert r"\u001b[2J\u202egpj.exe\u009b31m.jpg" in text
+        assert not {"\x1b", "\u202e", "\x9b"} & set(text)

@@ -11,10 +11,10 @@ from small_networks import Identity
 from torch import Tensor, nn
 
 from corun.dehazing import memory
-from corun.dehazing.file_jobs import JobOptions, Outcome, run_jobs
+from corun.dehazing.file_jobs import JobOptions, Outcome, failed_outcome, run_jobs
 from corun.dehazing.file_naming import Naming
 from corun.dehazing.file_plan import make_plan
-from corun.dehazing.loading import from_network
+from corun.dehazing.loading import from_network, load
 from corun.dehazing.memory import memory_advice
 from corun.errors import DeviceError
 from sample_pictures import pil_picture
@@ -57,7 +57,12 @@ def test_an_unforeseen_exception_fails_one_picture(
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("Failed to allocate memory for requested buffer of size 9"),
+        RuntimeError("std::bad_alloc"),
+    ],
 )
 def test_too_little_memory_is_no_bug_of_ours(tmp_path: Path, error: Exception) -> None:
     first, second = outcomes(tmp_path, error)
@@ -65,6 +70,10 @@ def test_too_little_memory_is_no_bug_of_ours(tmp_path: Path, error: Exception) -
     assert first.error is not None
     assert "not enough memory" in first.error
     assert "bug" not in first.error
+    # So it is where the reading or the writing of a picture takes too much.
+    dehazer = from_network(Identity(), name="corun-base", device="cpu")
+    outside = failed_outcome("a.png", error, dehazer)
+    assert outside.error == f"a.png: not enough memory; {memory_advice('corun-base', 'cpu')}"
 
 
 def test_advice_on_memory_fits_the_model() -> None:
@@ -81,6 +90,8 @@ def test_what_the_memory_is_too_little_for_is_refused_before(
     memory.require_memory(2000, 2, 3, "dcp", "cuda")
     with pytest.raises(DeviceError, match="not enough memory on cpu for 3x2 pixels with dcp"):
         memory.require_memory(1001, 2, 3, "dcp", "cpu")
+    with pytest.raises(DeviceError, match="not enough memory on cpu for 23x17 pixels with corun-l"):
+        load("corun-lite", device="cpu")(pil_picture("RGB"))
 
 
 def test_its_traceback_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

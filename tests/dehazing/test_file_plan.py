@@ -37,9 +37,10 @@ def test_a_pattern_leaves_out_results_of_earlier_runs(tmp_path: Path) -> None:
         plan = make_plan([text], elsewhere)
         assert sources(plan) == ["p.jpg"]
         assert "p.dehazed.jpg" in {path.name for path in plan.left_out}
-    only_results = make_plan([f"{tmp_path}/p.d*"], Naming())
-    assert only_results.jobs == []
-    assert "matches only results of earlier runs" in only_results.failures[0][1]
+    for naming in (Naming(), elsewhere):
+        only_results = make_plan([f"{tmp_path}/p.d*"], naming)
+        assert only_results.jobs == []
+        assert "matches only results of earlier runs" in only_results.failures[0][1]
 
 
 def test_a_folder_of_results_in_itself_leaves_them_out(tmp_path: Path) -> None:

@@ -116,12 +116,13 @@ def test_a_plain_folder_may_have_a_label(photos: Path) -> None:
 def test_one_name_has_one_spelling(photos: Path, tmp_path: Path) -> None:
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     (photos / "p0.png").rename(photos / f"{decomposed}.png")
+    (photos / "p1.png").rename(photos / f"{composed}2.png")
     theirs = tmp_path / "theirs"
     save_levels(theirs / f"{composed}.png", np.zeros((30, 40, 3), np.uint8))
-    save_levels(theirs / "p1.png", np.zeros((30, 40, 3), np.uint8))
+    save_levels(theirs / f"{decomposed}2.png", np.zeros((30, 40, 3), np.uint8))
     report = evaluate(plan(f"photos={photos}", tmp_path / "out", str(theirs)))
     assert report.problems == ()
-    assert report.datasets == {"photos": (composed, "p1")}
+    assert report.datasets == {"photos": (composed, f"{composed}2")}
 
 
 def test_a_name_that_is_no_utf_8_is_reported(photos: Path, tmp_path: Path) -> None:

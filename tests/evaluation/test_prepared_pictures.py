@@ -138,6 +138,14 @@ def test_the_folder_of_the_data_set_goes_first(tmp_path: Path) -> None:
         index_results(tmp_path / "none", "fattal")
 
 
+@pytest.mark.parametrize("label", ["..", ".", "in/../.."])
+def test_a_data_set_s_label_leads_to_no_other_folder(tmp_path: Path, label: str) -> None:
+    save_levels(tmp_path / "above.png", np.zeros((4, 5, 3), np.uint8))
+    save_levels(tmp_path / "theirs" / "in" / "deep.png", np.zeros((4, 5, 3), np.uint8))
+    save_levels(tmp_path / "theirs" / "own.png", np.zeros((4, 5, 3), np.uint8))
+    assert list(index_results(tmp_path / "theirs", label)) == ["own"]
+
+
 def test_alpha(tmp_path: Path, hazy: Path) -> None:
     opaque = levels(channels=4)
     opaque[..., 3] = 255

@@ -132,6 +132,15 @@ def test_a_gain_map_is_told(shared: Path) -> None:
     assert read_picture(content).metadata.notes == ()
 
 
+@pytest.mark.parametrize("file_format", ["HEIF", "AVIF"])
+def test_a_gain_map_in_a_container_is_told(file_format: str) -> None:
+    """ISO 21496-1 keeps it as a derived item of type tmap; here only its name stands there."""
+    content, _ = encode_picture(pil_picture("RGB"), PictureMetadata(), file_format)
+    assert read_picture(content).metadata.notes == ()
+    (note,) = read_picture(content + b"\0\0\0\x0cfreetmap").metadata.notes
+    assert note.startswith("holds a gain map, a depth map or another auxiliary picture")
+
+
 @pytest.mark.parametrize("tail", [b"\0\0\0\x18ftypisom", b"SEFT" + bytes(40)])
 def test_what_follows_a_jpeg_is_told(tail: bytes) -> None:
     content, _ = encode_picture(pil_picture("RGB"), PictureMetadata(), "JPEG")
@@ -179,31 +188,45 @@ def test_the_case_of_long_exif(shared: Path) -> None:
     assert "maker note was not kept" in note
 
 
+PLACE = {
+    33550: (12, (0.5, 0.5, 0.0)),
+    33922: (12, (0.0, 0.0, 0.0, 500000.0, 4500000.0, 0.0)),
+    34264: (12, tuple(map(float, range(16)))),
+    34735: (3, (1, 1, 0, 1, 3072, 0, 1, 32632)),
+    34736: (12, (6378137.0, 298.25)),
+    34737: (2, "WGS 84|"),
+    42112: (2, "<GDALMetadata></GDALMetadata>"),
+    42113: (2, "-9999"),
+}
+"""Tags of GeoTIFF and GDAL: type and value."""
+
+
+def tags_of(content: bytes) -> dict[int, object]:
+    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+        return {tag.code: tag.value for tag in tiff.pages.first.tags if tag.code in PLACE}
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint16 big"])
-def test_a_place_on_earth_is_kept(shared: Path, dtype: str) -> None:
-    path = shared / "cases" / "geotiff_u8.tif"
-    content = path.read_bytes()
-    if dtype != "uint8":
-        with tifffile.TiffFile(path) as tiff:
-            tags = [
-                (tag.code, tag.dtype, tag.count, tag.value, True)
-                for tag in tiff.pages.first.tags
-                if tag.code in (33550, 33922, 34735)
-            ]
-            samples = tiff.pages.first.asarray().astype(np.uint16) * 257
-        with io.BytesIO() as file:
-            big = {"byteorder": ">", "bigtiff": True} if "big" in dtype else {}
-            tifffile.imwrite(file, samples, photometric="rgb", extratags=tags, **big)
-            content = file.getvalue()
-    picture = read_picture(content)
+def test_a_place_on_earth_is_kept(dtype: str) -> None:
+    tags = [
+        (code, kind, 0 if kind == 2 else len(value), value, True)
+        for code, (kind, value) in PLACE.items()
+    ]
+    big = {"byteorder": ">", "bigtiff": True} if "big" in dtype else {}
+    with io.BytesIO() as file:
+        samples = gradient(17, 23, 3, dtype.split()[0])
+        tifffile.imwrite(file, samples, photometric="rgb", extratags=tags, **big)
+        picture = read_picture(file.getvalue())
     rewritten, notes = rewrite(picture, "TIFF")
     assert notes == ()
-    with tifffile.TiffFile(io.BytesIO(rewritten)) as tiff:
-        tags = tiff.pages.first.tags
-        assert tags[33550].value == (0.5, 0.5, 0.0)
-        assert tags[33922].value == (0.0, 0.0, 0.0, 500000.0, 4500000.0, 0.0)
-        assert tags[34735].value[-1] == 32632
+    assert tags_of(rewritten) == {code: value for code, (_, value) in PLACE.items()}
     assert rewrite(picture, "PNG")[1] == ("PNG holds no georeference; it was not kept",)
+
+
+def test_the_case_of_a_place_on_earth(shared: Path) -> None:
+    content = (shared / "cases" / "geotiff_u8.tif").read_bytes()
+    assert {33550, 33922, 34735, 42113} == set(tags_of(content))
+    assert tags_of(rewrite(read_picture(content), "TIFF")[0]) == tags_of(content)
 
 
 def test_a_turned_picture_has_no_place_on_earth() -> None:

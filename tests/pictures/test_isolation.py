@@ -17,6 +17,7 @@ from corun.errors import ImageFileError
 from corun.pictures import isolation, limits
 from corun.pictures.limits import is_suspect
 from corun.pictures.metadata import PictureMetadata
+from corun.pictures.png_chunks import with_chunks
 from corun.pictures.reading import Picture, read_picture
 from corun.pictures.writing import encode_picture
 from sample_pictures import gradient, pil_picture
@@ -133,3 +134,11 @@ def test_libpng_and_libtiff_do_not_print(kind: str, tmp_path: Path) -> None:
     )
     assert done.stderr == "said\n"
     assert done.stdout == "refused\nrefused\n"
+
+
+def test_libpng_has_no_word_about_odd_chunks(capfd: pytest.CaptureFixture[str]) -> None:
+    samples = gradient(17, 23, 3, "uint16")
+    content, _ = encode_picture(samples, PictureMetadata(), "PNG")
+    picture = read_picture(with_chunks(content, [(b"sRGB", b"\x09")]))
+    np.testing.assert_array_equal(picture.image, samples)
+    assert capfd.readouterr().err == ""

@@ -44,34 +44,42 @@ def linear_profile() -> bytes:
     return bytes(profile)
 
 
-def hazy_rgba(hidden: int) -> np.ndarray:
-    """A hazy ramp; its right half is hidden and holds one level."""
+MIDDLE, HALF = np.s_[10:30, 20:45], np.s_[:, 30:]
+"""Of a picture of 40x60; what is hidden in the middle is no frame, which is set aside anyway."""
+
+
+def hazy_rgba(hidden: int, where: tuple[slice, slice] = MIDDLE) -> np.ndarray:
+    """A hazy ramp of which a part is hidden and holds one level."""
     samples = gradient(40, 60, 4, "uint8")
     samples[:, :, :3] = 120 + samples[:, :, :3] // 3
     samples[:, :, 3] = 255
-    samples[:, 30:] = (hidden, hidden, hidden, 0)
+    samples[where] = (hidden, hidden, hidden, 0)
     return samples
 
 
+@pytest.mark.parametrize("where", [MIDDLE, HALF], ids=["middle", "half"])
 @pytest.mark.parametrize("kind", ["array", "RGBA", "LA", "uint16"])
-def test_hidden_colours_do_not_change_what_is_seen(dcp: Dehazer, kind: str) -> None:
+def test_hidden_colours_do_not_change_what_is_seen(
+    dcp: Dehazer, kind: str, where: tuple[slice, slice]
+) -> None:
     results = []
     for hidden in (0, 255):
-        samples = hazy_rgba(hidden)
+        samples = hazy_rgba(hidden, where)
+        seen = samples[..., 3] > 0
         given: np.ndarray | Image.Image = samples
         if kind == "uint16":
             given = samples.astype(np.uint16) * 257
         elif kind != "array":
             given = Image.fromarray(samples).convert(kind)
         result = np.asarray(dcp(given).image)
-        np.testing.assert_array_equal(result[:, 30:], np.asarray(given)[:, 30:])
-        assert not np.array_equal(result[:, :30], np.asarray(given)[:, :30])
-        results.append(result)
-    np.testing.assert_array_equal(results[0][:, :30], results[1][:, :30])
+        np.testing.assert_array_equal(result[~seen], np.asarray(given)[~seen])
+        assert not np.array_equal(result[seen], np.asarray(given)[seen])
+        results.append(result[seen])
+    np.testing.assert_array_equal(*results)
 
 
 def test_the_hidden_is_filled_from_around_it_and_wholly_hidden_pictures_stay() -> None:
-    samples = hazy_rgba(255)
+    samples = hazy_rgba(255, HALF)
     filled = working_colours(Picture(samples, PictureMetadata()))
     visible = samples[:, :30, :3] / 255
     assert filled[:, 30:].min() >= visible.min() - 1e-6
@@ -147,6 +155,27 @@ def test_transfer_functions_of_containers(file_format: str) -> None:
     assert notes == (f"{file_format} states no gamma; its samples were converted to sRGB",)
     wide = read_picture(container(file_format, 12, 13))
     assert wide.metadata.notes == ("its primaries (Display P3) were not kept; embed a profile",)
+
+
+@pytest.mark.parametrize("kind", ["array", "image"])
+def test_light_is_dehazed_as_a_screen_shows_it(dcp: Dehazer, kind: str) -> None:
+    levels = 60 + gradient(40, 60, 3, "uint8") // 2
+    shown = to_display(levels.astype(np.float32) / 255, 1.0)
+    given = Image.fromarray(levels) if kind == "image" else levels.astype(np.float32) / 255
+    found = dcp.dehaze_picture(Picture(given, PictureMetadata(exponent=1.0))).image
+    light = np.asarray(found).astype(np.float32) / (255 if kind == "image" else 1)
+    expected = np.asarray(dcp(shown).image)
+    assert np.abs(expected - shown).mean() > 0.05
+    np.testing.assert_allclose(to_display(light, 1.0), expected, atol=0.03)
+
+
+def test_a_png_that_names_linear_light_is_worked_on_as_shown() -> None:
+    image, chunk = Image.fromarray(gradient(17, 23, 3, "uint8")), (b"cICP", bytes([1, 8, 0, 1]))
+    picture = read_picture(png(image, chunk))
+    light = np.asarray(image, np.float32) / 255
+    np.testing.assert_allclose(working_colours(picture), to_display(light, 1.0), atol=1e-4)
+    again, _ = encode_picture(picture.image, picture.metadata, "PNG")
+    assert chunk in chunks_of(again)
 
 
 def test_cicp_of_a_screen_is_written_again() -> None:

@@ -224,10 +224,13 @@ def test_what_no_vote_could_be_cast_on_is_left_out(results: list[Path], tmp_path
 
 
 def test_a_broken_twin_is_left_out(results: list[Path]) -> None:
-    (results[0] / "p0.jpg").write_bytes(b"no picture")
+    for name in ("p0.jpg", "p1.webp"):  # one is found before its twin, one after it
+        (results[0] / name).write_bytes(b"no picture")
     study = open_study(results, "score")
     assert study.pictures["p0"]["ours"] == results[0] / "p0.png"
+    assert study.pictures["p1"]["ours"] == results[0] / "p1.png"
     assert "p0.jpg: p0.png has the same stem, and can be shown" in study.left_out[0]
+    assert "p1.webp: p1.png has the same stem, and can be shown" in study.left_out[1]
 
 
 def test_a_locked_file_of_votes_is_one_line(

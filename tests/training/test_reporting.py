@@ -51,6 +51,15 @@ def test_what_is_in_the_way_is_named(tmp_path: Path, name: str) -> None:
         pictures(r)
 
 
+def test_no_bar_is_drawn_into_a_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich then takes a pipe for a terminal
+    with reporter(tmp_path) as running:
+        running.step(1, {"loss": 0.5})
+    assert capfd.readouterr().err == ""
+
+
 def test_a_log_is_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with reporter(tmp_path) as running:
         running.step(1, {"loss": 0.5})

@@ -9,6 +9,7 @@ import typer
 
 from corun.apps.command_group import CorunGroup
 from corun.apps.exit_status import FAILED
+from corun.errors import escaped
 
 data_app = typer.Typer(
     cls=CorunGroup, no_args_is_help=True, help="List the data sets; check one in a folder."
@@ -41,6 +42,6 @@ def check(
 
     result = check_dataset(name, folder, decode=decode)
     for line in result.lines():
-        print(line)
+        print(escaped(line))
     if not result.complete:
         raise typer.Exit(FAILED)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from corun.apps import options
-from corun.errors import ImageFileError
+from corun.errors import ImageFileError, escaped
 
 
 def demo(
@@ -54,4 +54,4 @@ def demo(
     print(f"dehazed against the truth: PSNR {result.dehazed_psnr:.2f} dB  ({dehazer.name})")
     if result.transmission_error is not None:
         print(f"mean error of the transmission: {result.transmission_error:.3f}")
-    print(f"pictures: {output / 'before_after.png'}")
+    print(escaped(f"pictures: {output / 'before_after.png'}"))

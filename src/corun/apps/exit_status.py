@@ -7,13 +7,12 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-from corun.errors import CorunError, MissingExtraError, one_line
+from corun.errors import CorunError, MissingExtraError, tell
 
 EXTRA_OF_PACKAGE = {
     "torch": "torch",
@@ -73,7 +72,7 @@ def ended_by_sigterm(exception: BaseException | None = None) -> Iterator[None]:
 
 def complain(message: str) -> None:
     """Prints one line on standard error, whatever line breaks and controls the message has."""
-    print("corun: " + one_line(message), file=sys.stderr, flush=True)
+    tell(f"corun: {message}")
 
 
 def wrong_usage(message: str) -> NoReturn:

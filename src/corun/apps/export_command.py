@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from corun.apps import options
+from corun.errors import escaped
 
 if TYPE_CHECKING:
     from corun.export.exporting import FormatName, PrecisionName
@@ -82,7 +83,5 @@ def export(
         each = ", ".join(f"{n} {s.reference:.3f} {s.exported:.3f}" for n, s in made.scores.items())
         print(f"scores of the clear photos, torch's and the file's: {each}")
     opset = "" if made.opset is None else f", opset {made.opset}"
-    print(
-        f"{model} -> {made.path} ({made.format}, {made.part}, {made.precision}{opset}, "
-        f"{made.size / 1e6:.1f} MB)"
-    )
+    line = f"{model} -> {made.path} ({made.format}, {made.part}, {made.precision}{opset}, "
+    print(escaped(f"{line}{made.size / 1e6:.1f} MB)"))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from corun.apps.command_group import CorunGroup
+from corun.errors import escaped
 
 fit_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Fit statistical models.")
 
@@ -23,4 +24,4 @@ def quality(
 
     models = fit_folder(folder, photos=photos)
     save_models(out, models, "clear photos, central 320 pixels square")
-    print(f"written: {out}")
+    print(escaped(f"written: {out}"))

@@ -108,7 +108,7 @@ def info(
 
 def _show(facts: Mapping[str, object], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False, default=str))
+        print(escaped(json.dumps(facts, ensure_ascii=False, default=str)))
         return
     for key, value in facts.items():
         if isinstance(value, dict):
@@ -176,7 +176,7 @@ def convert(
         )
         save_adapted(output, made, {"converted_from": source.name}, network, arguments)
         count = sum(parameter.numel() for parameter in made.parameters())
-    print(f"{source} -> {output} ({escaped(kind)}, {count:,} parameters)")
+    print(escaped(f"{source} -> {output} ({kind}, {count:,} parameters)"))
 
 
 def _argument(text: str) -> tuple[str, Any]:
@@ -210,7 +210,7 @@ def get(
     if output is not None:
         with system_errors_as(WeightsError, f"{output}: cannot be written", "choose another -o"):
             write_atomically(output, path.read_bytes(), overwrite=False)
-    print(output or path)
+    print(escaped(str(output or path)))
 
 
 @models_app.command("push")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from corun.apps.command_group import CorunGroup
-from corun.errors import DataError, ImageFileError, system_errors_as
+from corun.errors import DataError, ImageFileError, escaped, system_errors_as
 
 pool_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Look into label pools.")
 
@@ -40,7 +40,7 @@ def inspect(
         )
     if not found.labels:
         if sheet is not None:
-            print(f"not written: {sheet}, for there is nothing to show")
+            print(escaped(f"not written: {sheet}, for there is nothing to show"))
         return
     print(f"quality  first {found.quality[0]:.4f}  now {found.quality[1]:.4f}  (higher is better)")
     print(f"density  first {found.density[0]:.4f}  now {found.density[1]:.4f}  (lower is better)")
@@ -64,7 +64,7 @@ def inspect(
         what, remedy = f"{sheet}: cannot be written", "give another --sheet"
         with system_errors_as(ImageFileError, what, remedy), written_atomically(sheet) as partial:
             Image.fromarray(eight_bit(picture)).save(partial)
-        print(f"written: {sheet}")
+        print(escaped(f"written: {sheet}"))
 
 
 def _require_writable_picture(path: Path) -> None:

@@ -13,7 +13,7 @@ from corun.apps import options
 from corun.apps.command_group import CorunGroup
 from corun.apps.evaluate_commands import name_and_file
 from corun.apps.exit_status import FAILED, complain
-from corun.errors import ConfigurationError
+from corun.errors import ConfigurationError, escaped
 
 if TYPE_CHECKING:
     from corun.evaluation.report import Report
@@ -91,7 +91,7 @@ def paper(
     if report is None:
         return
     write_atomically(output / "paper.md", "\n".join(tables))
-    print(f"\n{output / 'paper.md'}")
+    print("\n" + escaped(str(output / "paper.md")))
     for problem in report.problems:
         complain(problem)
     if report.problems:

@@ -18,7 +18,7 @@ from corun.apps.exit_status import (
     complain,
     ended_by_sigterm,
 )
-from corun.errors import ConfigurationError, CorunError, VideoError
+from corun.errors import ConfigurationError, CorunError, VideoError, tell
 from corun.pictures.formats import FILM_SUFFIXES
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class Told(NamedTuple):
         if self.as_json:
             print_json(fields)
         elif not self.quiet:
-            typer.echo(line, err=True)
+            tell(line)
 
 
 def convert(source: Path, output: Path, dehazer: Dehazer, wanted: VideoOptions, told: Told) -> None:

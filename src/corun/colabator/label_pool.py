@@ -19,7 +19,6 @@ content, so a renamed folder keeps its labels.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -43,7 +42,7 @@ from corun.colabator.pool_records import (
     refuse_earlier,
     writing,
 )
-from corun.errors import DataError
+from corun.errors import DataError, tell
 
 if TYPE_CHECKING:
     from filelock import FileLock
@@ -189,9 +188,9 @@ class LabelPool(PoolReader):
                 base.executemany(add, ((key,) for key in keys))
             _make(place / "labels")
         if leads() and (kind := network_disk(place)):
-            sys.stderr.write(
+            tell(
                 f"note: {folder}: lies on a network disk ({kind}), so its records have no "
-                "write-ahead log (journal_mode=DELETE) and are written more slowly\n"
+                "write-ahead log (journal_mode=DELETE) and are written more slowly"
             )
 
     def put(
@@ -360,9 +359,9 @@ class LabelPool(PoolReader):
             return
         self._collect()
         if damaged := self.damaged():
-            sys.stderr.write(
+            tell(
                 f"note: {self.folder}: {len(damaged)} of {len(self.photos())} labels are damaged; "
-                "these photos fall back to an older label, or get a new one\n"
+                "these photos fall back to an older label, or get a new one"
             )
 
 

@@ -7,7 +7,6 @@ exactly; each photo belongs to one process, which alone makes labels for it.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -21,7 +20,7 @@ from torch import Tensor
 from corun.configuration import Strict
 from corun.data.crops import resize
 from corun.data.images import eight_bit, list_images, read_rgb
-from corun.errors import DataError, ImageFileError, reason_of
+from corun.errors import DataError, ImageFileError, reason_of, tell
 from corun.files import checksum
 
 
@@ -89,7 +88,7 @@ class RealPhotoFolder:
             try:
                 self._paths.setdefault(content_key(path), path)
             except OSError as error:
-                sys.stderr.write(f"skipped: {path}: cannot be read ({reason_of(error)})\n")
+                tell(f"skipped: {path}: cannot be read ({reason_of(error)})")
         if not self._paths:
             found = "none of the photos can be read" if paths else "holds no images"
             raise DataError(f"{config.folder}: {found}; give a folder of real hazy photos")
@@ -200,7 +199,7 @@ class RealPhotoFolder:
             photo = read_rgb(self._paths[content])
         except ImageFileError as error:
             self._unreadable.add(content)
-            sys.stderr.write(f"skipped: {error}\n")
+            tell(f"skipped: {error}")
             return None
         self._readable.add(content)
         region = cut_region(eight_bit(photo), content, int(window), self.config)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from corun.errors import ConfigurationError, CorunError, DataError, system_errors_as
+from corun.errors import ConfigurationError, CorunError, DataError, system_errors_as, tell
 from corun.evaluation.report_files import REPORT_NAMES, load_report
 
 CACHE_NAME = "scores.sqlite"
@@ -30,8 +29,7 @@ def held(output: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            line = f"corun: waiting for another corun evaluate that writes into {output}"
-            print(line, file=sys.stderr, flush=True)
+            tell(f"corun: waiting for another corun evaluate that writes into {output}")
             lock.acquire()
     try:
         yield

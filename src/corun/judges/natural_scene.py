@@ -22,7 +22,6 @@ photo has Q = ½.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -40,6 +39,7 @@ from corun.errors import (
     ImageFileError,
     WeightsError,
     system_errors_as,
+    tell,
 )
 from corun.files import shipped, write_atomically
 from corun.judges.protocols import Scores, block_count, cut_squares
@@ -237,7 +237,7 @@ def fit_folder(
         try:
             photo = read_rgb(path)
         except ImageFileError as error:
-            sys.stderr.write(f"skipped: {error}\n")
+            tell(f"skipped: {error}")
             continue
         top, left = (max(0, (length - side) // 2) for length in photo.shape[-2:])
         square = photo[None, :, top : top + side, left : left + side]

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from corun.errors import ConfigurationError, WeightsError, escaped
+from corun.errors import ConfigurationError, WeightsError, escaped, tell
 from corun.files import checksum
 from corun.networks.brought import (
     BUILT_IN,
@@ -208,4 +208,4 @@ def _require_trust(path: Path, specification: str, arguments: dict[str, Any], tr
             "run; if you know it and who wrote the file, add --trust (trust=True in Python)"
         )
     if parent_process() is None:  # said once, not by every worker
-        sys.stderr.write(f"note: {path}: runs {named}\n")
+        tell(f"note: {path}: runs {named}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,7 @@ from corun.data.images import list_images
 from corun.data.mixture import HazyCrops, TrainingData, TrainingDataConfig
 from corun.data.real_photos import RealPhotoFolder, RealPhotosConfig
 from corun.data.synthesis import SynthesisConfig
-from corun.errors import DataError, system_errors_as
+from corun.errors import DataError, system_errors_as, tell
 from corun.judges.choice import DensityChoice, QualityChoice, build_density, build_quality
 from corun.networks.adapted import save_adapted
 from corun.networks.brought import open_network
@@ -361,7 +360,7 @@ def run(config_path: Path, overrides: list[str] | None = None) -> None:
     config = load_configuration(ColabatorConfig, config_path, overrides)
     task = ColabatorTraining(config)
     for notice in task.notices:
-        sys.stderr.write(f"note: {notice}\n")
+        tell(f"note: {notice}")
     train(task, config.run, config.optimizer, identity_of(task))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from corun.configuration import Range, Strict, load_configuration, ordered
 from corun.data.mixture import HazyCrops, TrainingData, TrainingDataConfig
 from corun.data.synthesis import HazyBatch, SynthesisConfig, share_of_light
-from corun.errors import ConfigurationError
+from corun.errors import ConfigurationError, tell
 from corun.judges.density_net import embedded_density
 from corun.losses import (
     VggFeatures,
@@ -326,7 +325,7 @@ def run(config_path: Path, overrides: list[str] | None = None) -> None:
     config = validated_on_own_data(config, overrides or [])
     task = Pretraining(config)
     for notice in task.notices:
-        sys.stderr.write(f"note: {notice}\n")
+        tell(f"note: {notice}")
     train(task, config.run, config.optimizer, identity_of(config))
 
 

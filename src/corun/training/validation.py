@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -21,7 +20,7 @@ from corun.data.images import list_images, read_rgb
 from corun.data.mixture import SourceName, TrainingData
 from corun.data.pairs import PairFolder, PairFolders, match_pairs
 from corun.data.synthesis import SynthesisConfig, synthesize_haze
-from corun.errors import DataError, ImageFileError
+from corun.errors import DataError, ImageFileError, tell
 from corun.metrics.full_reference import psnr, ssim
 from corun.networks.outputs import read_output
 from corun.physics.transmission import DepthConvention
@@ -208,7 +207,7 @@ def real_crop(path: Path, side: int = 320) -> Float[Tensor, "3 s s"] | None:
 
 @cache
 def _say_once(message: str) -> None:
-    sys.stderr.write(f"{message}\n")
+    tell(message)
 
 
 def dehazed(network: nn.Module, hazy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
