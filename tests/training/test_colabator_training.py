@@ -94,7 +94,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(toy: Path, tmp_path: Path) -> No
 def test_a_run_that_starts_from_another_takes_its_teacher(
     toy: Path, tmp_path: Path, teacher: bool
 ) -> None:
-    """Of a checkpoint without one, as a pre-training's, the averaged network becomes the teacher."""
+    """Of one without, as a pre-training's, the averaged network becomes the teacher."""
     first, second, start = tmp_path / "first", tmp_path / "second", tmp_path / "start.ckpt"
     adapt(toy_settings(toy, first, run__steps=3, run__ema_decay=0.5, teacher__decay=0.8))
     before = load_checkpoint(first / "last.ckpt")
