@@ -377,5 +377,7 @@ def ready(network: nn.Module, device: torch.device | str) -> nn.Module:
 
 def in_channels_last(network: nn.Module) -> nn.Module:
     """The same network with its weights in channels-last memory order, in place."""
-    ordered: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return ordered
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:  # there is no such order of others, and Module.to refuses five
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return network
