@@ -164,7 +164,7 @@ def convert(
     if output.exists() and not overwrite:
         raise WeightsError(f"{output}: exists already; add --overwrite")
     if network is None:
-        if argument or not (value_range is multiple is entry is None):
+        if argument or any(given is not None for given in (value_range, multiple, entry)):
             wrong_usage("--argument, --range, --multiple and --entry are for --network")
         from corun.networks.checkpoints import convert_weights
 

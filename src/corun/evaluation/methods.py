@@ -108,8 +108,8 @@ def parse_method(text: str, *, trust: bool = False) -> Method:
 
 def _parsed(text: str) -> Method:
     head, separator, rest = text.partition("=")
-    plain = head.startswith(("command:", "spandrel:")) or _code_and_file(text)[0]
-    plain = plain or existing(text) is not None
+    plain = head.startswith(("command:", "spandrel:")) or existing(text) is not None
+    plain = plain or bool(_code_and_file(text)[0])
     labelled = bool(separator) and not plain
     label, source = (head.strip(), rest.strip()) if labelled else ("", text.strip())
     if not source:
