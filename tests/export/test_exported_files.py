@@ -210,6 +210,8 @@ def test_eight_bits_are_calibrated_on_photos_and_only_for_the_last_scene_prior(
     report = export_model(network, tmp_path / "int8.onnx", precision="int8", photos=photos)
     assert facts_of(report.path)["precision"] == "int8"
     assert all(found.scene_mean <= 1 / 255 for found in report.differences.values())
+    beside = report.scores["brightness"]
+    assert beside.exported == pytest.approx(beside.reference, abs=1 / 255)
     assert run(report.path, "hazy", pictures(1, 33, 51))["scene"].shape == (1, 3, 33, 51)
     convolutions = [n for n in onnx.load(report.path).graph.node if n.op_type == "Conv"]
     in_float, in_eight_bits = (

@@ -117,6 +117,10 @@ REFUSED: dict[str, tuple[Any, str, dict[str, str], int, str]] = {
         lambda f: form(("a.mp4", b"x"))[0], "", form()[1], 415, "send the film itself as the body",
     ),
     "HDR": (hdr_film, "", {}, 422, "add tone=sdr to have it brought to SDR"),
+    "a format without the codec": (
+        lambda f: make_film(f / "a.mp4").read_bytes(), "?container=webm", {}, 422,
+        "clear.webm: this name asks for a format that cannot hold h264",
+    ),
     "strength": (lambda f: b"x", "?strength=2", {}, 422, "strength: "),
     "a model": (lambda f: b"x", "?model=ours", {}, 422, "choose one of: toy"),
     "a quality": (lambda f: b"x", "?crf=60", {}, 422, "crf"),
@@ -146,12 +150,13 @@ def test_hdr_is_brought_to_sdr_where_asked(state: Path, tmp_path: Path) -> None:
 
 
 def test_a_film_that_fails_later_says_why_without_telling_of_the_server(
-    state: Path, film: Path
+    state: Path, film: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("corun.dehazing.video.conversion.free_memory", lambda: 1000)
     with serving(state, ToyDehazer()) as service:
-        failed = ended(service, submitted(service, film, "?container=webm"))
+        failed = ended(service, submitted(service, film))
         assert failed["status"] == "failed"
-        assert failed["error"]
+        assert failed["error"].startswith("film: 24 frames of ")
         assert str(state) not in failed["error"]
         assert "/" not in failed["error"].replace("and/or", "")
         reply = service.ask("GET", f"/v1/videos/{failed['id']}/result")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.request
 from pathlib import Path
@@ -156,6 +157,44 @@ def test_whoever_closes_the_page_or_takes_the_film_away_gives_it_up(
         visit.until_it_says("Drop a hazy photo or film to begin.")
     visit.wait(lambda b: given_up(visit) == before + 1)
     visit.wait(lambda b: counted(visit, "corun_unfinished_videos") == 0)
+
+
+def test_what_is_said_of_files_that_are_gone_is_given_up_before_others_are_spoken_of(
+    page: str,
+) -> None:
+    with urllib.request.urlopen(f"{page}config", timeout=30) as answer:
+        config = json.load(answer)
+    names = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
+    speaks = [
+        event["id"]
+        for event in config["dependencies"]
+        if "status" in [names[output] for output in event["outputs"]]
+    ]
+    changes = [
+        event
+        for event in config["dependencies"]
+        if any(
+            names.get(target) == "files" and name == "change" for target, name in event["targets"]
+        )
+    ]
+    (gives_up,) = [number for number, event in enumerate(changes) if event["cancels"]]
+    (opens,) = [
+        number
+        for number, event in enumerate(changes)
+        if "choice" in [names[output] for output in event["outputs"]]
+    ]
+    assert gives_up < opens
+    (shows,) = [
+        event["id"]
+        for event in config["dependencies"]
+        if event["trigger_after"] == changes[opens]["id"]
+    ]
+    cancels = [
+        event["id"]
+        for event in config["dependencies"]
+        if any(names.get(target) == "cancel" for target, _ in event["targets"])
+    ]
+    assert set(speaks) - {shows, *cancels} == set(changes[gives_up]["cancels"])
 
 
 @pytest.mark.parametrize(

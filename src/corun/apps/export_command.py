@@ -78,6 +78,9 @@ def export(
         trust=trust,
         report=show,
     )
+    if made.scores:
+        each = ", ".join(f"{n} {s.reference:.3f} {s.exported:.3f}" for n, s in made.scores.items())
+        print(f"scores of the clear photos, torch's and the file's: {each}")
     opset = "" if made.opset is None else f", opset {made.opset}"
     print(
         f"{model} -> {made.path} ({made.format}, {made.part}, {made.precision}{opset}, "

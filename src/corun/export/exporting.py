@@ -33,6 +33,7 @@ from corun.export.parity import (
 from corun.export.parts import Part, PartName, part_of
 from corun.export.programs import torch_program
 from corun.export.quantisation import calibration_pictures, with_whole_numbers
+from corun.export.scores import Beside, scores_beside
 from corun.networks.adapted import load_any
 from corun.networks.checkpoints import LoadedNetwork
 from corun.networks.corun import CORUN
@@ -58,6 +59,7 @@ class ExportReport:
         size: of all files, bytes.
         differences: from torch, by the size of the batch.
         facts: what the file says about itself.
+        scores: in 8 bits, mean scores of the clear photos in torch and in the file, by metric.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class ExportReport:
     size: int
     differences: dict[Size, Differences]
     facts: Facts
+    scores: dict[str, Beside]
 
 
 def export_model(
@@ -133,6 +136,7 @@ def export_model(
         if report is not None:
             report(size, found[size])
     require_close(found, precision, str(path))
+    scores = scores_beside(exported_part, exported.run, pictures)
     write_files(path, exported.files)
     return ExportReport(
         path=path,
@@ -143,6 +147,7 @@ def export_model(
         size=sum(len(content) for content in exported.files.values()),
         differences=found,
         facts=facts,
+        scores=scores,
     )
 
 

@@ -23,12 +23,16 @@ def accepted(jobs: VideoJobs, folder: Path, order: VideoOrder, container: str | 
     """Looks at a film that came, and makes it a job.
 
     Raises:
-        VideoError: it is none, or is HDR and shall stay so.
+        VideoError: it is none, is HDR and shall stay so, or the format asked for cannot hold it.
         RefusedError: it is too large or too long.
     """
-    _, suffix = looked_at(folder / FILM, jobs.limits, hdr=order.tone is not None)
+    film, suffix = looked_at(folder / FILM, jobs.limits, hdr=order.tone is not None)
     if container is not None:
+        from corun.dehazing.video.conversion import planned
+
         suffix = f".{container}"
+        planned(folder / FILM, film, Path(f"clear{suffix}"), order.options(), folder)
+        (folder / f"trial{suffix}").unlink(missing_ok=True)
     return jobs.accept(folder, VideoOrder(**{**vars(order), "suffix": suffix}))
 
 

@@ -150,9 +150,6 @@ class Page:
             chosen: list[Any] = [files, choice, model, strength]
             seen: list[Any] = [slider, drawn, status, saved, full, film, player]
             running: dict[str, Any] = {"concurrency_limit": AT_ONCE, "show_progress": "minimal"}
-            opened = files.change(
-                self.opened, files, [choice, every], show_progress="hidden", queue=False
-            ).then(self.show, chosen, seen, **running)
             shown = [
                 trigger(self.show, chosen, seen, **running)
                 for trigger in (choice.input, model.input, strength.release)
@@ -173,7 +170,12 @@ class Page:
             made.append(filmed)
             drawn.select(self.told_of, [files, choice, model], point, show_progress="hidden")
             idle = gr.Button(interactive=True), gr.HTML(visible=False)
-            files.change(lambda: idle, None, [film, bar], cancels=[filmed], queue=False)
+            # First what is said of the files before is given up, for it would be said last: the
+            # browser takes the listeners of one event in this order.
+            files.change(lambda: idle, None, [film, bar], cancels=[*shown, *made], queue=False)
+            opened = files.change(
+                self.opened, files, [choice, every], show_progress="hidden", queue=False
+            ).then(self.show, chosen, seen, trigger_mode="always_last", **running)
             cancel.click(
                 lambda: ("Cancelled.", *idle),
                 None, [status, film, bar], cancels=[opened, *shown, *made], queue=False,

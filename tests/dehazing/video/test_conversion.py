@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.video.clearing import HELD
 from corun.dehazing.video.conversion import VideoOptions, dehaze_video
 from corun.dehazing.video.encoders import Encoding
 from corun.errors import ConfigurationError, VideoError
@@ -53,6 +54,23 @@ def test_all_but_the_haze_stays(tmp_path: Path) -> None:
     assert {(f.rotation, f.color_range, f.colorspace) for f in after} == {(90, 1, 1)}
     assert {(f.color_trc, f.color_primaries, f.format.name) for f in after} == {(1, 1, "yuv420p")}
     assert np.abs(planes(after[0]) - planes(before[0])).mean() > 10
+
+
+@pytest.mark.parametrize(("deep", "bytes_of_a_pixel"), [(False, 3), (True, 6)])
+def test_a_film_whose_frames_do_not_fit_into_memory_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deep: bool, bytes_of_a_pixel: int
+) -> None:
+    source = make_film(
+        tmp_path / "hazy.mkv", size=(48, 64), deep=deep, codec="ffv1",
+        pixel_format="yuv420p10le" if deep else "yuv420p", options={},
+    )  # fmt: skip
+    needed = HELD * 48 * 64 * bytes_of_a_pixel
+    monkeypatch.setattr("corun.dehazing.video.conversion.free_memory", lambda: needed - 1)
+    with pytest.raises(VideoError, match=rf"hazy.mkv: {HELD} frames of 64x48 are held at a time"):
+        cleared(source, tmp_path / "clear.mkv")
+    assert names(tmp_path) == {"hazy.mkv"}
+    monkeypatch.setattr("corun.dehazing.video.conversion.free_memory", lambda: needed)
+    cleared(source, tmp_path / "clear.mkv")
 
 
 def test_matroska_keeps_subtitles_and_unusual_tags(tmp_path: Path) -> None:

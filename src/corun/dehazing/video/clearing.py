@@ -32,6 +32,9 @@ FOLLOWED = 0.8
 LEAD = REACH + 2 * LOOK_EVERY
 """Frames before a run from which an unbroken run's maps are had again: some more than the filter
 looks back, since what the network looks at is known at every fourth frame."""
+HELD = REACH + 8
+"""Frames of a file that are in memory at a time: those ahead, and those that wait to be cleared or
+encoded."""
 
 Rgb = Shaped[np.ndarray, "_ _ 3"]  # turned, rows and columns change places
 

@@ -19,7 +19,7 @@ import av
 
 from corun.dehazing.dehazer import Dehazer, require_strength
 from corun.dehazing.video.background import in_background
-from corun.dehazing.video.clearing import LEAD, LOOK_EVERY, REACH, Clearing, fingerprint
+from corun.dehazing.video.clearing import HELD, LEAD, LOOK_EVERY, REACH, Clearing, fingerprint
 from corun.dehazing.video.colours import SdrTone, frame_of_rgb
 from corun.dehazing.video.encoders import Encoder, Encoding, Target, bytes_of, target_of
 from corun.dehazing.video.muxing import Kept, Part, join, plan_container
@@ -34,6 +34,7 @@ from corun.dehazing.video.segments import (
 from corun.dehazing.video.source import Film, Moment, Reader, hdr_refusal, read_film
 from corun.errors import ConfigurationError, VideoError
 from corun.files import written_atomically
+from corun.pictures.limits import free_memory
 
 SEGMENT_FRAMES = 250
 """Frames of a run: what a killed process loses at the most."""
@@ -130,16 +131,11 @@ def dehaze_video(
     if output.exists() and not options.overwrite:
         raise VideoError(f"{output}: exists already; add --overwrite or choose another name")
     film = read_film(source)
-    refusal = hdr_refusal(film)
-    if refusal is not None and options.tone is None:
-        raise VideoError(refusal)
-    tone = None if refusal is None else SdrTone(film.colours)
-    target = _target(film, options, tone)
+    tone = _tone(film, options)
+    _require_memory(film)
     workshop = Workshop(output)
     with workshop.held():
-        trial = workshop.folder / f"trial{output.suffix}"
-        kept, apart = plan_container(source, target, output, trial)
-        target = target._replace(header_apart=apart)
+        target, kept = planned(source, film, output, options, workshop.folder)
         work = _Work(source, output, film, target, options, workshop)
         progress = workshop.resume(_made_of(work, dehazer), wanted=options.resume)
         resumed = progress.frames
@@ -155,6 +151,45 @@ def dehaze_video(
         workshop.remove()
     notes = (*_notes(film, target, progress, _part(work).whole), *kept.notes)
     return VideoResult(output, progress.frames, resumed, time.perf_counter() - begun, notes)
+
+
+def planned(
+    source: Path, film: Film, output: Path, options: VideoOptions, folder: Path
+) -> tuple[Target, Kept]:
+    """The stream to be written and what is kept beside it, found by trying before any work.
+
+    Args:
+        source: the original.
+        film: what it states.
+        output: its suffix says the format.
+        options: what is asked.
+        folder: where the trial is written, which stays there.
+
+    Raises:
+        VideoError: the output's format cannot hold it, or it is HDR and shall stay so.
+    """
+    target = _target(film, options, _tone(film, options))
+    kept, apart = plan_container(source, target, output, folder / f"trial{output.suffix}")
+    return target._replace(header_apart=apart), kept
+
+
+def _tone(film: Film, options: VideoOptions) -> SdrTone | None:
+    refusal = hdr_refusal(film)
+    if refusal is not None and options.tone is None:
+        raise VideoError(refusal)
+    return None if refusal is None else SdrTone(film.colours)
+
+
+def _require_memory(film: Film) -> None:
+    """Refuses a film whose frames, as many as the filter over time holds, do not fit."""
+    needed = HELD * film.width * film.height * 3 * (2 if film.bits > 8 else 1)
+    free = free_memory()
+    if free is not None and needed > free:
+        raise VideoError(
+            f"{film.name}: {HELD} frames of {film.width}x{film.height} are held at a time, "
+            f"{needed >> 20:,} MiB, and {free >> 20:,} are free; close other programs, or scale "
+            "the film down"
+        )
 
 
 class _Work(NamedTuple):
