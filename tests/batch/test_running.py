@@ -177,7 +177,6 @@ def test_a_part_is_done_by_one_process_at_a_time(photos: Path, tmp_path: Path) -
     planned = Batch.plan(str(photos), Work(str(clear), "dcp", {"threads": 1}))
     with pytest.raises(ConfigurationError, match="another process is doing this part"):
         run(photos, clear)
-    assert len(run(photos, clear, shard=Shard(1, 1000))) <= 1  # another part
     first = planned.run()
     next(first)
     with pytest.raises(ConfigurationError, match="another process is doing this part"):
@@ -185,6 +184,57 @@ def test_a_part_is_done_by_one_process_at_a_time(photos: Path, tmp_path: Path) -
     first.close()
     run(photos, clear)
     assert {row["output"] for row in manifest(clear)} >= {"0.jpg", "1.jpg"}
+
+
+def test_parts_of_other_numbers_are_done_at_once_where_they_share_no_picture(
+    photos: Path, tmp_path: Path
+) -> None:
+    """Else the pictures that are in both would be done twice."""
+    clear = tmp_path / "clear"
+
+    def plan(index: int, count: int) -> Batch:
+        work = Work(str(clear), "dcp", {"threads": 1})
+        return Batch.plan(str(photos), work, shard=Shard(index, count))
+
+    first = plan(1, 2)
+    for index, count in ((1, 1), (1, 2), (1, 3), (3, 3), (1, 4), (3, 4), (2, 5)):
+        with pytest.raises(ConfigurationError, match="doing this part of it, as --shard 1/2; wait"):
+            plan(index, count)
+    others = [plan(2, 4), plan(4, 4)]  # the other half, in halves
+    with pytest.raises(ConfigurationError, match=r"as --shard [24]/4"):
+        plan(2, 2)
+    outcomes = [outcome for batch in (first, *others) for outcome in batch.run()]
+    assert Counter(outcome.status for outcome in outcomes) == {"ok": 5}
+    assert run(photos, clear, shard=Shard(1, 3)) == []
+    assert len({row["output"] for row in manifest(clear)}) == len(manifest(clear)) == 5
+
+
+@pytest.mark.parametrize("shards", [("1/2", "1/3"), ("2/2", "2/4")])
+def test_two_runs_of_parts_of_other_numbers_do_nothing_twice(
+    photos: Path, tmp_path: Path, shards: tuple[str, str]
+) -> None:
+    """Real processes: the second is refused by name, and later does what is left of its part."""
+    for index in range(10, 50):
+        (photos / f"{index}.jpg").write_bytes(jpeg(240, 320))
+    clear = tmp_path / "clear"
+    command = [sys.executable, "-m", "corun", "batch", str(photos), str(clear), "--model", "dcp"]
+    command += ["--quiet", "--threads", "1", "--shard"]
+    with subprocess.Popen([*command, shards[0]]) as first:
+        while not list(clear.glob("[0-9]*.jpg")):
+            assert first.poll() is None
+            time.sleep(0.002)
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            second = subprocess.run([*command, shards[1]], capture_output=True, text=True)
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+    assert first.returncode == 0
+    assert second.returncode == 1
+    assert f"as --shard {shards[0]}; wait for its end" in second.stderr
+    subprocess.run([*command, shards[1]], check=True)
+    rows = Counter(row["output"] for row in manifest(clear))
+    assert set(rows.values()) == {1}
+    assert len(rows) == len(list(clear.glob("*.jpg"))) + len(list(clear.glob("inner/*.png")))
 
 
 def test_a_commit_is_tried_again(

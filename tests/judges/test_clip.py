@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,7 @@ from corun.judges.choice import (
     DensityChoice,
     build_density,
 )
-from corun.judges.clip import ClipDensity, prepare
+from corun.judges.clip import ClipDensity, ClipPictures
 
 
 def test_damaged_clip_weights_are_named(tmp_path: Path) -> None:
@@ -33,6 +34,12 @@ class TinyTower(nn.Module):
 
     def __init__(self, width: int = 6) -> None:
         super().__init__()
+        pictures = ClipPictures()
+        self.preprocess_cfg = {
+            "size": pictures.size,
+            "mean": pictures.mean,
+            "std": pictures.deviation,
+        }
         self.conv1 = nn.Conv2d(3, width, 8, stride=8, bias=False)
         self.transformer = nn.Module()
         self.transformer.width = width
@@ -63,7 +70,7 @@ class TinyClip(nn.Module):
         return self.token_embedding(tokens).mean(1)
 
 
-def published_da_clip(clip: TinyClip, controller: TinyTower) -> dict[str, Tensor]:
+def published_da_clip(clip: nn.Module, controller: nn.Module) -> dict[str, Tensor]:
     """Their weights in the layout of DA-CLIP's file."""
     state = {f"clip.{name}": tensor for name, tensor in clip.state_dict().items()}
     for name, tensor in controller.state_dict().items():
@@ -101,7 +108,7 @@ def test_da_clip_opens_from_its_single_file(open_clip: None, tmp_path: Path) -> 
     assert sys.modules["open_clip"].asked == [None]  # no other weights are fetched
     image = torch.rand(2, 3, 30, 40)
     tokens = torch.tensor([[len(word) % 8, ord(word[0]) % 8] for word in words])
-    features = nn.functional.normalize(controller(prepare(image, 224)), dim=-1)
+    features = nn.functional.normalize(controller(ClipPictures().prepare(image)), dim=-1)
     texts = nn.functional.normalize(clip.encode_text(tokens), dim=-1)
     expected = torch.softmax(torch.e**2 * features @ texts.T, -1)[:, 1]
     torch.testing.assert_close(judge.overall(image), expected)
@@ -124,11 +131,84 @@ def test_clip_density_is_a_probability_with_a_gradient() -> None:
     def encode(image: Tensor) -> Tensor:
         return torch.stack((image.mean((1, 2, 3)), -image.mean((1, 2, 3))), 1)
 
-    evaluator = ClipDensity(encode, texts, 0, 5.0, "clip", size=16)
+    pictures = ClipPictures((16, 16))
+    evaluator = ClipDensity(encode, texts, 0, 5.0, "clip", pictures=pictures)
     image = torch.rand(2, 3, 48, 40, requires_grad=True)
     scores = evaluator.score(image, 32)
     assert scores.blocks.shape == (2, 1, 2, 2)
     assert bool(((scores.overall > 0) & (scores.overall < 1)).all())
     scores.overall.sum().backward()
     assert image.grad is not None
-    assert prepare(image.detach(), 16).shape == (2, 3, 16, 16)
+    assert pictures.prepare(image.detach()).shape == (2, 3, 16, 16)
+
+
+CONFIGURATION = {
+    "embed_dim": 16,
+    "vision_cfg": {
+        "image_size": 32,
+        "layers": 2,
+        "width": 64,
+        "head_width": 32,
+        "patch_size": 16,
+    },
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path) -> str:
+    """The name of a model of the real open_clip, of two blocks and pictures of 32 pixels."""
+    package = pytest.importorskip("open_clip", reason="needs the extra clip")
+    file = tmp_path / "corun-tiny.json"
+    file.write_text(json.dumps(CONFIGURATION))
+    package.add_model_config(file)
+    return file.stem
+
+
+def test_a_local_file_of_the_real_open_clip(tiny_model: str, tmp_path: Path) -> None:
+    import open_clip
+
+    torch.manual_seed(0)
+    model = open_clip.create_model(tiny_model).eval()
+    torch.save(model.state_dict(), tmp_path / "clip.pt")
+    choice = DensityChoice(kind="clip", model=tiny_model, pretrained=str(tmp_path / "clip.pt"))
+    judge = build_density(choice)
+    image = torch.rand(2, 3, 64, 80, requires_grad=True)
+    scores = judge.score(image, 32)
+    scores.overall.sum().backward()
+    assert image.grad is not None
+    assert float(image.grad.abs().sum()) > 0
+    assert scores.blocks.shape == (2, 1, 2, 3)
+    texts = open_clip.get_tokenizer(tiny_model)([choice.hazy_prompt, choice.clear_prompt])
+    with torch.no_grad():
+        squeezed = nn.functional.interpolate(image, (32, 32), mode="bicubic", antialias=True)
+        facts = model.visual.preprocess_cfg
+        mean, std = (torch.tensor(facts[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+        shown = model.encode_image((squeezed.clamp(0, 1) - mean) / std, normalize=True)
+        likeness = model.logit_scale.exp() * shown @ model.encode_text(texts, normalize=True).T
+    torch.testing.assert_close(scores.overall.detach(), likeness.softmax(-1)[:, 0])
+    assert judge.name == build_density(choice).name
+
+
+def test_da_clip_of_the_real_open_clip(
+    tiny_model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import open_clip
+
+    torch.manual_seed(0)
+    clip, controller = (open_clip.create_model(tiny_model).eval() for _ in range(2))
+    caplog.clear()
+    torch.save(published_da_clip(clip, controller.visual), tmp_path / "daclip.pt")
+    words = ("motion-blurry", "hazy", "noisy")
+    choice = DensityChoice(
+        kind="clip", model=tiny_model, weights=tmp_path / "daclip.pt", degradations=words
+    )
+    judge = build_density(choice)
+    assert not caplog.records  # "initialized randomly", which it is not
+    image = torch.rand(1, 3, 40, 40)
+    with torch.no_grad():
+        prepared = ClipPictures((32, 32)).prepare(image)
+        features = nn.functional.normalize(controller.visual(prepared), dim=-1)
+        texts = clip.encode_text(open_clip.get_tokenizer(tiny_model)(list(words)), normalize=True)
+        expected = torch.softmax(torch.e**2 * features @ texts.T, -1)[:, 1]
+    torch.testing.assert_close(judge.overall(image), expected)

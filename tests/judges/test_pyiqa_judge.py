@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -68,6 +69,31 @@ def test_a_metric_sees_a_bounded_number_of_blocks_at_a_time(pyiqa: None) -> None
     blocks, grid = cut_blocks(pictures, 32)
     at_once = musiq._metric(blocks).view(2, 1, *grid) / 100
     torch.testing.assert_close(scores.blocks, at_once, rtol=0, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")  # of what pyiqa imports
+def test_musiq_of_the_real_pyiqa(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With random weights, which lie where pyiqa keeps what it has fetched."""
+    pytest.importorskip("pyiqa", reason="needs pyiqa", exc_type=ImportError)
+    from pyiqa.archs import musiq_arch
+    from pyiqa.utils import download_util
+
+    monkeypatch.setattr(download_util, "DEFAULT_CACHE_DIR", str(tmp_path))
+    torch.manual_seed(0)
+    weights = musiq_arch.MUSIQ(pretrained=False, num_class=1).state_dict()
+    torch.save(weights, tmp_path / Path(musiq_arch.default_model_urls["koniq10k"]).name)
+    musiq = build_quality(QualityChoice(kind="pyiqa", range=(-4.0, 4.0)))
+    told = capsys.readouterr()
+    assert told.out == ""  # where a command writes its results
+    assert "MUSIQ" in told.err
+    pictures = torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(1))
+    scores = musiq.score(pictures, 32)
+    assert scores.blocks.shape == (2, 1, 1, 2)
+    alone = torch.stack([musiq._quality(p[None])[0] for p in (pictures[1], pictures[1, ..., 32:])])
+    torch.testing.assert_close(torch.stack((scores.overall[1], scores.blocks[1, 0, 0, 1])), alone)
+    assert bool(((scores.overall > 0) & (scores.overall < 1)).all())
 
 
 @pytest.mark.parametrize(

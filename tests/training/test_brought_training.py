@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -15,6 +17,7 @@ from colabator_toy import toy_settings, write_toy
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import corun
 from corun.errors import ConfigurationError, NetworkOutputError
 from corun.training.checkpoint import load_checkpoint
 from corun.training.colabator import ColabatorConfig, ColabatorTraining, identity_of
@@ -116,6 +119,34 @@ def test_which_of_several_outputs_is_the_scene_changes_nothing_else(
     )
     assert plain.keys() == several.keys()
     assert all(torch.equal(plain[key], several[key]) for key in plain)
+
+
+@pytest.mark.parametrize("name", ["MixDehazeNet", "RetinexFormer", "FFTformer"])
+def test_real_networks_of_spandrel_are_adapted_and_run(
+    toy: Path, tmp_path: Path, name: str
+) -> None:
+    """In training and in evaluation, at a size that they do not take, and from the file alone."""
+    spandrel = pytest.importorskip("spandrel", reason="needs the extra spandrel")
+    package = import_module(f"spandrel.architectures.{name}")
+    sizes: dict[str, dict[str, Any]] = {
+        "MixDehazeNet": {"embed_dims": [8, 16, 32, 16, 8], "depths": [1] * 5},
+        "RetinexFormer": {"n_feat": 8, "stage": 1, "num_blocks": [1, 1, 1]},
+        "FFTformer": {"dim": 8, "num_blocks": [1, 1, 1], "num_refinement_blocks": 1},
+    }
+    torch.manual_seed(0)
+    network = getattr(package, name)(**sizes[name])
+    torch.save({"params_ema": network.state_dict()}, tmp_path / "theirs.pth")
+    found = spandrel.ModelLoader().load_from_file(tmp_path / "theirs.pth")
+    assert found.architecture.id == name
+    made = settings(toy, tmp_path / "run", run__steps=2)
+    adapt(made | {"network": {"name": f"spandrel:{tmp_path / 'theirs.pth'}"}})
+    weights = load_file(tmp_path / "run" / "weights.safetensors")
+    before = network.state_dict()
+    assert weights.keys() == before.keys()
+    assert any(not torch.equal(weights[key], before[key]) for key in before)
+    picture = np.random.default_rng(0).integers(0, 256, (43, 70, 3), dtype=np.uint8)
+    clear = corun.load(tmp_path / "run" / "weights.safetensors")(picture).image
+    assert clear.shape == picture.shape
 
 
 @pytest.mark.parametrize("name", ["Scales", "Named"])

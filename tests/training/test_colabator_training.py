@@ -20,7 +20,7 @@ from toy_networks import VeilRemover
 from corun.colabator.label_pool import open_existing
 from corun.configuration import load_configuration
 from corun.errors import ConfigurationError, CorunError, DataError, WeightsError
-from corun.training.checkpoint import load_checkpoint
+from corun.training.checkpoint import load_checkpoint, save_atomically
 from corun.training.colabator import ColabatorConfig, ColabatorTraining, identity_of
 from corun.training.colabator import run as run_program
 from corun.training.engine import train
@@ -88,6 +88,32 @@ def test_a_resumed_run_is_the_uninterrupted_one(toy: Path, tmp_path: Path) -> No
         assert torch.equal(first.weights, second.weights)
         assert first[3:] == second[3:]
     assert load_file(straight / "weights.safetensors").keys() == VeilRemover().state_dict().keys()
+
+
+@pytest.mark.parametrize("teacher", [True, False])
+def test_a_run_that_starts_from_another_takes_its_teacher(
+    toy: Path, tmp_path: Path, teacher: bool
+) -> None:
+    """Of one without, as a pre-training's, the averaged network becomes the teacher."""
+    first, second, start = tmp_path / "first", tmp_path / "second", tmp_path / "start.ckpt"
+    adapt(toy_settings(toy, first, run__steps=3, run__ema_decay=0.5, teacher__decay=0.8))
+    before = load_checkpoint(first / "last.ckpt")
+    save_atomically(before if teacher else {**before, "task": {}}, start)
+    still = {"optimizer__learning_rate": 1e-12, "optimizer__final_learning_rate": 0.0}
+    settings = toy_settings(toy, second, run__steps=1, teacher__decay=0.999999, **still)
+    settings["run"]["start_from"] = str(start)
+    adapt(settings)
+    after = load_checkpoint(second / "last.ckpt")["task"]["teacher"]
+    expected = before["task"]["teacher"] if teacher else before["average"]
+    assert after.pop("__updates__") == (4 if teacher else 1)
+    for name, tensor in after.items():
+        torch.testing.assert_close(tensor, expected[name], atol=1e-6, rtol=0)
+    others = (VeilRemover().state_dict(), before["network"])
+    assert all(_distance(after, other) > 1e-4 for other in others)
+
+
+def _distance(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
 
 
 def test_adaptation_lowers_the_error_on_real_haze(toy: Path, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 HELP = """Compare methods on data sets: make results, score them, write tables and a report.
 
 A METHOD is LABEL=SOURCE or SOURCE: input, a model's name, a weights file (.safetensors, .pth,
-.onnx), spandrel:FILE, command:'prog {input} {output}', or a folder of results. Data are NAME=DIR
-or LABEL:NAME=DIR, NAME one of `corun data list`, or a plain folder, LABEL=DIR or DIR. A second
-run goes on where the first stopped. The exit status is 1 where something failed.
+.onnx), spandrel:FILE, MODULE:CLASS:FILE, command:'prog {input} {output}', or a folder of results.
+Data are NAME=DIR or LABEL:NAME=DIR, NAME one of `corun data list`, or a plain folder, LABEL=DIR or
+DIR. A second run goes on where the first stopped. The exit status is 1 where something failed.
 """
 
 

@@ -138,12 +138,22 @@ def convert(
         typer.Option(metavar="NAME=VALUE", help="For the class, in JSON; may be repeated."),
     ] = None,
     value_range: Annotated[
-        tuple[float, float],
-        typer.Option("--range", metavar="BLACK WHITE", help="What the network takes and gives."),
-    ] = (0.0, 1.0),
+        tuple[float, float] | None,
+        typer.Option(
+            "--range",
+            metavar="BLACK WHITE",
+            help="What the network takes and gives.",
+            show_default="its method's, if known; 0 1",
+        ),
+    ] = None,
     multiple: Annotated[
-        int, typer.Option(min=1, help="Of which the sides of what it takes are multiples.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of which the sides of what it takes are multiples.",
+            show_default="its method's, if known; 1",
+        ),
+    ] = None,
     entry: Annotated[
         str | None, typer.Option(help="Name or number of the entry that is the scene.")
     ] = None,
@@ -154,7 +164,7 @@ def convert(
     if output.exists() and not overwrite:
         raise WeightsError(f"{output}: exists already; add --overwrite")
     if network is None:
-        if argument or value_range != (0.0, 1.0) or multiple != 1 or entry is not None:
+        if argument or any(given is not None for given in (value_range, multiple, entry)):
             wrong_usage("--argument, --range, --multiple and --entry are for --network")
         from corun.networks.checkpoints import convert_weights
 

@@ -7,6 +7,7 @@ import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import gcd
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -64,6 +65,10 @@ class Shard:
         """Whether the entry is of this part."""
         digest = zlib.crc32(entry.output.encode("utf-8", "surrogateescape"))
         return digest % self.count == self.index - 1
+
+    def overlaps(self, other: Shard) -> bool:
+        """Whether a picture can be of both: two residues meet if they agree modulo the divisor."""
+        return (self.index - other.index) % gcd(self.count, other.count) == 0
 
 
 def read_entries(source: str, destination: str, file_format: str | None = None) -> list[Entry]:

@@ -46,7 +46,7 @@ class Ledger:
 
     Raises:
         ConfigurationError: the destination was filled with other settings, or another process does
-            this part.
+            pictures of this part.
         DataError: a part is damaged.
         StoreError: the destination cannot be read or written.
     """
@@ -55,8 +55,8 @@ class Ledger:
         self, store: Store, settings: Mapping[str, Any], shard: Shard, retries: int = 0
     ) -> None:
         self._store, self._retries = store, retries
-        self._shard = f"{FOLDER}/{shard.index:05d}-of-{shard.count:05d}"
-        self._part = f"{self._shard}-{time.time_ns():x}"
+        self._shard = shard
+        self._part = f"{FOLDER}/{_name(shard)}-{time.time_ns():x}"
         self._number = 0
         self._lines: list[str] = []
         self._unwritten = False
@@ -149,7 +149,7 @@ class Ledger:
             self._lock.release()
 
     def _held(self) -> FileLock | None:
-        """Keeps other processes of this machine from doing the same part at the same time.
+        """Keeps others that share this store's disk from doing the same pictures at the same time.
 
         Raises:
             ConfigurationError: one does.
@@ -157,24 +157,47 @@ class Ledger:
         """
         if not self._store.local:
             return None
-        path = Path(self._store.below(f"{self._shard}.lock"))
-        lock = FileLock(path)
+        own = Path(self._store.below(f"{FOLDER}/{_name(self._shard)}.lock"))
+        lock = FileLock(own)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ConfigurationError(
-                f"{self._store.url}: another process is doing this part of it; wait for its end, "
-                "or give each a part with --shard"
-            ) from error
+            own.parent.mkdir(parents=True, exist_ok=True)
+            # One at a time looks who is there, so that nobody takes a look for a run.
+            with FileLock(own.with_name("opening.lock")):
+                for path in {own, *own.parent.glob("[0-9]*-of-[0-9]*.lock")}:
+                    if self._shard.overlaps(_shard_of(path)):
+                        _require_free(path, self._store.url)
+                lock.acquire(timeout=0)
         except NotImplementedError:  # a network disk without locks
             return None
         except OSError as error:
             raise StoreError(
-                f"{path}: {error.strerror or error}; check the rights of the folder"
+                f"{own}: {error.strerror or error}; check the rights of the folder"
             ) from error
         return lock
 
     def _write(self, relative: str, content: bytes) -> None:
         path = self._store.below(relative)
         persistently(lambda: self._store.write(path, content), self._retries)
+
+
+def _name(shard: Shard) -> str:
+    return f"{shard.index:05d}-of-{shard.count:05d}"
+
+
+def _shard_of(path: Path) -> Shard:
+    index, _, count = path.stem.partition("-of-")
+    return Shard(int(index), int(count))
+
+
+def _require_free(path: Path, destination: str) -> None:
+    """Raises a ConfigurationError that names the run that holds a lock, if one does."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        shard = _shard_of(path)
+        raise ConfigurationError(
+            f"{destination}: another process is doing this part of it, as --shard "
+            f"{shard.index}/{shard.count}; wait for its end, or give each another i of one i/n"
+        ) from error
+    lock.release()

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from corun.configuration import Strict
-from corun.networks.averaging import WeightAverage
+from corun.networks.averaging import UPDATES, WeightAverage
 
 
 class TeacherConfig(Strict):
@@ -77,3 +77,11 @@ class Teacher:
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """Restore what :meth:`state_dict` gave."""
         self._average.load_state_dict(state)
+
+    def start_from(self, checkpoint: dict[str, Any]) -> None:
+        """Become the teacher in another run's checkpoint.
+
+        Where there is none, as in a pre-training's, the averaged network becomes the teacher.
+        """
+        teacher = checkpoint["task"].get("teacher") or {**checkpoint["average"], UPDATES: 0}
+        self.load_state_dict(teacher)

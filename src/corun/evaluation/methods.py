@@ -9,8 +9,9 @@ A method is written as text, ``LABEL=SOURCE`` or ``SOURCE``, where the source is
 ``FILE.pth``              a published CORUN checkpoint
 ``FILE.onnx``             any network of (1,3,h,w) RGB in [0,1] to the same
 ``spandrel:FILE``         a model spandrel knows, of three channels and the same size
+``MODULE:CLASS:FILE``     a checkpoint of the network that a class on the import path makes
 ``command:TEXT``          a shell command with {input} and {output}, files
-``DIR``                   a folder of results that bear the photos' names
+``DIR``                   a folder of results that bear the photos' names, or these and one ending
 ========================  =====================================================================
 """
 
@@ -41,17 +42,19 @@ from corun.errors import (
     system_errors_as,
 )
 from corun.files import checksum, same_name, user_path, written_atomically
-from corun.networks.adapted import code_digest
-from corun.networks.brought import open_spandrel
+from corun.networks.adapted import code_digest, module_digest
+from corun.networks.brought import is_import_path, open_network, open_spandrel
+from corun.networks.checkpoints import ready
 from corun.networks.registry import MODELS, weights_path
 
-MethodKind = Literal["input", "network", "onnx", "spandrel", "command", "folder"]
+MethodKind = Literal["input", "network", "onnx", "spandrel", "import", "command", "folder"]
 RESULT_VERSIONS: dict[str, int] = {
     "input": 1,
     "dcp": 3,
     "network": 10,
     "onnx": 3,
     "spandrel": 3,
+    "import": 1,
     "command": 1,
 }
 """Raised when the same weights make other pictures: kept results of the old code are not used."""
@@ -71,6 +74,7 @@ class Method:
         source: the model's name, the file, the command, or the folder.
         fingerprint: changes whenever its results may change: kept results are reused under it.
         checksum: SHA-256 of the weights, or "" where there are none.
+        code: the import path of what makes the network, where the file does not say it.
         trust: whether the code that an adapted network's file names may be run.
     """
 
@@ -79,6 +83,7 @@ class Method:
     source: str
     fingerprint: str
     checksum: str = ""
+    code: str = ""
     trust: bool = False
 
 
@@ -103,6 +108,7 @@ def parse_method(text: str, *, trust: bool = False) -> Method:
 def _parsed(text: str) -> Method:
     head, separator, rest = text.partition("=")
     plain = head.startswith(("command:", "spandrel:")) or existing(text) is not None
+    plain = plain or bool(_code_and_file(text)[0])
     labelled = bool(separator) and not plain
     label, source = (head.strip(), rest.strip()) if labelled else ("", text.strip())
     if not source:
@@ -122,22 +128,34 @@ def _parsed(text: str) -> Method:
         fingerprint = _fingerprint(engine, source, digits)
         return Method(label or source, "network", source, fingerprint, digits)
     kind: MethodKind = "network"
-    if source.startswith("spandrel:"):
+    code, file_of_it = _code_and_file(source)
+    if code:
+        kind, source = "import", file_of_it
+    elif source.startswith("spandrel:"):
         kind, source = "spandrel", source.removeprefix("spandrel:")
     path = existing(source)
-    if path is not None and path.is_dir():
+    if path is not None and path.is_dir() and not code:
         return Method(label or folder_name(path), "folder", str(path), "")
-    if path is not None and path.suffix == ".onnx":
+    if path is not None and path.suffix == ".onnx" and not code:
         kind = "onnx"
     if path is not None and (kind != "network" or path.suffix in (".safetensors", ".pth", ".pt")):
         with system_errors_as(WeightsError, f"{path}: cannot be read", "check it"):
             digits = checksum(path)
-        fingerprint = _fingerprint(kind, digits)
-        return Method(label or path.stem, kind, str(path), fingerprint, digits)
+        parts = [digits, code, module_digest(code)] if code else [digits]
+        fingerprint = _fingerprint(kind, *parts)
+        return Method(label or path.stem, kind, str(path), fingerprint, digits, code)
     raise ConfigurationError(
         f"{source}: no method; give {', '.join(MODELS)}, input, a weights or ONNX file, "
-        "spandrel:FILE, command:TEXT or a folder of results"
+        "spandrel:FILE, MODULE:CLASS:FILE, command:TEXT or a folder of results"
     )
+
+
+def _code_and_file(source: str) -> tuple[str, str]:
+    """MODULE:CLASS and FILE of the three together; two empty texts of anything else."""
+    module, _, rest = source.partition(":")
+    name, colon, file = rest.partition(":")
+    code = f"{module}:{name}"
+    return (code, file) if colon and is_import_path(code) else ("", "")
 
 
 def folder_name(folder: Path) -> str:
@@ -161,7 +179,7 @@ def load_method(method: Method) -> None:
         WeightsError: the file is damaged, or no dehazing network.
         MissingExtraError: the package that reads it is not installed.
     """
-    if method.kind in ("network", "onnx", "spandrel"):
+    if method.kind in ("network", "onnx", "spandrel", "import"):
         _dehazer(method)
 
 
@@ -200,6 +218,9 @@ def _dehaze(method: Method, hazy: Tensor) -> Tensor:
 def _dehazer(method: Method) -> Dehazer:
     if method.kind == "spandrel":
         return from_network(open_spandrel(Path(method.source)), name=method.label)
+    if method.kind == "import":
+        network = open_network(method.code, weights=Path(method.source))
+        return from_network(ready(network, "cpu"), name=method.label)
     return load(method.source, trust=method.trust)
 
 

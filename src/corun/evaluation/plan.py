@@ -95,7 +95,10 @@ def provenance_of(plan: Plan, facts: Mapping[str, MetricFacts], command: str) ->
     versions = {name: found for name in PACKAGES if (found := installed_version(name))}
     content: dict[str, Any] = {
         "protocol": f"8-bit RGB PNG, {side}, reduced by area averaging, scored as saved",
-        "methods": {m.label: f"{m.kind} {m.source} {m.checksum}".strip() for m in plan.methods},
+        "methods": {
+            m.label: " ".join(filter(None, (m.kind, m.code, m.source, m.checksum)))
+            for m in plan.methods
+        },
         "metrics": {name: entry.version for name, entry in facts.items()},
         "data sets": {d.label: f"{d.name} in {d.folder}" for d in plan.datasets},
         "versions": {"python": platform.python_version(), **versions},

@@ -5,6 +5,8 @@ Everything is scored as a file, so that anyone can score the same files again.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -110,19 +112,42 @@ def _is_picture(path: Path) -> bool:
 
 
 def index_results(folder: Path, dataset: str) -> dict[str, list[Path]]:
-    """The pictures of a folder of results by stem; of its sub-folder for the data set, if any.
+    """The pictures of a folder of results by stem.
+
+    Those of its sub-folder for the data set go first, then its own, then those of a sub-folder as
+    others' test scripts make it.
 
     Raises:
         DataError: the folder holds no picture.
     """
     is_part = dataset not in (".", "..") and Path(dataset).name == dataset
-    root = folder / dataset if is_part and (folder / dataset).is_dir() else folder
-    found: dict[str, list[Path]] = {}
-    for path in list_images(root, recursive=False):
-        found.setdefault(same_name(path.stem), []).append(path)
-    if not found:
-        raise DataError(f"{root}: no pictures there; give the folder the results are in")
-    return found
+    own = [folder / dataset, folder / "visualization" / dataset] if is_part else []
+    for root in (*own, folder, folder / "imgs", folder / "output"):
+        found: dict[str, list[Path]] = {}
+        for path in list_images(root, recursive=False) if root.is_dir() else ():
+            found.setdefault(same_name(path.stem), []).append(path)
+        if found:
+            return found
+    raise DataError(f"{folder}: no pictures there; give the folder the results are in")
+
+
+def common_ending(results: Collection[str], photos: Collection[str]) -> str:
+    """What follows the photos' names in the stems of their results: mostly "", or as "_RIDCP".
+
+    It is the one that most photos have a result of. Without a letter in it, it would be part of
+    the name of another photo (RESIDE: 1400 and 1400_1).
+    """
+    count = Counter(
+        stem[end:]
+        for stem in results
+        for end in range(len(stem) + 1)
+        if stem[:end] in photos and (end == len(stem) or _is_ending(stem[end:]))
+    )
+    return max(count, key=lambda ending: (count[ending], -len(ending)), default="")
+
+
+def _is_ending(text: str) -> bool:
+    return text[0] in "_-. " and any(character.isalpha() for character in text)
 
 
 def adopt_result(

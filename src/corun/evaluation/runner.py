@@ -31,7 +31,7 @@ from corun.evaluation.picture_tasks import (
     score_result,
 )
 from corun.evaluation.plan import DatasetChoice, Plan, provenance_of
-from corun.evaluation.prepared_pictures import Made, index_results
+from corun.evaluation.prepared_pictures import Made, common_ending, index_results
 from corun.evaluation.report import MetricFacts, Report, Score, SetComparison, SetScore
 from corun.evaluation.score_cache import ScoreCache
 from corun.evaluation.scoring import Companion, facts_of, needs_of
@@ -187,6 +187,9 @@ def _make_results(run: _Run) -> None:
     for method in plan.methods:
         for label, photos in run.photos.items():
             offered = index_results(Path(method.source), label) if method.kind == "folder" else {}
+            ending = common_ending(offered, photos)
+            if ending:
+                run.notes.append(f"{method.label}, {label}: results are called PHOTO{ending}")
             for name in photos:
                 hazy = run.inputs[label, name]
                 if hazy.problem:
@@ -199,7 +202,7 @@ def _make_results(run: _Run) -> None:
                     method,
                     Path(hazy.path),
                     target,
-                    tuple(offered.get(name, ())),
+                    tuple(offered.get(name + ending, ())),
                     plan.sizes,
                 )
                 kept = _kept_result(run, task, hazy)
@@ -207,7 +210,8 @@ def _make_results(run: _Run) -> None:
                     tasks.append(task)
                 else:
                     run.results[method.label, label, name] = kept
-            unused = sorted(set(offered) - set(photos)) if plan.limit is None else []
+            used = {name + ending for name in photos}
+            unused = sorted(set(offered) - used) if plan.limit is None else []
             if unused:
                 names = ", ".join(unused[:5]) + (", …" if len(unused) > 5 else "")
                 run.notes.append(f"{method.label}: {len(unused)} of no photo in {label}: {names}")

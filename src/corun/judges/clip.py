@@ -11,8 +11,11 @@ and the plain CLIP, with the tower of texts, under ``clip.``: the one file is al
 
 from __future__ import annotations
 
+import logging
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +31,42 @@ from corun.networks.brought import read_state
 from corun.networks.checkpoints import DAMAGE
 from corun.networks.fingerprint import fingerprint, values_fingerprint
 
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
 _CONTROL = "visual_control."
 _TEXTS = "clip."
+
+
+@dataclass(frozen=True)
+class ClipPictures:
+    """What a model takes; those of OpenAI's by default.
+
+    Attributes:
+        size: height and width, pixels.
+        mean: of RGB in [0,1], which is taken away.
+        deviation: by which the rest is divided.
+    """
+
+    size: tuple[int, int] = (224, 224)
+    mean: tuple[float, ...] = (0.48145466, 0.4578275, 0.40821073)
+    deviation: tuple[float, ...] = (0.26862954, 0.26130258, 0.27577711)
+
+    @classmethod
+    def of(cls, model: Any) -> ClipPictures:
+        """Of a model of open_clip, which keeps them with its image tower."""
+        facts = model.visual.preprocess_cfg
+        size = facts["size"]
+        square = (size, size) if isinstance(size, int) else tuple(size)
+        return cls(square, tuple(facts["mean"]), tuple(facts["std"]))
+
+    def prepare(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 p q"]:
+        """RGB in [0,1], squeezed to the size (bicubic, antialiased) and normalised."""
+        squeezed = F.interpolate(
+            image, self.size, mode="bicubic", align_corners=False, antialias=True
+        ).clamp(0, 1)
+        mean, deviation = (
+            torch.tensor(values, device=image.device).view(1, 3, 1, 1)
+            for values in (self.mean, self.deviation)
+        )
+        return (squeezed - mean) / deviation
 
 
 class ClipDensity:
@@ -43,8 +78,8 @@ class ClipDensity:
         hazy: which of the texts is the hazy one.
         scale: s.
         name: what pools call it.
-        size: side of CLIP's pictures, pixels.
         towers: what moves to a device.
+        pictures: of what side, mean and deviation the pictures are that the model takes.
     """
 
     differentiable = JUDGES["clip"].differentiable
@@ -56,11 +91,11 @@ class ClipDensity:
         hazy: int,
         scale: float,
         name: str,
-        size: int = 224,
         towers: nn.Module | None = None,
+        pictures: ClipPictures | None = None,
     ) -> None:
         self._encode, self._texts, self._hazy, self._scale = encode, texts, hazy, scale
-        self._size, self._towers = size, towers
+        self._pictures, self._towers = pictures or ClipPictures(), towers
         self.name = name
 
     def overall(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
@@ -84,20 +119,10 @@ class ClipDensity:
 
     def _density(self, image: Tensor) -> Tensor:
         with torch.autocast(image.device.type, enabled=False):
-            features = F.normalize(self._encode(prepare(image.float(), self._size)), dim=-1)
+            features = F.normalize(self._encode(self._pictures.prepare(image.float())), dim=-1)
             shares = torch.softmax(self._scale * features @ self._texts.T, -1)
             density: Tensor = shares[:, self._hazy]
             return density
-
-
-def prepare(image: Float[Tensor, "b 3 h w"], size: int) -> Float[Tensor, "b 3 s s"]:
-    """RGB in [0,1], squeezed to CLIP's square (bicubic, antialiased) and normalised."""
-    square = F.interpolate(
-        image, (size, size), mode="bicubic", align_corners=False, antialias=True
-    ).clamp(0, 1)
-    mean = torch.tensor(_MEAN, device=image.device).view(1, 3, 1, 1)
-    std = torch.tensor(_STD, device=image.device).view(1, 3, 1, 1)
-    return (square - mean) / std
 
 
 def open_clip_density(
@@ -132,7 +157,8 @@ def open_clip_density(
         raise MissingExtraError(f"open_clip ({error})", "clip") from error
     source = pretrained if da_clip is None else str(da_clip)
     try:
-        model = open_clip.create_model(model_name, pretrained=None if da_clip else pretrained)
+        with _quiet() if da_clip else nullcontext():
+            model = open_clip.create_model(model_name, pretrained=None if da_clip else pretrained)
     except (OSError, pickle.UnpicklingError, *DAMAGE) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise WeightsError(
@@ -144,9 +170,21 @@ def open_clip_density(
     model = model.eval().requires_grad_(False)
     texts = encode_texts(model, open_clip.get_tokenizer(model_name), prompts)
     scale = float(model.logit_scale.exp())
+    pictures = ClipPictures.of(model)
     digits = values_fingerprint(fingerprint(model.visual), texts, hazy, scale)
     name = f"{'clip' if da_clip is None else 'da-clip'} {model_name} {digits}"
-    return ClipDensity(model.encode_image, texts, hazy, scale, name, towers=model.visual)
+    return ClipDensity(model.encode_image, texts, hazy, scale, name, model.visual, pictures)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without open_clip's warning of random weights, which are filled right after."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def fill_with_da_clip(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from typing import Any
 
 import torch
@@ -48,7 +50,8 @@ def open_metric(name: str) -> Any:
     pyiqa = _import_pyiqa(name)
     _require(name, pyiqa.list_models())
     try:
-        return pyiqa.create_metric(name, device=torch.device("cpu"))
+        with redirect_stdout(sys.stderr):  # it prints what it loads; results go where that would
+            return pyiqa.create_metric(name, device=torch.device("cpu"))
     except (OSError, RuntimeError, ValueError) as error:  # no network, or a file lacks in its cache
         reason = " ".join(str(error).split())
         raise WeightsError(

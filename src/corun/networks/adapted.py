@@ -29,6 +29,7 @@ from corun.networks.brought import (
     is_import_path,
     open_network,
     open_spandrel,
+    read_state,
 )
 from corun.networks.checkpoints import (
     ARCHITECTURE,
@@ -43,6 +44,7 @@ from corun.networks.checkpoints import (
 )
 from corun.networks.corun import CORUN
 from corun.networks.files import network_file
+from corun.networks.known_methods import known_method
 from corun.networks.registry import MODELS
 
 SPANDREL = "spandrel:"
@@ -106,7 +108,10 @@ def load_any(
     path = _file(str(name_or_path))
     header = None if path is None else read_header(path)
     if path is None or header is None or header.get("architecture") == ARCHITECTURE:
-        return load_network(path or name_or_path, device=device)
+        try:
+            return load_network(path or name_or_path, device=device)
+        except WeightsError as error:
+            raise _of_another_method(path or Path(name_or_path)) or error from error
     specification, made = str(header.get("architecture")), _made(path, header)
     _, state = read_safetensors(path)
     if specification.startswith(SPANDREL):
@@ -126,6 +131,22 @@ def load_any(
     return LoadedNetwork(ready(network, device), path.name, header, None, path)
 
 
+def _of_another_method(path: Path) -> WeightsError | None:
+    """What to say of the checkpoint of a known method; None where it is of none."""
+    try:
+        known = known_method(read_state(path))
+    except WeightsError:
+        return None
+    if known is None:
+        return None
+    made = "spandrel:FILE" if known.source == "spandrel" else f"{known.source}:FILE"
+    return WeightsError(
+        f"{path}: is a checkpoint of {known.name}, whose network is not part of corun; corun "
+        f"evaluate takes it as {made}, and corun models convert --network MODULE:CLASS makes a "
+        "file of it that every command runs"
+    )
+
+
 def header_of_adapted(name_or_path: str | Path) -> dict[str, Any] | None:
     """What the file of an adapted network says, and its number of parameters; None of any other.
 
@@ -143,13 +164,18 @@ def header_of_adapted(name_or_path: str | Path) -> dict[str, Any] | None:
 def code_digest(path: Path) -> str:
     """SHA-256 of the module that an adapted file names; "" where it names none, or it is not found.
 
-    Nothing is imported for it.
-
     Raises:
         WeightsError: the file is unreadable.
     """
     header = read_header(path) if path.suffix == ".safetensors" else None
-    specification = str((header or {}).get("architecture"))
+    return module_digest(str((header or {}).get("architecture")))
+
+
+def module_digest(specification: str) -> str:
+    """SHA-256 of the module of an import path; "" where it is none, or not found.
+
+    Nothing is imported for it.
+    """
     if not is_import_path(specification):
         return ""
     package, *parts = specification.partition(":")[0].split(".")

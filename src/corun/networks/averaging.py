@@ -7,6 +7,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
+UPDATES = "__updates__"
+"""Under which a state holds the number of updates, beside the weights."""
+
 
 class WeightAverage:
     """θ̄ ← d·θ̄ + (1 − d)·θ, kept as a network of its own in evaluation mode.
@@ -50,10 +53,10 @@ class WeightAverage:
 
     def state_dict(self) -> dict[str, Tensor | int]:
         """The averaged weights and the number of updates."""
-        return {**self.network.state_dict(), "__updates__": self.updates}
+        return {**self.network.state_dict(), UPDATES: self.updates}
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """Restore what :meth:`state_dict` gave."""
         weights = dict(state)
-        self.updates = int(weights.pop("__updates__"))
+        self.updates = int(weights.pop(UPDATES))
         self.network.load_state_dict(weights)

@@ -5,7 +5,7 @@ A specification is one of
 - a registered model's name (``corun-lite``) or one of our weights files;
 - ``dgun`` or ``plain-unet``, built in, with random weights unless a file is given;
 - ``spandrel:FILE``: a network that spandrel recognises, if it maps a colour picture to one of the
-  same size; but for MixDehazeNet, which spandrel gives values of another range than it needs;
+  same size;
 - ``package.module:Class``: a class (or function) on the import path, called with the given
   arguments.
 """
@@ -31,6 +31,7 @@ from corun.errors import (
 )
 from corun.networks.checkpoints import load_network, read_pth, read_safetensors
 from corun.networks.dgun import Dgun
+from corun.networks.known_methods import known_method
 from corun.networks.outputs import NetworkOutput, read_output
 from corun.networks.plain_unet import PlainUNet
 from corun.networks.registry import MODELS
@@ -38,8 +39,8 @@ from corun.networks.registry import MODELS
 BUILT_IN: dict[str, Callable[..., nn.Module]] = {"dgun": Dgun, "plain-unet": PlainUNet}
 STATE_KEYS = ("params_ema", "params", "state_dict", "model", "network")
 """Where published checkpoints keep the weights, in the order in which they are tried."""
-OF_ANOTHER_RANGE = ("MixDehazeNet",)
-"""What spandrel calls with values in [0,1] though it was trained on [−1,1]."""
+OF_ANOTHER_RANGE = {"MixDehazeNet": (-1.0, 1.0)}
+"""What spandrel calls with values in [0,1] though it was trained on these, in and out."""
 
 
 class BroughtNetwork(nn.Module):
@@ -119,13 +120,14 @@ def open_network(
     *,
     weights: Path | None = None,
     arguments: dict[str, Any] | None = None,
-    value_range: tuple[float, float] = (0.0, 1.0),
-    multiple: int = 1,
+    value_range: tuple[float, float] | None = None,
+    multiple: int | None = None,
     output: int | str | None = None,
 ) -> nn.Module:
     """Make the network that a specification names, ready to be trained.
 
-    Parameters that a class of the user's own freezes stay frozen.
+    Parameters that a class of the user's own freezes stay frozen. Where its range and multiple are
+    not given, they are those of the method whose checkpoint the weights are, or else [0,1] and 1.
 
     Args:
         specification: see the module.
@@ -142,6 +144,12 @@ def open_network(
         MissingExtraError: spandrel is asked for and not installed.
     """
     own = is_import_path(specification)
+    state = None if weights is None else read_state(weights)
+    known = known_method(state) if own and state is not None else None
+    if value_range is None:
+        value_range = known.value_range if known else (0.0, 1.0)
+    if multiple is None:
+        multiple = known.multiple if known else 1
     if value_range != (0.0, 1.0) and (not own or value_range[0] == value_range[1]):
         raise ConfigurationError(
             f"network.range: {list(value_range)} is for a class by import path, and its two values "
@@ -171,8 +179,8 @@ def open_network(
         raise ConfigurationError(
             f"{specification}: has no parameters to train; choose another network"
         )
-    if weights is not None:
-        fill(network, read_state(weights), weights)
+    if weights is not None and state is not None:
+        fill(network, state, weights)
     return network.train()
 
 
@@ -280,16 +288,12 @@ def open_spandrel(path: Path, state: dict[str, Tensor] | None = None) -> Brought
     channels = {getattr(found, "input_channels", 0), getattr(found, "output_channels", 0)}
     if not isinstance(found, ImageModelDescriptor) or found.scale != 1 or channels != {3}:
         raise WeightsError(f"{path}: not a network that maps a picture to one of the same size")
-    if found.architecture.id in OF_ANOTHER_RANGE:
-        raise WeightsError(
-            f"{path}: {found.architecture.id} is trained on [-1,1], and spandrel gives it [0,1]; "
-            "name its class by import path, with network.range=[-1,1]"
-        )
-    needs = found.size_requirements
+    needs, value_range = found.size_requirements, OF_ANOTHER_RANGE.get(found.architecture.id)
     return BroughtNetwork(
         found.model,
         # Not the descriptor itself: it forbids gradients, leaves training mode and clamps.
-        call=found._call_fn,
+        call=None if value_range else found._call_fn,
+        value_range=value_range or (0.0, 1.0),
         multiple=needs.multiple_of,
         minimum=needs.minimum,
         square=needs.square,

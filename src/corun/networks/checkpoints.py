@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -233,8 +234,17 @@ def _header(metadata: dict[str, str] | None, path: Path) -> dict[str, Any] | Non
     return content
 
 
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMBERS: list[Any] = [
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "bool")),
+]
+"""NumPy's numbers: checkpoints of training scripts keep their best score beside the weights."""
+
+
 def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.save") -> Any:
-    """The content of a ``torch.save`` file, tensors and plain containers only.
+    """The content of a ``torch.save`` file, tensors, numbers and plain containers only.
 
     Args:
         path: the file.
@@ -245,7 +255,7 @@ def read_pth(path: Path, *, remedy: str = "re-save its state dict with torch.sav
     """
     refuse_stand_in(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_NUMBERS):
             warnings.simplefilter("ignore")  # damaged files make torch warn of its own internals
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.PickleError as error:
@@ -365,5 +375,7 @@ def ready(network: nn.Module, device: torch.device | str) -> nn.Module:
 
 def in_channels_last(network: nn.Module) -> nn.Module:
     """The same network with its weights in channels-last memory order, in place."""
-    ordered: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return ordered
+    for tensor in (*network.parameters(), *network.buffers()):
+        if tensor.dim() == 4:  # there is no such order of others, and Module.to refuses five
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return network

@@ -274,13 +274,14 @@ class ColabatorTraining(Task):
         return {"teacher": self.teacher.state_dict(), "pool": [name for name in committed if name]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore teacher and pool; with an empty state begin anew, with an empty pool.
+        """Restore teacher and pool, or begin anew with an empty pool, perhaps from another run.
 
         Raises:
             DataError: the pool of a host is not the checkpoint's, or to be emptied though another
                 run's; or the run was on another number of hosts.
         """
         host, hosts = host_number()
+        resumed = "teacher" in state
         names = state.get("pool", [None] * hosts)
         names = [names] if isinstance(names, str) else names  # one host's, of an earlier version
         if len(names) != hosts:
@@ -288,12 +289,14 @@ class ColabatorTraining(Task):
                 f"{self.config.run.folder}: its labels lie on {len(names)} hosts, a shard on each, "
                 f"not on {hosts}; start the run on as many hosts as before"
             )
-        if state:
+        if resumed:
             self.teacher.load_state_dict(state["teacher"])
+        elif state:
+            self.teacher.start_from(state["start_from"])
 
         def restore() -> None:
             pool = self._on(next(self.network.parameters()).device).pool
-            keeps = not state and self.config.pool.keep
+            keeps = not resumed and self.config.pool.keep
             pool.keep() if keeps else pool.rollback(names[host])
 
         found_by_all(restore)

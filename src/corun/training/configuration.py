@@ -48,7 +48,9 @@ class RunConfig(Strict):
     Attributes:
         folder: where checkpoints, logs and the final weights go.
         start_from: a checkpoint of another run, whose network, averaged weights and optimiser this
-            run begins with, at step 0. Another ``seed`` shows it other crops than that run saw.
+            run begins with, at step 0. An adaptation takes its teacher too; where it has none, as
+            that of a pre-training, its averaged weights are the teacher. Another ``seed`` shows it
+            other crops than that run saw.
         steps: optimiser steps in all. A run that has ended goes on with more.
         batch: samples of one optimiser step in one process, over all accumulated parts.
         accumulate: parts in which a batch is computed; ``batch`` must be a multiple.

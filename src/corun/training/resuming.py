@@ -78,9 +78,7 @@ def resume(
     world = fabric.world_size
     content = agreed_by_all(fabric, lambda: _last_checkpoint(run, identity, world))
     if content is None:
-        task.load_state_dict({})
-        if run.start_from is not None:
-            _start_from(run.start_from, state)
+        task.load_state_dict(_started_from(run.start_from, state, fabric))
         return 0
     state.restore(content)
     task.load_state_dict(content["task"])
@@ -187,18 +185,24 @@ def owned(folder: Path, fabric: Any) -> Iterator[None]:
         lock.release()
 
 
-def _start_from(path: Path, state: State) -> None:
+def _started_from(path: Path | None, state: State, fabric: Any) -> dict[str, Any]:
     """Begin with another run's network, average and optimiser, under this run's own settings.
+
+    Returns:
+        What the task begins with: nothing, or that run's checkpoint under ``start_from``.
 
     Raises:
         WeightsError: the file is no checkpoint, or of another network.
     """
+    if path is None:
+        return {}
     groups = [
         {key: value for key, value in group.items() if key != "params"}
         for group in state.optimizer.param_groups
     ]
+    content = agreed_by_all(fabric, lambda: load_checkpoint(path))
     try:
-        state.restore(load_checkpoint(path))
+        state.restore(content)
     except (KeyError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(
@@ -207,6 +211,7 @@ def _start_from(path: Path, state: State) -> None:
         ) from error
     for group, own in zip(state.optimizer.param_groups, groups, strict=True):
         group.update(own)
+    return {"start_from": content}
 
 
 def best_so_far(folder: Path, identity: str) -> Best:

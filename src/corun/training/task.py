@@ -70,8 +70,8 @@ class Task(Protocol):
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore it; called before the first step, with an empty state where a run begins, in all
-        processes at the same time."""
+        """Restore it; called before the first step, in all processes at the same time. Where a run
+        begins, the state is empty, or holds another run's checkpoint under ``start_from``."""
         return
 
     def finish(self, network: nn.Module, folder: Path, facts: dict[str, Any]) -> None:
