@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from corun.evaluation.work_pool import WorkPool
+
 PROGRAM = """
 import signal, sys, time
 # A test run in the background inherits that Ctrl-C is ignored.
@@ -78,3 +80,16 @@ def test_no_worker_outlives_its_parent(tmp_path: Path, number: signal.Signals, s
     if number == signal.SIGINT:
         assert said == b""
     assert until(lambda: not any(lives(worker) for worker in workers), 10)
+
+
+def test_a_worker_that_ctrl_c_reaches_works_on() -> None:
+    # A test run in the background inherits that Ctrl-C is ignored, and workers would inherit it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with WorkPool(2) as pool:
+            done = list(pool.finished(signal.raise_signal, [signal.SIGINT] * 4))
+    except KeyboardInterrupt:
+        pytest.fail("a worker was interrupted")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == [(signal.SIGINT, None)] * 4
