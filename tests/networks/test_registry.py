@@ -88,6 +88,6 @@ def test_unknown_and_untrained_models_say_what_to_do() -> None:
 def test_an_installation_without_weights_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path
 ) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr("corun.networks.registry.files", lambda package: tmp_path)
+    monkeypatch.setattr("corun.files.files", lambda package: tmp_path)
     with pytest.raises(WeightsError, match="reinstall"):
         load_network("corun-lite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -37,6 +38,8 @@ def test_tensorboard_forgets_what_the_resumed_run_does_again(tmp_path: Path) -> 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     report(opened(tmp_path, "tensorboard"), 1, 2, 3, failed=True)
+    # Files of one second are read in the order of a number that is not padded: 10 before 9.
+    time.sleep(1.1)
     report(opened(tmp_path, "tensorboard", first=2), 3, 4)
     events = EventAccumulator(str(tmp_path / "events"))
     events.Reload()
