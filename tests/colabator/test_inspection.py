@@ -120,6 +120,16 @@ def test_inspect_changes_nothing(tmp_path: Path) -> None:
     assert contents(folder) == before
 
 
+def test_inspect_replaces_no_file_unasked(tmp_path: Path) -> None:
+    folder, sheet = filled(tmp_path / "pool"), tmp_path / "sheet.png"
+    sheet.write_text("mine")
+    status, said, complaint = inspect(folder, "--sheet", sheet)
+    assert (status, said, sheet.read_text()) == (1, "", "mine")
+    assert "sheet.png: exists already; add --overwrite" in complaint
+    assert inspect(folder, "--sheet", sheet, "--overwrite")[0] == 0
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+
+
 def test_inspect_a_pool_of_two_shards(tmp_path: Path) -> None:
     """What two machines have made is told together; means are over all labels."""
     for shard, (count, step) in enumerate(((1, 4), (3, 8))):

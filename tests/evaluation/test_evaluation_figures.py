@@ -153,6 +153,27 @@ def test_a_figure_never_takes_the_place_of_what_it_shows(tmp_path: Path) -> None
     assert photo.read_bytes() == before
 
 
+def test_a_figure_replaces_no_file_unasked(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from corun.apps.cli import app
+
+    photo = save_levels(tmp_path / "a.png", RNG.integers(0, 256, (36, 48, 3)).astype(np.uint8))
+    output = tmp_path / "mine.png"
+    output.write_text("mine")
+    for words in (["density", photo], ["stages", photo], ["detections", photo, "--detector", "x"]):
+        done = CliRunner().invoke(app, [*map(str, ["figure", *words, "-o", output])])
+        assert done.exit_code == 1
+        assert "mine.png: exists already; add --overwrite" in done.stderr
+        assert output.read_text() == "mine"
+    figure = density_figure({"a": RNG.random((16, 16, 3))})
+    with pytest.raises(DataError, match=r"mine\.png: cannot be written .*; name another file"):
+        save_figure(figure, output)  # where it came meanwhile
+    asked = ["figure", "density", photo, "-o", output, "--overwrite"]
+    assert CliRunner().invoke(app, [*map(str, asked)]).exit_code == 0
+    assert output.read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_figure_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     figure = density_figure({"a": RNG.random((16, 16, 3))})

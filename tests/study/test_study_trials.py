@@ -257,6 +257,20 @@ def test_results_do_not_replace_the_votes(results: list[Path], tmp_path: Path) -
     assert path.read_bytes() == before
 
 
+def test_results_replace_no_file_unasked(results: list[Path], tmp_path: Path) -> None:
+    from corun.apps.cli import app
+
+    votes, output = tmp_path / "votes.sqlite", tmp_path / "mine.json"
+    VoteStore(votes).bind(open_study(results, "score"))
+    output.write_text("mine")
+    command = ["study-results", str(votes), "-o", str(output)]
+    done = CliRunner().invoke(app, command)
+    assert (done.exit_code, output.read_text()) == (1, "mine")
+    assert "mine.json: exists already; add --overwrite" in done.stderr
+    assert CliRunner().invoke(app, [*command, "--overwrite"]).exit_code == 0
+    assert output.read_text() != "mine"
+
+
 def test_methods_that_never_met_have_no_common_scale() -> None:
     """Two chains: a–b–c with more votes, d–e; f met nobody."""
     methods = ["a", "b", "c", "d", "e", "f"]

@@ -9,10 +9,11 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from corun.errors import CorunError, MissingExtraError, tell
+from corun.errors import ConfigurationError, CorunError, MissingExtraError, tell
 
 EXTRA_OF_PACKAGE = {
     "torch": "torch",
@@ -68,6 +69,18 @@ def ended_by_sigterm(exception: BaseException | None = None) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def require_new(path: Path, overwrite: bool) -> None:
+    """Refuses before any work to replace a file that nobody said may be replaced.
+
+    Raises:
+        ConfigurationError: it is there.
+    """
+    from corun.files import is_stream
+
+    if path.exists() and not overwrite and not is_stream(path):
+        raise ConfigurationError(f"{path}: exists already; add --overwrite or choose another name")
 
 
 def complain(message: str) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from corun.apps import options
 from corun.apps.command_group import CorunGroup
+from corun.apps.exit_status import require_new
 from corun.errors import ConfigurationError, escaped
 from corun.files import same_name
 
@@ -31,6 +33,7 @@ def grid(
         list[str] | None,
         typer.Option(help="auto, or LEFT,TOP,SIDE in shares of the picture; repeat for more."),
     ] = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Rows of photos, columns of methods, with zoomed insets."""
     from corun.errors import DataError
@@ -54,7 +57,8 @@ def grid(
         "auto" if insets == ["auto"] else [parse_place(text) for text in insets]
     )
     _refuse_input(output, [path for _, own in rows for path in own.values()])
-    _save(comparison_grid(rows, report.methods, insets=places), output)
+    require_new(output, overwrite)
+    _save(comparison_grid(rows, report.methods, insets=places), output, overwrite)
 
 
 @figure_app.command("scatter")
@@ -64,13 +68,15 @@ def scatter(
     x: Annotated[str, typer.Option(help="Metric along the horizontal axis.")] = "fade",
     y: Annotated[str, typer.Option(help="Metric along the vertical axis.")] = "brightness",
     data: Annotated[str | None, typer.Option(help="Data set; the first without.")] = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Two metrics against each other."""
     from corun.evaluation.figures.score_scatter import score_scatter
     from corun.evaluation.report_files import load_report
 
+    require_new(output, overwrite)
     report = load_report(folder)
-    _save(score_scatter(report, data or next(iter(report.datasets)), x, y), output)
+    _save(score_scatter(report, data or next(iter(report.datasets)), x, y), output, overwrite)
 
 
 @figure_app.command("stages")
@@ -78,6 +84,7 @@ def stages(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A hazy photo.")],
     output: Output,
     model: Annotated[str, typer.Option(help="A model's name or weights file.")] = "corun-lite",
+    overwrite: options.Overwrite = False,
 ) -> None:
     """J and T of each unfolding stage."""
     from corun.data.images import read_rgb
@@ -86,20 +93,23 @@ def stages(
     from corun.networks.corun import CORUN
 
     _refuse_input(output, [image])
+    require_new(output, overwrite)
     network = load_network(model).network
     if not isinstance(network, CORUN):
         raise ConfigurationError(f"{model}: has no stages; give a CORUN")
-    _save(stages_figure(network, read_rgb(image)[None]), output)
+    _save(stages_figure(network, read_rgb(image)[None]), output, overwrite)
 
 
 @figure_app.command("density")
-def density(images: Images, output: Output) -> None:
+def density(images: Images, output: Output, overwrite: options.Overwrite = False) -> None:
     """Pictures above their FADE haze-density maps."""
     from corun.evaluation.figures.picture_figures import density_figure
     from corun.pictures.colours import read_colours
 
     _refuse_input(output, images)
-    _save(density_figure({escaped(str(path)): read_colours(path) for path in images}), output)
+    require_new(output, overwrite)
+    shown = {escaped(str(path)): read_colours(path) for path in images}
+    _save(density_figure(shown), output, overwrite)
 
 
 @figure_app.command("detections")
@@ -107,6 +117,7 @@ def detections(
     images: Images,
     output: Output,
     detector: Annotated[str, typer.Option(metavar="FILE.onnx", help="The detector.")],
+    overwrite: options.Overwrite = False,
 ) -> None:
     """What a detector finds in each picture, such as before and after."""
     import numpy as np
@@ -116,13 +127,14 @@ def detections(
     from corun.pictures.colours import read_colours
 
     _refuse_input(output, images)
+    require_new(output, overwrite)
     loaded = load_detector(detector)
     pictures = {escaped(str(path)): read_colours(path) for path in images}
     found = {
         name: loaded(np.ascontiguousarray((picture * 255).round().astype(np.uint8)))
         for name, picture in pictures.items()
     }
-    _save(detection_figure(pictures, found), output)
+    _save(detection_figure(pictures, found), output, overwrite)
 
 
 def _refuse_input(output: Path, inputs: list[Path]) -> None:
@@ -131,7 +143,7 @@ def _refuse_input(output: Path, inputs: list[Path]) -> None:
         raise ConfigurationError(f"{output}: is shown in the figure; name another file with -o")
 
 
-def _save(figure: Any, output: Path) -> None:
+def _save(figure: Any, output: Path, overwrite: bool) -> None:
     from corun.evaluation.figures.figure_files import save_figure
 
-    print(escaped(str(save_figure(figure, output))))
+    print(escaped(str(save_figure(figure, output, overwrite=overwrite))))

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from corun.apps import options
 from corun.apps.command_group import CorunGroup
+from corun.apps.exit_status import require_new
 from corun.errors import DataError, ImageFileError, escaped, system_errors_as
 
 pool_app = typer.Typer(cls=CorunGroup, no_args_is_help=True, help="Look into label pools.")
@@ -25,12 +27,14 @@ def inspect(
         Path | None,
         typer.Option("--sheet", metavar="FILE", help="Write labels and weights as a picture."),
     ] = None,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Say how many labels a pool holds, how their scores rose, and draw a contact sheet."""
     from corun.colabator.inspection import contact_sheet, report
 
     if sheet is not None:
         _require_writable_picture(sheet)
+        require_new(sheet, overwrite)
     found = report(folder)
     print(f"{found.labels} of {found.photos} photos have a label; {found.replaced} replacements")
     if found.damaged:
@@ -62,7 +66,10 @@ def inspect(
         if picture is None:
             raise DataError(f"{folder}: its labels have gone meanwhile; run the command again")
         what, remedy = f"{sheet}: cannot be written", "give another --sheet"
-        with system_errors_as(ImageFileError, what, remedy), written_atomically(sheet) as partial:
+        with (
+            system_errors_as(ImageFileError, what, remedy),
+            written_atomically(sheet, overwrite=overwrite) as partial,
+        ):
             Image.fromarray(eight_bit(picture)).save(partial)
         print(escaped(f"written: {sheet}"))
 

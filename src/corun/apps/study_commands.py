@@ -60,9 +60,10 @@ def study_results(
     rates: Annotated[
         bool, typer.Option("--win-rates", help="Of a study in pairs: each pair as a CSV row.")
     ] = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Print or write what a study found: opinion scores or win rates, with intervals."""
-    from corun.apps.exit_status import complain
+    from corun.apps.exit_status import complain, require_new
     from corun.errors import ConfigurationError, DataError, system_errors_as
     from corun.files import write_atomically
     from corun.study.opinions import groups_of, results_csv, results_json, votes_csv, win_rates_csv
@@ -72,6 +73,8 @@ def study_results(
         raise ConfigurationError(f"{output}: results are written as .json or .csv")
     if output is not None and output.resolve() == votes.resolve():
         raise ConfigurationError(f"{output}: holds the votes; name another file for the results")
+    if output is not None:
+        require_new(output, overwrite)
     store = VoteStore(votes, make=False)
     facts, cast = store.facts(), store.votes()
     methods, mode = facts["methods"], str(facts["mode"])
@@ -93,4 +96,4 @@ def study_results(
         print(text, end="")
     else:
         with system_errors_as(DataError, f"{output}: cannot be written", "name another file"):
-            write_atomically(output, text)
+            write_atomically(output, text, overwrite=overwrite)

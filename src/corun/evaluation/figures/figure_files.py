@@ -35,12 +35,12 @@ def new_figure(width: float, height: float) -> Any:
         return Figure(figsize=(width, height), layout="constrained")
 
 
-def save_figure(figure: Any, path: Path, *, dpi: int = 150) -> Path:
+def save_figure(figure: Any, path: Path, *, dpi: int = 150, overwrite: bool = False) -> Path:
     """Writes a figure as PNG or PDF, without dates or program versions inside.
 
     Raises:
         ConfigurationError: another suffix.
-        DataError: it cannot be written there.
+        DataError: it cannot be written there, or is there and shall not be replaced.
     """
     suffix = path.suffix.lower()
     if suffix not in FIGURE_SUFFIXES:
@@ -54,6 +54,6 @@ def save_figure(figure: Any, path: Path, *, dpi: int = 150) -> Path:
     )
     with system_errors_as(DataError, f"{path}: cannot be written", "name another file"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with mpl.rc_context(RULES), written_atomically(path) as partial:
+        with mpl.rc_context(RULES), written_atomically(path, overwrite=overwrite) as partial:
             figure.savefig(partial, dpi=dpi, metadata=unset)
     return path
