@@ -40,8 +40,9 @@ def main() -> None:
         "licence": MODELS[arguments.name].licence,
         "config": network.config.to_dict(),
         "parameters": sum(p.numel() for p in network.parameters()),
-        **facts,
     }
+    # A card of weights before may serve as facts: what is known of this file stands.
+    card |= {name: fact for name, fact in facts.items() if name not in card}
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     target.with_suffix(".json").write_text(text, encoding="utf-8")
     print(f"{target}: {card['bytes']} bytes, sha256 {card['sha256']}")
