@@ -11,7 +11,7 @@ import typer
 
 from corun.apps import options
 from corun.apps.command_group import CorunGroup
-from corun.apps.exit_status import wrong_usage
+from corun.apps.exit_status import require_new, wrong_usage
 from corun.errors import ConfigurationError, WeightsError, escaped, system_errors_as
 
 
@@ -161,8 +161,7 @@ def convert(
     """Turn published weights, or a run's last.ckpt, into a file that every command runs."""
     if output.suffix != ".safetensors":
         raise WeightsError(f"{output}: the name must end in .safetensors")
-    if output.exists() and not overwrite:
-        raise WeightsError(f"{output}: exists already; add --overwrite")
+    require_new(output, overwrite)
     if network is None:
         if argument or any(given is not None for given in (value_range, multiple, entry)):
             wrong_usage("--argument, --range, --multiple and --entry are for --network")

@@ -136,7 +136,7 @@ def export_model(
         if report is not None:
             report(size, found[size])
     require_close(found, precision, str(path))
-    scores = scores_beside(exported_part, exported.run, pictures)
+    scores = scores_beside(exported_part, exported.run, pictures) if pictures else {}
     write_files(path, exported.files)
     return ExportReport(
         path=path,

@@ -111,7 +111,10 @@ def load_any(
         try:
             return load_network(path or name_or_path, device=device)
         except WeightsError as error:
-            raise _of_another_method(path or Path(name_or_path)) or error from error
+            told = _of_another_method(path or Path(name_or_path))
+            if told is None:
+                raise
+            raise told from error
     specification, made = str(header.get("architecture")), _made(path, header)
     _, state = read_safetensors(path)
     if specification.startswith(SPANDREL):

@@ -24,16 +24,16 @@ def accepted(jobs: VideoJobs, folder: Path, order: VideoOrder, container: str | 
     """Looks at a film that came, and makes it a job.
 
     Raises:
-        VideoError: it is none, is HDR and shall stay so, or the format asked for cannot hold it.
+        VideoError: it is none, is HDR and shall stay so, or the clear one's format cannot hold it.
         RefusedError: it is too large or too long.
     """
     film, suffix = looked_at(folder / FILM, jobs.limits, hdr=order.tone is not None)
-    if container is not None:
-        from corun.dehazing.video.conversion import planned
+    from corun.dehazing.video.conversion import planned
 
+    if container is not None:
         suffix = f".{container}"
-        planned(folder / FILM, film, Path(f"clear{suffix}"), order.options(), folder)
-        (folder / f"trial{suffix}").unlink(missing_ok=True)
+    planned(folder / FILM, film, Path(f"clear{suffix}"), order.options(), folder)
+    (folder / f"trial{suffix}").unlink(missing_ok=True)
     return jobs.accept(folder, replace(order, suffix=suffix))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from corun.dehazing.dehazer import Dehazer
+from corun.dehazing.loading import load
 from corun.dehazing.video.clearing import HELD
 from corun.dehazing.video.conversion import VideoOptions, dehaze_video
 from corun.dehazing.video.encoders import Encoding
@@ -69,6 +70,8 @@ def test_a_film_whose_frames_do_not_fit_into_memory_is_refused_before_any_work(
     with pytest.raises(VideoError, match=rf"hazy.mkv: {HELD} frames of 64x48 are held at a time"):
         cleared(source, tmp_path / "clear.mkv")
     assert names(tmp_path) == {"hazy.mkv"}
+    # a network without maps clears each frame by itself, and holds few
+    dehaze_video(source, tmp_path / "by-itself.mkv", load("dcp"))
     monkeypatch.setattr("corun.dehazing.video.conversion.free_memory", lambda: needed)
     cleared(source, tmp_path / "clear.mkv")
 

@@ -132,7 +132,8 @@ def dehaze_video(
         raise VideoError(f"{output}: exists already; add --overwrite or choose another name")
     film = read_film(source)
     tone = tone_of(film, options.tone)
-    _require_memory(film)
+    if dehazer.gives_maps:
+        _require_memory(film)
     workshop = Workshop(output)
     with workshop.held():
         target, kept = planned(source, film, output, options, workshop.folder)
