@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_networks import Identity, Named, OnlyMultiplesOf8, Pair
 from torch import Tensor, nn
 
@@ -16,7 +19,25 @@ from corun.dehazing.loading import from_network, load
 from corun.dehazing.tensor_pictures import dehaze_batch
 from corun.errors import DeviceError, NetworkOutputError
 from corun.networks.corun import CORUN, CorunConfig, Maps
+from corun.pictures.pixels import PixelError
 from sample_pictures import gradient
+
+SMALL = CorunConfig(
+    stages=2,
+    dim=4,
+    levels=1,
+    ffn_expansion=1,
+    transmission_step="least_squares",
+    cell=2,
+    working_pixels=4096,
+)
+
+
+@pytest.fixture(scope="module")
+def working_small() -> Dehazer:
+    """A network with a full-size step that works on a reduced picture."""
+    torch.manual_seed(0)
+    return from_network(CORUN(SMALL), name="tiny", device="cpu")
 
 
 def test_networks_may_return_a_tensor_a_pair_or_names() -> None:
@@ -115,7 +136,7 @@ def test_networks_may_answer_in_a_list_or_by_name() -> None:
             dehaze_batch(from_network(Answering(kind), device="cpu"), hazy)
 
 
-def test_only_the_working_picture_goes_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_working_picture_of_a_frame_goes_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """A film's frame, of any size, stays where it is; the device is torch's that has no memory."""
     monkeypatch.setattr(torch_engine, "choose_device", lambda name: torch.device("meta"))
     torch.manual_seed(0)
@@ -136,9 +157,86 @@ def test_only_the_working_picture_goes_to_a_device(monkeypatch: pytest.MonkeyPat
     dehazer = Dehazer(TorchEngine(network), name="toy", threads=1)
     assert dehazer.gives_maps
     frame = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8)
-    clear = dehazer(frame).image
+    clear = dehazer.apply(frame, dehazer.maps([frame])[0])
     (where, shape) = went[0]
     assert (where, len(went)) == ("meta", 1)
     assert shape[2] * shape[3] < 1.2 * config.working_pixels
     expected = np.clip(np.rint(2 * frame.astype(np.float32) - 127.5), 0, 255)
-    assert np.abs(np.asarray(clear).astype(int) - expected).max() <= 1
+    assert np.abs(clear.astype(int) - expected).max() <= 1
+
+
+def kept_on_its_device(dehazer: Dehazer) -> Dehazer:
+    """The dehazer as on a GPU: photos are finished where the network runs."""
+    engine = dehazer.engine
+    assert isinstance(engine, TorchEngine)
+    assert not engine.facts.keeps_pictures
+    on_device = from_network(engine.network, name="tiny", device="cpu")
+    assert isinstance(on_device.engine, TorchEngine)
+    on_device.engine.facts = replace(engine.facts, keeps_pictures=True)
+    return on_device
+
+
+@pytest.fixture
+def unbanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The full-size step in NumPy is not there."""
+
+    def banded(*_: object, **__: object) -> None:
+        raise AssertionError("the picture left the device before it was finished")
+
+    monkeypatch.setattr("corun.dehazing.dehazer.apply_maps", banded)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+def test_a_photo_stays_on_a_gpu_until_it_is_finished(
+    working_small: Dehazer,
+    channels: int,
+    dtype: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    photo = gradient(97, 131, channels, dtype)
+    expected = working_small(photo, strength=0.8)
+    request.getfixturevalue("unbanded")
+    found = kept_on_its_device(working_small)(photo, strength=0.8)
+    assert (found.image.dtype, found.image.shape) == (photo.dtype, photo.shape)
+    white = 1.0 if "float" in dtype else np.iinfo(dtype).max
+    difference = np.abs(found.image.astype(float) - expected.image.astype(float)) / white
+    assert difference.max() <= 1 / 255
+    if channels in (2, 4):
+        np.testing.assert_array_equal(found.image[..., -1], photo[..., -1])
+    np.testing.assert_allclose(found.transmission, expected.transmission, atol=1e-4)
+    np.testing.assert_allclose(found.airlight, expected.airlight, atol=1e-4)
+
+
+def test_an_image_with_read_only_samples_stays_there_too(
+    working_small: Dehazer, unbanded: None
+) -> None:
+    photo = Image.fromarray(gradient(97, 131, 3, "uint8"))
+    found = kept_on_its_device(working_small)(photo).image
+    assert isinstance(found, Image.Image)
+    assert found.size == photo.size
+
+
+def test_a_photo_too_large_for_the_gpu_is_finished_in_bands(
+    working_small: Dehazer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: TorchEngine, hazy: Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    photo = gradient(97, 131, 3, "uint8")
+    expected = working_small(photo).image
+    monkeypatch.setattr(TorchEngine, "estimate", full)
+    np.testing.assert_array_equal(kept_on_its_device(working_small)(photo).image, expected)
+
+
+def test_a_photo_on_a_gpu_is_refused_as_on_a_cpu(working_small: Dehazer) -> None:
+    on_device = kept_on_its_device(working_small)
+    with pytest.raises(PixelError, match="float images are in"):
+        on_device(np.full((20, 20, 3), 200.0, np.float32))
+    with torch.no_grad():
+        broken = from_network(CORUN(SMALL), name="tiny", device="cpu")
+        assert isinstance(broken.engine, TorchEngine)
+        for value in broken.engine.network.parameters():
+            value.fill_(torch.nan)
+    with pytest.raises(DeviceError, match="tiny returned values that are not finite in float32"):
+        kept_on_its_device(broken)(gradient(97, 131, 3, "uint8"))

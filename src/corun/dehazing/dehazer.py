@@ -192,6 +192,11 @@ class Dehazer:
 
     def _dehazed(self, samples: Samples, strength: float) -> tuple[Samples, Transmission, Airlight]:
         """An array as the array of the clear picture, with T and A where the network has them."""
+        if self.engine.facts.keeps_pictures:
+            from corun.dehazing.tensor_pictures import dehaze_samples
+
+            if (found := dehaze_samples(self, samples, strength)) is not None:
+                return found
         if self.gives_maps:
             (maps,) = self.maps([samples])
             clear = self.apply(samples, maps, strength=strength)

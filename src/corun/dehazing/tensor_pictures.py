@@ -13,10 +13,17 @@ from corun.dehazing.dehazed import Dehazed, Pixels
 from corun.dehazing.engines.protocol import Engine
 from corun.dehazing.engines.torch_engine import TorchEngine
 from corun.dehazing.memory import one_line_without_memory
-from corun.errors import DeviceError
+from corun.errors import DeviceError, is_out_of_memory
 from corun.physics.full_size_step import fit_airlight
 from corun.pictures.frames import inside_frame
-from corun.pictures.pixels import LARGEST_FLOAT, LUMA, PixelError
+from corun.pictures.pixels import (
+    LARGEST_FLOAT,
+    LUMA,
+    PixelError,
+    array_like,
+    require_picture,
+    rgb_from_array,
+)
 from corun.pictures.working import fill_hidden
 
 TENSOR_WHITE = {torch.uint8: 255, torch.uint16: 65535}
@@ -67,13 +74,19 @@ def dehaze_batch(
     engine = dehazer.engine
     if not isinstance(engine, TorchEngine):
         return _through_arrays(dehazer, hazy, strength)
-    working = hazy.to(engine.device, torch.float32)
     height, width = hazy.shape[-2:]
     with one_line_without_memory(height, width, dehazer.name, engine.facts.device):
-        (scene, transmission), airlight = engine.estimate(working)
+        return _on_device(engine, dehazer.name, hazy, strength)
+
+
+def _on_device(
+    engine: TorchEngine, name: str, hazy: Float[Tensor, "b 3 h w"], strength: float
+) -> Estimate:
+    working = hazy.to(engine.device, torch.float32)
+    (scene, transmission), airlight = engine.estimate(working)
     if not torch.isfinite(scene).all():
         raise DeviceError(
-            f"{dehazer.name} returned values that are not finite in {engine.facts.dtype}; "
+            f"{name} returned values that are not finite in {engine.facts.dtype}; "
             "use --dtype float32"
         )
     scene = scene.clamp(0, 1)
@@ -82,6 +95,49 @@ def dehaze_batch(
         if airlight is None:
             airlight = fit_airlight(working, scene, transmission)
     return Estimate(torch.lerp(working, scene, strength).clamp(0, 1), transmission, airlight)
+
+
+def dehaze_samples(
+    dehazer: ArrayDehazer, samples: Shaped[np.ndarray, "..."], strength: float
+) -> tuple[Shaped[np.ndarray, "..."], Float32[np.ndarray, "h w"] | None, np.ndarray | None] | None:
+    """An array of samples cleared on the engine's device: it goes there and comes back once.
+
+    Args:
+        dehazer: with torch as engine.
+        samples: (H,W) or (H,W,1..4), uint8, uint16 or float in [0,1]; alpha comes back unchanged.
+        strength: s, in [0,1].
+
+    Returns:
+        The samples of the clear picture, of the same shape and type, T and A (3,); or None where
+        the device has too little memory for the whole picture.
+
+    Raises:
+        PixelError: no picture: its type, shape or range.
+        DeviceError: the precision is too low for this network.
+    """
+    engine = dehazer.engine
+    assert isinstance(engine, TorchEngine)
+    require_picture(samples)
+    bytes_of_rgb = samples.dtype == np.uint8 and samples.ndim == 3 and samples.shape[2] >= 3
+    sent = np.require(samples[..., :3], requirements=("C", "W")) if bytes_of_rgb else None
+    sent = rgb_from_array(samples) if sent is None else sent
+    try:
+        hazy = torch.from_numpy(sent).to(engine.device).permute(2, 0, 1)[None]
+        hazy = hazy.to(torch.float32) / 255 if bytes_of_rgb else hazy
+        scene, T, A = _on_device(engine, dehazer.name, hazy, strength)
+        scene = scene[0].permute(1, 2, 0)
+        back = (scene * 255).round().to(torch.uint8) if bytes_of_rgb else scene
+        rgb = back.contiguous().cpu().numpy()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    clear = np.concatenate((rgb, samples[..., 3:]), 2) if bytes_of_rgb else array_like(rgb, samples)
+    return (
+        clear,
+        None if T is None else T[0, 0].cpu().numpy(),
+        None if A is None else A[0, :, 0, 0].cpu().numpy(),
+    )
 
 
 def _through_arrays(

@@ -27,6 +27,8 @@ class EngineFacts:
         bytes_per_pixel: what it takes at least, for each pixel it is given.
         learned_frames: whether it was trained on pictures with uniform frames; from the others
             that give finished scenes they are kept away.
+        keeps_pictures: whether a photo goes to its device whole and is finished there, though it
+            gives maps.
     """
 
     name: str
@@ -37,6 +39,7 @@ class EngineFacts:
     working_pixels: int = 0
     bytes_per_pixel: int = 24
     learned_frames: bool = False
+    keeps_pictures: bool = False
 
 
 class MapsAnswer(NamedTuple):

@@ -24,9 +24,10 @@ from corun.networks.registry import ModelCard
 class TorchEngine:
     """A module run by torch.
 
-    A CORUN with a full-size step gives maps: only the working picture goes to the device, and only
-    maps of its cells come back. Of other networks the whole picture goes there, and the scene
-    comes back.
+    A CORUN with a full-size step gives maps. On a GPU a photo goes to the device whole, is reduced
+    and finished there and comes back once; on a CPU, and for frames of films and photos that the
+    device has no memory for, only the working picture goes to the network and only maps of its
+    cells come back. Of other networks the whole picture goes there, and the scene comes back.
 
     Args:
         network: maps RGB in [0,1], (B,3,H,W), to anything that
@@ -67,6 +68,7 @@ class TorchEngine:
             working_pixels=config.working_pixels if config and maps else 0,
             bytes_per_pixel=config.bytes_per_pixel if config else 24,
             learned_frames=config is not None and config.full_size_step,
+            keeps_pictures=maps and self.device.type != "cpu",
         )
 
     def run(self, pictures: Batch) -> MapsAnswer | SceneAnswer:
