@@ -136,7 +136,9 @@ def test_networks_may_answer_in_a_list_or_by_name() -> None:
             dehaze_batch(from_network(Answering(kind), device="cpu"), hazy)
 
 
-def test_only_the_working_picture_of_a_frame_goes_to_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_working_picture_of_a_frame_goes_to_a_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A film's frame, of any size, stays where it is; the device is torch's that has no memory."""
     monkeypatch.setattr(torch_engine, "choose_device", lambda name: torch.device("meta"))
     torch.manual_seed(0)

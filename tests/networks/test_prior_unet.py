@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from corun.networks import prior_unet
+from corun.networks.planar import planar_cells, planar_prior
 from corun.networks.prior_unet import AttentionBlock, PriorUNet, gram_matrix, strips
 from literal_formulation import literal_attention, literal_block, literal_prior
 
@@ -63,6 +65,39 @@ def test_prior_equals_its_literal_form(monkeypatch: pytest.MonkeyPatch) -> None:
     for budget in (1, 1 << 30):
         monkeypatch.setattr(prior_unet, "STRIP_ELEMENTS_CPU", budget)
         torch.testing.assert_close(prior(refined, guide), literal, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(40, 48), (4, 4), (4, 20)], ids=str)
+@torch.no_grad()
+def test_the_planar_order_of_exported_graphs_gives_the_literal_form(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    prior = PriorUNet(3, 1 + 12, dim=8, levels=2, ffn_expansion=2).eval()
+    for block in (*prior.encoder, prior.bottleneck, *prior.decoder):
+        for scale, shift in (
+            (block.norm.weight, block.norm.bias),
+            (None, block.attention.proj.bias),
+        ):
+            shift.normal_(0, 0.2)
+            if scale is not None:
+                scale.normal_(1, 0.2)
+    refined, first, second = (torch.rand(2, channels, *size) for channels in (3, 1, 12))
+    literal = literal_prior(prior, refined, torch.cat((first, second), 1))
+    torch.testing.assert_close(
+        planar_prior(prior, refined, (first, second)), literal, atol=3e-6, rtol=0
+    )
+    torch.testing.assert_close(
+        planar_prior(prior, refined, (torch.cat((first, second), 1),)), literal, atol=3e-6, rtol=0
+    )
+
+
+@torch.no_grad()
+def test_planar_cells_are_averages_and_what_they_lost() -> None:
+    picture = torch.rand(2, 3, 12, 20)
+    average, lost = planar_cells(picture, 4)
+    cells = F.avg_pool2d(picture, 4)
+    torch.testing.assert_close(average, cells)
+    expected = 4 * (F.pixel_unshuffle(picture, 4) - cells.repeat_interleave(16, 1))
+    torch.testing.assert_close(lost, expected, atol=2e-6, rtol=0)
 
 
 def test_blank_input_has_finite_gradients() -> None:

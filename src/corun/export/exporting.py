@@ -201,5 +201,5 @@ def _made(
     if file_format == "openvino":
         return openvino_model(model, part, facts, half=half)
     if half:
-        model = with_half_weights(model)
+        model = with_half_weights(model, part)
     return onnx_file(with_facts(model, facts), part)

@@ -72,15 +72,21 @@ def with_facts(model: Model, facts: Facts) -> Model:
     return model
 
 
-def with_half_weights(model: Model) -> Model:
+def with_half_weights(model: Model, part: Part) -> Model:
     """The same model with its weights stored as float16, in place.
 
     Each is widened by a Cast, which runtimes fold once when they load the file: half as large a
-    file that computes in float32.
+    file that computes in float32. Constants that were computed from weights are stored so where
+    nothing of them is lost: a graph of weights that were stored as float16 computes what they do.
+
+    Args:
+        model: in float32.
+        part: that it is of.
     """
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph
+    weights = dict(part.named_parameters())
     kept, casts = [], []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -88,8 +94,12 @@ def with_half_weights(model: Model) -> Model:
         if small or np.abs(values).max() > LARGEST_HALF:
             kept.append(tensor)
             continue
+        half = values.astype(np.float16)
+        if tensor.name not in weights and (half != values).any():
+            kept.append(tensor)
+            continue
         stored = f"{tensor.name}.float16"
-        kept.append(numpy_helper.from_array(values.astype(np.float16), stored))
+        kept.append(numpy_helper.from_array(half, stored))
         casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
     nodes = [*casts, *graph.node]
     del graph.initializer[:], graph.node[:]

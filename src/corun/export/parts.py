@@ -64,9 +64,11 @@ class StagesPart(TracedPart):
     def forward(self, working: Float[Tensor, "b 3 h w"]) -> tuple[Tensor, ...]:
         """RGB, sRGB-encoded, [0,1], its sides multiples of :attr:`multiple` → the results."""
         # As sizes of which nothing is known a program also holds where a map is one cell high; of
-        # a side that is no multiple a pixel is asked for that is not there, which is an error.
-        height, width = working.shape[-2:]
-        working = _first(working, _next_multiple(height, self), _next_multiple(width, self))
+        # a side that is no multiple more pixels are asked for than there are, which is an error.
+        batch, channels, height, width = working.shape
+        working = working.reshape(
+            batch, channels, _next_multiple(height, self), _next_multiple(width, self)
+        )
         if self.network.config.full_size_step:
             return tuple(self.network.maps(working))
         scene, transmission = self.network(working)

@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from corun.errors import ConfigurationError
 from corun.networks.corun_config import CorunConfig
+from corun.networks.planar import planar_cells
 from corun.networks.pretrained import Pretrained
 from corun.networks.prior_unet import PriorUNet
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
@@ -152,22 +153,23 @@ class UnfoldingStage(nn.Module):
         scene: Float[Tensor, "b 3 h w"],
     ) -> Stage:
         """P, F, Tₖ₋₁, Ĵₖ₋₁, Jₖ₋₁ → T̂ₖ, Tₖ, Ĵₖ, Jₖ."""
+        known = () if lost is None else (lost,)
         T_hat = self.transmission_step(hazy, scene_hat, transmission, self.lam, self.least)
         T = T_hat
         if self.transmission_prior is not None:
-            T = self._refined(self.transmission_prior, T_hat, _guide(scene, lost))
+            T = self._refined(self.transmission_prior, T_hat, scene, *known)
         if self.at_cells:
             T = T.clamp(TRANSMISSION_LEAST, 1.0)
         used = T if self.at_cells else T_hat
         J_hat = scene_step(hazy, scene, used, self.gamma)
-        J = self._refined(self.scene_prior, J_hat, _guide(used, lost))
+        J = self._refined(self.scene_prior, J_hat, used, *known)
         return Stage(T_hat, T, J_hat, J)
 
-    def _refined(self, prior: nn.Module, value: Tensor, guide: Tensor) -> Tensor:
+    def _refined(self, prior: nn.Module, value: Tensor, *guides: Tensor) -> Tensor:
         """What a prior makes of a value; its maps are kept for the backward pass, or made again."""
         if self.recompute and torch.is_grad_enabled():
-            return cast(Tensor, checkpoint(prior, value, guide, use_reentrant=False))
-        return cast(Tensor, prior(value, guide))
+            return cast(Tensor, checkpoint(prior, value, *guides, use_reentrant=False))
+        return cast(Tensor, prior(value, *guides))
 
 
 class CORUN(nn.Module, Pretrained):
@@ -287,6 +289,8 @@ class CORUN(nn.Module, Pretrained):
         r = self.config.cell
         if r == 1:
             return working, None
+        if torch.compiler.is_exporting():
+            return planar_cells(working, r)
         cells = F.avg_pool2d(working, r)
         lost = F.pixel_unshuffle(working, r) - cells.repeat_interleave(r * r, 1)
         return cells, 4 * lost
@@ -343,9 +347,3 @@ def explain(
     scene = scene.clamp(0.0, 1.0)
     airlight = fit_airlight(hazy, scene, transmission)
     return fit_transmission(hazy, scene, transmission, airlight), airlight
-
-
-def _guide(
-    first: Float[Tensor, "b c h w"], lost: Float[Tensor, "b f h w"] | None
-) -> Float[Tensor, "b g h w"]:
-    return first if lost is None else torch.cat((first, lost), 1)

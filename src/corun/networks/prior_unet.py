@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from corun.networks.planar import planar_prior
+
 # The widest map of one strip, in elements. Measured on CPU: small enough to stay in the
 # last-level cache, large enough for the convolutions to use every core. See benchmarks/.
 STRIP_ELEMENTS_CPU = 1 << 20
@@ -232,18 +234,20 @@ class PriorUNet(nn.Module):
         self.mapping = conv3x3(dim, out_channels)
 
     def forward(
-        self, refined: Float[Tensor, "b r h w"], guide: Float[Tensor, "b g h w"]
+        self, refined: Float[Tensor, "b r h w"], *guides: Float[Tensor, "b _ h w"]
     ) -> Float[Tensor, "b r h w"]:
-        """Refine ``refined`` with the help of ``guide``.
+        """Refine ``refined`` with the help of ``guides``.
 
         Args:
             refined: the map after its closed-form step; H and W multiples of 2^levels.
-            guide: the other variable.
+            guides: the other variable, and what else is known.
 
         Returns:
             The refined map, not clamped.
         """
-        x = torch.cat((refined, guide), 1)
+        if torch.compiler.is_exporting():
+            return planar_prior(self, refined, guides)
+        x = torch.cat((refined, *guides), 1)
         x = self.embedding(x.contiguous(memory_format=torch.channels_last))
         skips: list[Tensor] = []
         for encoder, down in zip(self.encoder, self.down, strict=True):
