@@ -117,7 +117,7 @@ def _shuffled_convolution(
     batch, _, rows, columns = x.shape
     channels = mixing.shape[0]
     four = weight.reshape(channels, 4, -1)
-    mixed = torch.einsum("oc,cpk->pok", mixing, four).reshape(-1, *weight.shape[1:])
+    mixed = (mixing @ four.transpose(0, 1)).reshape(-1, *weight.shape[1:])
     pixels = F.conv2d(x, mixed, padding=1).permute(0, 2, 3, 1)
     pixels = pixels.reshape(batch, rows, columns, 2, 2 * channels).permute(0, 1, 3, 2, 4)
     return pixels.reshape(batch, 2 * rows, 2 * columns, channels).permute(0, 3, 1, 2)
