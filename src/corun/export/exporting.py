@@ -37,6 +37,7 @@ from corun.export.scores import Beside, scores_beside
 from corun.networks.adapted import load_any
 from corun.networks.checkpoints import LoadedNetwork
 from corun.networks.corun import CORUN
+from corun.networks.planar import layers_as_written
 
 FormatName = Literal["onnx", "openvino", "torch-export"]
 PrecisionName = Literal["float32", "float16", "int8"]
@@ -195,9 +196,12 @@ def _made(
     half = precision == "float16"
     if file_format == "torch-export":
         return torch_program(part, facts, half=half)
-    model = onnx_graph(part)
     if precision == "int8" and not isinstance(part, BroughtPart):
+        with layers_as_written():  # which stay in float32 is known by their weights
+            model = onnx_graph(part)
         model = with_whole_numbers(model, part, pictures)
+    else:
+        model = onnx_graph(part)
     if file_format == "openvino":
         return openvino_model(model, part, facts, half=half)
     if half:

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from corun.errors import ConfigurationError
 from corun.networks.corun_config import CorunConfig
-from corun.networks.planar import planar_cells
+from corun.networks.planar import planar_cells, planar_order
 from corun.networks.pretrained import Pretrained
 from corun.networks.prior_unet import PriorUNet
 from corun.networks.reduction import pad_to_multiple, reduce_by_area
@@ -289,7 +289,7 @@ class CORUN(nn.Module, Pretrained):
         r = self.config.cell
         if r == 1:
             return working, None
-        if torch.compiler.is_exporting():
+        if planar_order():
             return planar_cells(working, r)
         cells = F.avg_pool2d(working, r)
         lost = F.pixel_unshuffle(working, r) - cells.repeat_interleave(r * r, 1)

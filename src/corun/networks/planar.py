@@ -14,6 +14,9 @@ Legend: b pictures, c channels, h×w pixels.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -23,6 +26,23 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from corun.networks.prior_unet import AttentionBlock, PriorUNet
+
+_AS_WRITTEN: ContextVar[bool] = ContextVar("layers as written", default=False)
+
+
+def planar_order() -> bool:
+    """Whether layers are being exported, and in the order of this module."""
+    return torch.compiler.is_exporting() and not _AS_WRITTEN.get()
+
+
+@contextmanager
+def layers_as_written() -> Iterator[None]:
+    """Exports layer by layer, each convolution with its own weight: for what tells them by it."""
+    token = _AS_WRITTEN.set(True)
+    try:
+        yield
+    finally:
+        _AS_WRITTEN.reset(token)
 
 
 def planar_prior(

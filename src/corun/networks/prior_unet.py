@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from corun.networks.planar import planar_prior
+from corun.networks.planar import planar_order, planar_prior
 
 # The widest map of one strip, in elements. Measured on CPU: small enough to stay in the
 # last-level cache, large enough for the convolutions to use every core. See benchmarks/.
@@ -245,7 +245,7 @@ class PriorUNet(nn.Module):
         Returns:
             The refined map, not clamped.
         """
-        if torch.compiler.is_exporting():
+        if planar_order():
             return planar_prior(self, refined, guides)
         x = torch.cat((refined, *guides), 1)
         x = self.embedding(x.contiguous(memory_format=torch.channels_last))
