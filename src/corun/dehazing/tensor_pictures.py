@@ -119,8 +119,10 @@ def dehaze_samples(
     assert isinstance(engine, TorchEngine)
     require_picture(samples)
     bytes_of_rgb = samples.dtype == np.uint8 and samples.ndim == 3 and samples.shape[2] >= 3
-    sent = np.require(samples[..., :3], requirements=("C", "W")) if bytes_of_rgb else None
-    sent = rgb_from_array(samples) if sent is None else sent
+    if bytes_of_rgb:
+        sent = np.require(samples[..., :3], requirements=("C", "W"))
+    else:
+        sent = rgb_from_array(samples)
     try:
         hazy = torch.from_numpy(sent).to(engine.device).permute(2, 0, 1)[None]
         hazy = hazy.to(torch.float32) / 255 if bytes_of_rgb else hazy
