@@ -1,12 +1,14 @@
 """The ablation table of Colabator: each row adapts corun-lite with one recipe and is scored.
 
-    python benchmarks/colabator_ablation.py --shared ../shared --out runs/ablation [--rows ...]
+    python benchmarks/colabator_ablation.py --shared ../shared --out runs/ablation --seeds 1 2
     python benchmarks/colabator_ablation.py --shared ../shared --out runs/ablation --score-only
 
-A row whose weights exist is not trained again, and one that was interrupted is resumed. Every row
-is scored on ``data/real/val`` and ``data/fattal`` (FADE, BRISQUE, embedded Q and D, mean
-brightness, crushed fraction) and on synthetic haze over ``data/clean/val`` (PSNR). The table is
-printed as Markdown and written beside the runs with the numbers of every row as JSON.
+A row whose weights exist is not trained again, one that was interrupted is resumed, and one that
+was scored is not scored again, so rows and seeds can be shared out among processes with the same
+``--out``. Every row is scored on ``data/real/val`` and ``data/fattal`` (FADE, BRISQUE, embedded Q
+and D, mean brightness, crushed fraction) and on synthetic haze over ``data/clean/val`` (PSNR).
+The table, printed as Markdown and written beside the runs, has the mean over the seeds, and half
+the distance between the outermost of them where there are several.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ ROWS: dict[str, tuple[str, ...] | None] = {
     "inverted weights": ("adaptation.weights=inverted",),
 }
 """What each row changes in the recipe; the first adapts nothing."""
+Scores = dict[str, dict[str, float]]
+"""Of one network: set of photos, then score."""
 COLUMNS = ("FADE", "BRISQUE", "Q", "D", "brightness", "crushed")
 
 
@@ -49,50 +53,71 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--start", default="corun-lite", help="the pre-trained network")
     parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--score-only", action="store_true")
     parser.add_argument("--long-side", type=int, default=640)
     parser.add_argument("--photos", type=int, default=0, help="of each set; 0 for all")
     parser.add_argument("overrides", nargs="*", help="KEY=VALUE for every recipe")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = options.shared / "data"
-    results: dict[str, dict[str, dict[str, float]]] = {}
     scorer = Scorer(options.shared, options.long_side, options.photos)
+    results: dict[str, list[Scores]] = {}
     for row in options.rows:
-        changes, folder = ROWS[row], options.out / row.replace(", ", "-").replace(" ", "-")
-        weights = options.start if changes is None else str(folder / "weights.safetensors")
-        if changes is not None and not Path(weights).exists():
-            if options.score_only:
-                print(f"{row}: no weights yet, left out")
+        # What is not adapted has no seed.
+        for seed in options.seeds if ROWS[row] is not None else options.seeds[:1]:
+            found = scores_of(row, seed, options, scorer)
+            if found is None:
+                print(f"{row}, seed {seed}: no weights yet, left out")
                 continue
-            colabator.run(
-                RECIPE,
-                [
-                    f"run.folder={folder}",
-                    f"network.name={options.start}",
-                    f"synthetic.clean={data / 'clean' / 'train'}",
-                    f"synthetic.depth={data / 'depth' / 'train'}",
-                    f"real.folder={data / 'real' / 'train'}",
-                    f"validation.clean={data / 'clean' / 'val'}",
-                    f"validation.depth={data / 'depth' / 'val'}",
-                    f"validation.real={data / 'real' / 'val'}",
-                    *changes,
-                    *options.overrides,
-                ],
-            )
-        network = open_network(weights).eval()
-        results[row] = {name: scorer(network, data / name) for name in ("real/val", "fattal")}
-        synthetic = ValidationConfig(
-            clean=data / "clean" / "val", depth=data / "depth" / "val", side=256
-        )
-        results[row]["clean/val"] = known_scores(network, validation_sets(synthetic))
-        options.out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(results, indent=1)
-        (options.out / "ablation.json").write_text(text + "\n", encoding="utf-8")
-        print(f"{row}: {json.dumps(results[row])}", flush=True)
+            results.setdefault(row, []).append(found)
+            print(f"{row}, seed {seed}: {json.dumps(found)}", flush=True)
     table = as_table(results)
     (options.out / "ablation.md").write_text(table, encoding="utf-8")
     print(table)
+
+
+def scores_of(row: str, seed: int, options: argparse.Namespace, scorer: Scorer) -> Scores | None:
+    """Trains and scores one row with one seed, as far as that is not done.
+
+    Returns:
+        Its scores by set of photos; None where only scores are wanted and there are no weights.
+    """
+    data, changes = options.shared / "data", ROWS[row]
+    folder = options.out / row.replace(", ", "-").replace(" ", "-")
+    if changes is not None:
+        folder /= f"seed-{seed}"
+    weights = options.start if changes is None else str(folder / "weights.safetensors")
+    done = folder / "scores.json"
+    if done.exists():
+        return json.loads(done.read_text(encoding="utf-8"))
+    if changes is not None and not Path(weights).exists():
+        if options.score_only:
+            return None
+        colabator.run(
+            RECIPE,
+            [
+                f"run.folder={folder}",
+                f"run.seed={seed}",
+                f"network.name={options.start}",
+                f"synthetic.clean={data / 'clean' / 'train'}",
+                f"synthetic.depth={data / 'depth' / 'train'}",
+                f"real.folder={data / 'real' / 'train'}",
+                f"validation.clean={data / 'clean' / 'val'}",
+                f"validation.depth={data / 'depth' / 'val'}",
+                f"validation.real={data / 'real' / 'val'}",
+                *changes,
+                *options.overrides,
+            ],
+        )
+    network = open_network(weights).eval()
+    scores = {name: scorer(network, data / name) for name in ("real/val", "fattal")}
+    synthetic = ValidationConfig(
+        clean=data / "clean" / "val", depth=data / "depth" / "val", side=256
+    )
+    scores["clean/val"] = known_scores(network, validation_sets(synthetic))
+    folder.mkdir(parents=True, exist_ok=True)
+    done.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    return scores
 
 
 class Scorer:
@@ -136,16 +161,22 @@ class Scorer:
         return {name: float(np.nanmean(values)) for name, values in totals.items()}
 
 
-def as_table(results: dict[str, dict[str, dict[str, float]]]) -> str:
-    """The rows as Markdown, one table for each set of photos."""
+def as_table(results: dict[str, list[Scores]]) -> str:
+    """The rows as Markdown, one table for each set of photos: the mean over the seeds, ± half of
+    the distance between the outermost where there are several."""
+
+    def cell(values: list[float], digits: int) -> str:
+        spread = f" ± {(max(values) - min(values)) / 2:.{digits}f}" if len(values) > 1 else ""
+        return f"{np.mean(values):.{digits}f}{spread}"
+
     lines = []
     for name in ("real/val", "fattal"):
         lines += [f"\n{name}\n", "| row | " + " | ".join(COLUMNS) + " | PSNR clean/val |"]
         lines.append("|---|" + "---|" * (len(COLUMNS) + 1))
-        for row, scores in results.items():
-            numbers = [f"{scores[name][column]:.3f}" for column in COLUMNS]
-            psnr = scores["clean/val"].get("PSNR", float("nan"))
-            lines.append(f"| {row} | " + " | ".join(numbers) + f" | {psnr:.2f} |")
+        for row, seeds in results.items():
+            cells = [cell([one[name][column] for one in seeds], 3) for column in COLUMNS]
+            cells.append(cell([one["clean/val"].get("PSNR", float("nan")) for one in seeds], 2))
+            lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
