@@ -10,13 +10,17 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parent))
-from adaptation_setup import make_adaptation, make_batches, tiny_network
+from adaptation_setup import SIDE, make_adaptation, make_batches, tiny_network
 
+from corun.errors import ConfigurationError
 from corun.losses import (
     VggFeatures,
+    colour_loss,
     contrastive_perceptual_loss,
+    gradient_loss,
     layer_weights_for,
     perceptual_loss,
+    structure_loss,
 )
 
 KEYS = ["a-0", "b-0"]
@@ -76,3 +80,65 @@ def test_each_can_be_turned_off(tmp_path: Path, vgg: Path, off: str) -> None:
     (on,) = {"perceptual", "contrastive"} - {off}
     assert on in parts
     assert off not in parts
+
+
+def test_the_terms_of_a_pre_training_can_be_kept(tmp_path: Path) -> None:
+    student = tiny_network(1)
+    kept = {"colour": 2.5, "structure": 0.4, "gradient": 1.25}
+    adaptation = make_adaptation(tmp_path / "pool", student, KEYS, **OTHERS_OFF, **kept)
+    pair, real = make_batches(0, KEYS)
+    found = adaptation.loss(student, pair, real, 0)
+    J_s = student(pair.hazy)
+    expected = {
+        "colour": colour_loss(J_s, pair.clean),
+        "structure": structure_loss(J_s, pair.clean),
+        "gradient": gradient_loss(J_s, pair.clean),
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(found.parts[name], value.detach())
+    total = torch.stack([weight * expected[name] for name, weight in kept.items()]).sum()
+    torch.testing.assert_close(found.total, total)
+
+
+def test_the_contrastive_term_of_the_synthetic_pair_looks_where_light_arrives(
+    tmp_path: Path, vgg: Path
+) -> None:
+    student = tiny_network(1)
+    settings = {
+        **OTHERS_OFF,
+        "vgg": vgg,
+        "vgg_layers": ["relu1_1", "relu1_2"],
+        "vgg_layer_weights": [0.3, 0.7],
+        "perceptual": 0.0,
+        "contrastive": 0.0,
+        "contrastive_synthetic": 0.5,
+        "contrastive_range": [0.1, 0.3],
+        "contrastive_shrink": 2,
+        "contrastive_parts": 2,
+    }
+    adaptation = make_adaptation(tmp_path / "pool", student, KEYS, **settings)
+    pair, real = make_batches(0, KEYS)
+    transmission = torch.full((2, 1, SIDE, SIDE), 0.05)
+    transmission[..., SIDE // 2 :] = 0.5
+    J_s, maps = student(pair.hazy), VggFeatures(vgg, ("relu1_1", "relu1_2"))
+    for step, known in ((0, None), (1, None), (0, torch.tensor([False, True]))):
+        told = pair._replace(transmission=transmission, known=known)
+        found = adaptation.loss(student, told, real, step)
+        seen = torch.zeros(1, 1, SIDE, SIDE)
+        seen[..., SIDE // 2 :] = 1.0
+        if known is not None:
+            seen[:] = 1.0
+        G = pair.clean[step : step + 1]
+        scene, positive, negative = (
+            maps(torch.nn.functional.avg_pool2d(seen * P[step : step + 1] + (1 - seen) * G, 2))
+            for P in (J_s, pair.clean, pair.hazy)
+        )
+        expected = contrastive_perceptual_loss(scene, positive, negative, (0.3, 0.7))
+        torch.testing.assert_close(found.parts["contrastive synthetic"], expected.detach())
+        torch.testing.assert_close(found.total, 0.5 * expected)
+
+
+def test_a_weight_is_needed_for_each_layer(tmp_path: Path, vgg: Path) -> None:
+    settings = {"vgg": vgg, "vgg_layer_weights": [0.3, 0.7]}
+    with pytest.raises(ConfigurationError, match=r"adaptation\.vgg_layer_weights: there are 1"):
+        make_adaptation(tmp_path / "pool", tiny_network(), KEYS, **settings)

@@ -30,12 +30,16 @@ from corun.judges.protocols import (
 )
 from corun.losses import (
     VggFeatures,
+    chosen_layer_weights,
+    colour_loss,
+    contrastive_loss_where_seen,
     contrastive_perceptual_loss,
     density_loss,
-    layer_weights_for,
+    gradient_loss,
     perceptual_loss,
     pixel_loss,
     scattering_consistency_loss,
+    structure_loss,
     transmission_loss,
     weighted_pixel_loss,
 )
@@ -53,6 +57,13 @@ class AdaptationConfig(Strict):
         scattering: of mean(w*·|J_r·T_r + 1 − T_r − strong(P_r)|); absent without a transmission.
         transmission: of ‖T − T_s‖₁ on the synthetic pair, which keeps the estimate from drifting
             where nothing else ties it to the truth. Not in the paper, so 0 by default.
+        colour: of ‖(J_s − J̄_s) − (G − Ḡ)‖₁, the difference of the colours without their grey. This
+            and the next three are terms of a pre-training: a network that was trained with them
+            unlearns what they taught it where they are left out. Not in the paper, so 0.
+        structure: of 1 − SSIM of J_s, in windows of 7×7 pixels.
+        gradient: of ‖∇J_s − ∇G‖₁.
+        contrastive_synthetic: of the contrastive perceptual loss of J_s, near G and far from P_s;
+            needs ``vgg``.
         perceptual: of the perceptual loss between J_s and G; needs ``vgg``.
         contrastive: of the contrastive perceptual loss of J_r; needs ``vgg``.
         density_synthetic: of D(J_s); needs a differentiable density evaluator.
@@ -66,7 +77,14 @@ class AdaptationConfig(Strict):
         density_range: transmissions of the student between which D's gradient fades in. Not in the
             paper, whose term, (0, 0), asks for contrast in dense haze as well, where there is
             nothing but noise to make it of. Without a transmission it has no effect.
-        vgg: local VGG-19 weights; without a file both perceptual terms are off.
+        vgg: local VGG-19 weights; without a file the perceptual terms are off.
+        vgg_layers: which layers, such as ``relu1_2``; empty for the published ones in the file.
+        vgg_layer_weights: one weight per layer; empty for the published ones.
+        contrastive_range: transmissions between which ``contrastive_synthetic`` fades in; below, it
+            is shown the target. Without a known transmission it has no effect.
+        contrastive_shrink: ``contrastive_synthetic`` sees pictures averaged over so many pixels
+            squared.
+        contrastive_parts: it sees one in so many of the batch, in turn.
         strong_changes: photometric changes of the student's real photo.
         block: side of the blocks that are scored, pixels.
         weights: ``trusted``; ``uniform`` or ``inverted`` for comparisons.
@@ -77,6 +95,10 @@ class AdaptationConfig(Strict):
     real: float = Field(2.0, ge=0)
     scattering: float = Field(0.01, ge=0)
     transmission: float = Field(0.0, ge=0)
+    colour: float = Field(0.0, ge=0)
+    structure: float = Field(0.0, ge=0)
+    gradient: float = Field(0.0, ge=0)
+    contrastive_synthetic: float = Field(0.0, ge=0)
     perceptual: float = Field(0.2, ge=0)
     contrastive: float = Field(1.0, ge=0)
     density_synthetic: float = Field(1.0, ge=0)
@@ -85,6 +107,11 @@ class AdaptationConfig(Strict):
     density_gradient: DensityGradient = "full"
     density_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
     vgg: Path | None = None
+    vgg_layers: tuple[str, ...] = ()
+    vgg_layer_weights: tuple[float, ...] = ()
+    contrastive_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
+    contrastive_shrink: int = Field(1, ge=1)
+    contrastive_parts: int = Field(1, ge=1)
     strong_changes: int = Field(2, ge=0, le=6)
     block: int = Field(32, ge=8)
     weights: WeightRule = "trusted"
@@ -183,8 +210,14 @@ class Adaptation:
                 f"adaptation.{' and adaptation.'.join(asked)}: {density.name} has no gradient; set "
                 "them to 0, or choose a judge of density that has one"
             )
-        wanted = config.perceptual or config.contrastive
-        self.features = VggFeatures(config.vgg) if wanted and config.vgg is not None else None
+        wanted = config.perceptual or config.contrastive or config.contrastive_synthetic
+        self.features: VggFeatures | None = None
+        self.layer_weights: tuple[float, ...] = ()
+        if wanted and config.vgg is not None:
+            self.features = VggFeatures(config.vgg, config.vgg_layers)
+            self.layer_weights = chosen_layer_weights(
+                self.features, config.vgg_layer_weights, "adaptation.vgg_layer_weights"
+            )
 
     def loss(self, student: nn.Module, pair: SyntheticPair, real: RealBatch, step: int) -> Adapted:
         """The loss of one step, after offering the teacher's labels to the pool.
@@ -218,6 +251,17 @@ class Adaptation:
         if weigh.transmission and T_s is not None and pair.transmission is not None:
             parts["transmission"] = transmission_loss(T_s, pair.transmission, pair.known)
             total = total + weigh.transmission * parts["transmission"]
+        for name, weight, term in (
+            ("colour", weigh.colour, colour_loss),
+            ("structure", weigh.structure, structure_loss),
+            ("gradient", weigh.gradient, gradient_loss),
+        ):
+            if weight:
+                parts[name] = term(J_s, pair.clean)
+                total = total + weight * parts[name]
+        if weigh.contrastive_synthetic and self.features is not None:
+            parts["contrastive synthetic"] = self._contrastive_synthetic(J_s, pair, step)
+            total = total + weigh.contrastive_synthetic * parts["contrastive synthetic"]
         if weigh.perceptual and self.features is not None:
             parts["perceptual"] = self._perceptual(J_s, pair.clean)
             total = total + weigh.perceptual * parts["perceptual"]
@@ -313,14 +357,35 @@ class Adaptation:
         features = self.features.to(scene.device)
         with torch.no_grad():
             truth = features(target)
-        return perceptual_loss(features(scene), truth, layer_weights_for(features))
+        return perceptual_loss(features(scene), truth, self.layer_weights)
 
     def _contrastive(self, scene: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         assert self.features is not None
         features = self.features.to(scene.device)
         with torch.no_grad():
             near, far = features(positive), features(negative)
-        return contrastive_perceptual_loss(features(scene), near, far, layer_weights_for(features))
+        return contrastive_perceptual_loss(features(scene), near, far, self.layer_weights)
+
+    def _contrastive_synthetic(self, scene: Tensor, pair: SyntheticPair, step: int) -> Tensor:
+        assert self.features is not None
+        parts, between = self.config.contrastive_parts, self.config.contrastive_range
+        chosen = slice(step % parts, None, parts)
+        seen = None
+        if between[1] > 0 and pair.transmission is not None:
+            seen = share_of_light(pair.transmission, between)
+            if pair.known is not None:
+                seen = torch.where(pair.known[:, None, None, None], seen, 1.0)
+            seen = seen[chosen]
+        return contrastive_loss_where_seen(
+            self.features.to(scene.device),
+            self.layer_weights,
+            scene[chosen],
+            pair.clean[chosen],
+            pair.hazy[chosen],
+            share=seen,
+            shrink=self.config.contrastive_shrink,
+            low_precision=self.teacher.precision == torch.bfloat16,
+        )
 
 
 def with_fixed_colours(

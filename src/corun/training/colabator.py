@@ -183,8 +183,9 @@ class ColabatorTraining(Task):
         self._done = 0
         asked = "adaptation.transmission" if config.adaptation.transmission else ""
         self.notices = self.synthetic.notes(asked)
-        wanted = config.adaptation.perceptual or config.adaptation.contrastive
-        if wanted and config.adaptation.vgg is None:
+        adaptation = config.adaptation
+        wanted = adaptation.perceptual or adaptation.contrastive or adaptation.contrastive_synthetic
+        if wanted and adaptation.vgg is None:
             self.notices.append("adaptation.vgg names no file, so the perceptual terms are off")
 
     def prepare(self, step: int, part: int, rank: int, world: int) -> ColabatorBatch:

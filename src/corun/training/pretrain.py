@@ -20,11 +20,11 @@ from corun.errors import ConfigurationError, tell
 from corun.judges.density_net import embedded_density
 from corun.losses import (
     VggFeatures,
+    chosen_layer_weights,
     colour_loss,
-    contrastive_perceptual_loss,
+    contrastive_loss_where_seen,
     density_loss,
     gradient_loss,
-    layer_weights_for,
     pixel_loss,
     scattering_consistency_loss,
     structure_loss,
@@ -165,12 +165,9 @@ class Pretraining(Task):
         self.layer_weights: tuple[float, ...] = ()
         if config.loss.contrastive and config.loss.vgg is not None:
             self.features = VggFeatures(config.loss.vgg, config.loss.vgg_layers)
-            self.layer_weights = config.loss.vgg_layer_weights or layer_weights_for(self.features)
-            if len(self.layer_weights) != len(self.features.layers):
-                raise ConfigurationError(
-                    f"loss.vgg_layer_weights: {config.loss.vgg} has {len(self.features.layers)} "
-                    f"layers ({', '.join(self.features.layers)}), not {len(self.layer_weights)}"
-                )
+            self.layer_weights = chosen_layer_weights(
+                self.features, config.loss.vgg_layer_weights, "loss.vgg_layer_weights"
+            )
         self.density = (
             embedded_density(config.loss.density_weights) if config.loss.density else None
         )
@@ -249,24 +246,19 @@ class Pretraining(Task):
 
     def _contrastive(self, scene: Tensor, haze: HazyBatch) -> Tensor:
         assert self.features is not None
-        features = self.features.to(scene.device)
-        low = self.config.run.precision == "bfloat16"
-        shrink = self.config.loss.contrastive_shrink
-        between = self.config.loss.contrastive_range
-        m = share_of_light(haze.transmission, between) if between[1] > 0 else None
-
-        def maps(image: Tensor) -> list[Tensor]:
-            if m is not None:
-                image = m * image + (1 - m) * haze.target
-            if shrink > 1:
-                image = F.avg_pool2d(image, shrink)
-            with torch.autocast(scene.device.type, torch.bfloat16, enabled=low):
-                taps = features(image)
-            return [tap.float() for tap in taps]
-
-        with torch.no_grad():
-            positive, negative = maps(haze.target), maps(haze.hazy)
-        return contrastive_perceptual_loss(maps(scene), positive, negative, self.layer_weights)
+        loss, seen = self.config.loss, None
+        if loss.contrastive_range[1] > 0:
+            seen = share_of_light(haze.transmission, loss.contrastive_range)
+        return contrastive_loss_where_seen(
+            self.features.to(scene.device),
+            self.layer_weights,
+            scene,
+            haze.target,
+            haze.hazy,
+            share=seen,
+            shrink=loss.contrastive_shrink,
+            low_precision=self.config.run.precision == "bfloat16",
+        )
 
     def validate(self, network: nn.Module) -> Validation | None:
         """PSNR and SSIM on fixed synthetic haze over the validation photos, and on pairs."""
