@@ -40,6 +40,17 @@ ROWS: dict[str, tuple[str, ...] | None] = {
     "pool, no trusted weights": ("adaptation.weights=uniform",),
     "everything": (),
     "inverted weights": ("adaptation.weights=inverted",),
+    "everything, pre-training terms kept": (
+        "adaptation.colour=2.5",
+        "adaptation.structure=0.375",
+        "adaptation.gradient=1.25",
+        "adaptation.contrastive_synthetic=0.25",
+        "adaptation.contrastive_range=[0.05,0.25]",
+        "adaptation.contrastive_shrink=2",
+        "adaptation.contrastive_parts=2",
+        "adaptation.vgg_layers=[relu1_2,relu2_2,relu3_1]",
+        "adaptation.vgg_layer_weights=[0.1,0.2,0.7]",
+    ),
 }
 """What each row changes in the recipe; the first adapts nothing."""
 Scores = dict[str, dict[str, float]]
@@ -105,6 +116,7 @@ def scores_of(row: str, seed: int, options: argparse.Namespace, scorer: Scorer) 
                 f"validation.clean={data / 'clean' / 'val'}",
                 f"validation.depth={data / 'depth' / 'val'}",
                 f"validation.real={data / 'real' / 'val'}",
+                f"adaptation.vgg={options.shared / 'weights' / 'vgg19_relu3_1.pth'}",
                 *changes,
                 *options.overrides,
             ],
