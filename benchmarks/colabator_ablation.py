@@ -4,8 +4,9 @@
     python benchmarks/colabator_ablation.py --shared ../shared --out runs/ablation --score-only
 
 A row whose weights exist is not trained again, one that was interrupted is resumed, and one that
-was scored is not scored again, so rows and seeds can be shared out among processes with the same
-``--out``. Every row is scored on ``data/real/val`` and ``data/fattal`` (FADE, BRISQUE, embedded Q
+was scored is not scored again (take another ``--out`` for other settings), so rows and seeds can
+be shared out among processes with the same ``--out``; a last call with all of them makes the
+table. Every row is scored on ``data/real/val`` and ``data/fattal`` (FADE, BRISQUE, embedded Q
 and D, mean brightness, crushed fraction) and on synthetic haze over ``data/clean/val`` (PSNR).
 The table, printed as Markdown and written beside the runs, has the mean over the seeds, and half
 the distance between the outermost of them where there are several.
@@ -83,6 +84,7 @@ def main() -> None:
             results.setdefault(row, []).append(found)
             print(f"{row}, seed {seed}: {json.dumps(found)}", flush=True)
     table = as_table(results)
+    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "ablation.md").write_text(table, encoding="utf-8")
     print(table)
 
@@ -128,7 +130,9 @@ def scores_of(row: str, seed: int, options: argparse.Namespace, scorer: Scorer) 
     )
     scores["clean/val"] = known_scores(network, validation_sets(synthetic))
     folder.mkdir(parents=True, exist_ok=True)
-    done.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    unfinished = done.with_suffix(".part")
+    unfinished.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(done)
     return scores
 
 

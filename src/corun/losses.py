@@ -318,12 +318,13 @@ def chosen_layer_weights(
     Raises:
         ConfigurationError: not one for each layer.
     """
-    if weights and len(weights) != len(features.layers):
+    chosen = tuple(weights) or layer_weights_for(features)
+    if len(chosen) != len(features.layers):
         raise ConfigurationError(
             f"{key}: there are {len(features.layers)} layers "
-            f"({', '.join(features.layers)}), not {len(weights)}"
+            f"({', '.join(features.layers)}), not {len(chosen)}"
         )
-    return tuple(weights) or layer_weights_for(features)
+    return chosen
 
 
 def layer_weights_for(features: VggFeatures) -> tuple[float, ...]:

@@ -368,7 +368,8 @@ class Adaptation:
 
     def _contrastive_synthetic(self, scene: Tensor, pair: SyntheticPair, step: int) -> Tensor:
         assert self.features is not None
-        parts, between = self.config.contrastive_parts, self.config.contrastive_range
+        between = self.config.contrastive_range
+        parts = min(self.config.contrastive_parts, len(scene))
         chosen = slice(step % parts, None, parts)
         seen = None
         if between[1] > 0 and pair.transmission is not None:
