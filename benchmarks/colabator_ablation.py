@@ -4,8 +4,8 @@
     python benchmarks/colabator_ablation.py --shared ../shared --out runs/ablation --score-only
 
 A row whose weights exist is not trained again, one that was interrupted is resumed, and one that
-was scored is not scored again (take another ``--out`` for other settings), so rows and seeds can
-be shared out among processes with the same ``--out``; a last call with all of them makes the
+was scored is not scored again (other settings need another ``--out``), so rows and seeds can be
+shared out among processes with the same ``--out``; a last call with all of them makes the
 table. Every row is scored on ``data/real/val`` and ``data/fattal`` (FADE, BRISQUE, embedded Q
 and D, mean brightness, crushed fraction) and on synthetic haze over ``data/clean/val`` (PSNR).
 The table, printed as Markdown and written beside the runs, has the mean over the seeds, and half
@@ -101,8 +101,14 @@ def scores_of(row: str, seed: int, options: argparse.Namespace, scorer: Scorer) 
         folder /= f"seed-{seed}"
     weights = options.start if changes is None else str(folder / "weights.safetensors")
     done = folder / "scores.json"
+    settings = {
+        name: getattr(options, name) for name in ("start", "long_side", "photos", "overrides")
+    }
     if done.exists():
-        return json.loads(done.read_text(encoding="utf-8"))
+        found = json.loads(done.read_text(encoding="utf-8"))
+        if found["settings"] != settings:
+            raise SystemExit(f"{done}: of {found['settings']}; give another --out")
+        return found["scores"]
     if changes is not None and not Path(weights).exists():
         if options.score_only:
             return None
@@ -131,7 +137,8 @@ def scores_of(row: str, seed: int, options: argparse.Namespace, scorer: Scorer) 
     scores["clean/val"] = known_scores(network, validation_sets(synthetic))
     folder.mkdir(parents=True, exist_ok=True)
     unfinished = done.with_suffix(".part")
-    unfinished.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({"settings": settings, "scores": scores}, indent=1)
+    unfinished.write_text(text + "\n", encoding="utf-8")
     unfinished.replace(done)
     return scores
 

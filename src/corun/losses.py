@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from corun.errors import ConfigurationError, WeightsError
+from corun.errors import WeightsError
 from corun.networks.brought import read_state
 
 VGG_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -206,17 +206,17 @@ class VggFeatures(nn.Module):
         self.eval()
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        """Features of RGB in [0,1], a map for each of ``self.layers`` in the network's order."""
+        """Features of RGB in [0,1], a map for each of ``self.layers``, in their order."""
         # Channels last is two to three times as fast in bfloat16 on CPUs.
         x = self.prepare(image).contiguous(memory_format=torch.channels_last)
-        taps = []
+        taps = {}
         for i, convolution in enumerate(self.convolutions):
             if i in _POOL_BEFORE:
                 x = F.max_pool2d(x, 2, ceil_mode=self.padding_mode == "reflect")
             x = F.relu(convolution(F.pad(x, (1, 1, 1, 1), mode=self.padding_mode)))
             if i in self.taps:
-                taps.append(x)
-        return taps
+                taps[i] = x
+        return [taps[i] for i in self.taps]
 
 
 def perceptual_loss(
@@ -257,45 +257,6 @@ def contrastive_perceptual_loss(
     ).sum()
 
 
-def contrastive_loss_where_seen(
-    features: VggFeatures,
-    layer_weights: Sequence[float],
-    scene: Float[Tensor, "b 3 h w"],
-    target: Float[Tensor, "b 3 h w"],
-    hazy: Float[Tensor, "b 3 h w"],
-    *,
-    share: Float[Tensor, "b 1 h w"] | None = None,
-    shrink: int = 1,
-    low_precision: bool = False,
-) -> Float[Tensor, ""]:
-    """:func:`contrastive_perceptual_loss` of pictures, where light of the scene arrives.
-
-    Args:
-        features: φ, on the pictures' device.
-        layer_weights: w_l, one per layer.
-        scene: J, RGB, [0,1].
-        target: G, RGB, [0,1].
-        hazy: P, RGB, [0,1].
-        share: how much of J and P is looked at, [0,1]; G is shown in place of the rest. Without,
-            all: the published term.
-        shrink: the pictures are averaged over so many pixels squared.
-        low_precision: φ in bfloat16.
-    """
-
-    def maps(image: Tensor) -> list[Tensor]:
-        if share is not None:
-            image = share * image + (1 - share) * target
-        if shrink > 1:
-            image = F.avg_pool2d(image, shrink)
-        with torch.autocast(image.device.type, torch.bfloat16, enabled=low_precision):
-            taps = features(image)
-        return [tap.float() for tap in taps]
-
-    with torch.no_grad():
-        positive, negative = maps(target), maps(hazy)
-    return contrastive_perceptual_loss(maps(scene), positive, negative, layer_weights)
-
-
 def density_loss(density: Float[Tensor, " b"]) -> Float[Tensor, ""]:
     """Mean haze density of the outputs, global coherence (Eq. 15): D in [0,1], lower is clearer.
 
@@ -303,28 +264,6 @@ def density_loss(density: Float[Tensor, " b"]) -> Float[Tensor, ""]:
         density: D(J) of each output, from a differentiable evaluator.
     """
     return density.mean()
-
-
-def chosen_layer_weights(
-    features: VggFeatures, weights: Sequence[float], key: str
-) -> tuple[float, ...]:
-    """The weights a recipe gives, or the published ones where it gives none.
-
-    Args:
-        features: φ.
-        weights: w_l, unitless; empty for the published ones.
-        key: the name of theirs in the recipe.
-
-    Raises:
-        ConfigurationError: not one for each layer.
-    """
-    chosen = tuple(weights) or layer_weights_for(features)
-    if len(chosen) != len(features.layers):
-        raise ConfigurationError(
-            f"{key}: there are {len(features.layers)} layers "
-            f"({', '.join(features.layers)}), not {len(chosen)}"
-        )
-    return chosen
 
 
 def layer_weights_for(features: VggFeatures) -> tuple[float, ...]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import nan
-from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from corun.colabator.coherence import WeightRule, assess, at_least_as_good, smooth_weights
 from corun.colabator.label_pool import Label, LabelPool
 from corun.colabator.teacher import Teacher
-from corun.configuration import Range, Strict, ordered
+from corun.configuration import Range, ordered
 from corun.data.augmentation import mirror, strong_augmentation
 from corun.data.synthesis import share_of_light
 from corun.errors import ConfigurationError
@@ -29,14 +28,9 @@ from corun.judges.protocols import (
     block_count,
 )
 from corun.losses import (
-    VggFeatures,
-    chosen_layer_weights,
     colour_loss,
-    contrastive_loss_where_seen,
-    contrastive_perceptual_loss,
     density_loss,
     gradient_loss,
-    perceptual_loss,
     pixel_loss,
     scattering_consistency_loss,
     structure_loss,
@@ -44,11 +38,12 @@ from corun.losses import (
     weighted_pixel_loss,
 )
 from corun.networks.outputs import NetworkOutput, read_output
+from corun.perceptual import PerceptualConfig, PerceptualTerms
 
 DensityGradient = Literal["full", "contrast"]
 
 
-class AdaptationConfig(Strict):
+class AdaptationConfig(PerceptualConfig):
     """The weights of the losses (0 turns one off) and how labels are chosen.
 
     Attributes:
@@ -77,14 +72,6 @@ class AdaptationConfig(Strict):
         density_range: transmissions of the student between which D's gradient fades in. Not in the
             paper, whose term, (0, 0), asks for contrast in dense haze as well, where there is
             nothing but noise to make it of. Without a transmission it has no effect.
-        vgg: local VGG-19 weights; without a file the perceptual terms are off.
-        vgg_layers: which layers, such as ``relu1_2``; empty for the published ones in the file.
-        vgg_layer_weights: one weight per layer; empty for the published ones.
-        contrastive_range: transmissions between which ``contrastive_synthetic`` fades in; below, it
-            is shown the target. Without a known transmission it has no effect.
-        contrastive_shrink: ``contrastive_synthetic`` sees pictures averaged over so many pixels
-            squared.
-        contrastive_parts: it sees one in so many of the batch, in turn.
         strong_changes: photometric changes of the student's real photo.
         block: side of the blocks that are scored, pixels.
         weights: ``trusted``; ``uniform`` or ``inverted`` for comparisons.
@@ -106,12 +93,6 @@ class AdaptationConfig(Strict):
     density_target: float = Field(0.0, ge=0, lt=1)
     density_gradient: DensityGradient = "full"
     density_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
-    vgg: Path | None = None
-    vgg_layers: tuple[str, ...] = ()
-    vgg_layer_weights: tuple[float, ...] = ()
-    contrastive_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
-    contrastive_shrink: int = Field(1, ge=1)
-    contrastive_parts: int = Field(1, ge=1)
     strong_changes: int = Field(2, ge=0, le=6)
     block: int = Field(32, ge=8)
     weights: WeightRule = "trusted"
@@ -124,7 +105,7 @@ class SyntheticPair(NamedTuple):
     Attributes:
         hazy: P_s, RGB, [0,1].
         clean: G, RGB, [0,1].
-        transmission: T_s, unitless, or None.
+        transmission: T_s, unitless, 1 where unknown, or None.
         known: of which pictures T_s is known; None for all.
     """
 
@@ -211,13 +192,10 @@ class Adaptation:
                 "them to 0, or choose a judge of density that has one"
             )
         wanted = config.perceptual or config.contrastive or config.contrastive_synthetic
-        self.features: VggFeatures | None = None
-        self.layer_weights: tuple[float, ...] = ()
+        self.terms: PerceptualTerms | None = None
         if wanted and config.vgg is not None:
-            self.features = VggFeatures(config.vgg, config.vgg_layers)
-            self.layer_weights = chosen_layer_weights(
-                self.features, config.vgg_layer_weights, "adaptation.vgg_layer_weights"
-            )
+            low = teacher.precision == torch.bfloat16
+            self.terms = PerceptualTerms(config, "adaptation", low_precision=low)
 
     def loss(self, student: nn.Module, pair: SyntheticPair, real: RealBatch, step: int) -> Adapted:
         """The loss of one step, after offering the teacher's labels to the pool.
@@ -259,15 +237,19 @@ class Adaptation:
             if weight:
                 parts[name] = term(J_s, pair.clean)
                 total = total + weight * parts[name]
-        if weigh.contrastive_synthetic and self.features is not None:
-            parts["contrastive synthetic"] = self._contrastive_synthetic(J_s, pair, step)
-            total = total + weigh.contrastive_synthetic * parts["contrastive synthetic"]
-        if weigh.perceptual and self.features is not None:
-            parts["perceptual"] = self._perceptual(J_s, pair.clean)
-            total = total + weigh.perceptual * parts["perceptual"]
-        if weigh.contrastive and self.features is not None:
-            parts["contrastive"] = self._contrastive(J_r, J_star, P_r)
-            total = total + weigh.contrastive * parts["contrastive"]
+        if self.terms is not None:
+            if weigh.contrastive_synthetic:
+                name = "contrastive synthetic"
+                parts[name] = self.terms.contrastive_where_seen(
+                    J_s, pair.clean, pair.hazy, pair.transmission, step
+                )
+                total = total + weigh.contrastive_synthetic * parts[name]
+            if weigh.perceptual:
+                parts["perceptual"] = self.terms.perceptual(J_s, pair.clean)
+                total = total + weigh.perceptual * parts["perceptual"]
+            if weigh.contrastive:
+                parts["contrastive"] = self.terms.contrastive(J_r, J_star, P_r)
+                total = total + weigh.contrastive * parts["contrastive"]
         for name, scene, T, weight in (
             ("density synthetic", J_s, T_s, weigh.density_synthetic),
             ("density real", J_r, T_r, weigh.density_real),
@@ -351,42 +333,6 @@ class Adaptation:
         if self.config.density_gradient == "contrast":
             return with_fixed_colours(scene, share)
         return (scene * (1 - share)).detach() + scene * share
-
-    def _perceptual(self, scene: Tensor, target: Tensor) -> Tensor:
-        assert self.features is not None
-        features = self.features.to(scene.device)
-        with torch.no_grad():
-            truth = features(target)
-        return perceptual_loss(features(scene), truth, self.layer_weights)
-
-    def _contrastive(self, scene: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        assert self.features is not None
-        features = self.features.to(scene.device)
-        with torch.no_grad():
-            near, far = features(positive), features(negative)
-        return contrastive_perceptual_loss(features(scene), near, far, self.layer_weights)
-
-    def _contrastive_synthetic(self, scene: Tensor, pair: SyntheticPair, step: int) -> Tensor:
-        assert self.features is not None
-        between = self.config.contrastive_range
-        parts = min(self.config.contrastive_parts, len(scene))
-        chosen = slice(step % parts, None, parts)
-        seen = None
-        if between[1] > 0 and pair.transmission is not None:
-            seen = share_of_light(pair.transmission, between)
-            if pair.known is not None:
-                seen = torch.where(pair.known[:, None, None, None], seen, 1.0)
-            seen = seen[chosen]
-        return contrastive_loss_where_seen(
-            self.features.to(scene.device),
-            self.layer_weights,
-            scene[chosen],
-            pair.clean[chosen],
-            pair.hazy[chosen],
-            share=seen,
-            shrink=self.config.contrastive_shrink,
-            low_precision=self.teacher.precision == torch.bfloat16,
-        )
 
 
 def with_fixed_colours(

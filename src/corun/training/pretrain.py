@@ -6,23 +6,20 @@ import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from corun.configuration import Range, Strict, load_configuration, ordered
+from corun.configuration import Strict, load_configuration
 from corun.data.mixture import HazyCrops, TrainingData, TrainingDataConfig
-from corun.data.synthesis import HazyBatch, SynthesisConfig, share_of_light
+from corun.data.synthesis import SynthesisConfig
 from corun.errors import ConfigurationError, tell
 from corun.judges.density_net import embedded_density
 from corun.losses import (
-    VggFeatures,
-    chosen_layer_weights,
     colour_loss,
-    contrastive_loss_where_seen,
     density_loss,
     gradient_loss,
     pixel_loss,
@@ -34,6 +31,7 @@ from corun.networks.checkpoints import load_network, save_network
 from corun.networks.corun import CORUN
 from corun.networks.corun_config import CorunConfig
 from corun.networks.published_layout import build_filled
+from corun.perceptual import PerceptualConfig, PerceptualTerms
 from corun.training.configuration import OptimizerConfig, RunConfig
 from corun.training.engine import train
 from corun.training.task import LossTerms, Task, Validation
@@ -48,7 +46,7 @@ from corun.training.validation import (
 )
 
 
-class PretrainLossConfig(Strict):
+class PretrainLossConfig(PerceptualConfig):
     """Weights of the loss terms; 0 turns a term off. J is the result, at full size.
 
     Attributes:
@@ -65,15 +63,7 @@ class PretrainLossConfig(Strict):
         structure: 1 − SSIM of J, in windows of 7×7 pixels.
         gradient: ‖∇J − ∇G‖₁.
         contrastive: the contrastive perceptual term; needs ``vgg``.
-        vgg: local VGG-19 weights; without a file the contrastive term is off.
-        vgg_layers: which layers, such as ``relu1_2``; empty for the published ones in the file.
-        vgg_layer_weights: one weight per layer; empty for the published ones.
         contrastive_from: step at which the contrastive term sets in.
-        contrastive_range: transmissions between which the contrastive term fades in; below, it is
-            shown the target in place of the scene and of the hazy photo. Not in the paper, whose
-            term, (0, 0), rewards whatever differs from the haze, dark clouds in dense haze as well.
-        contrastive_shrink: the term sees pictures averaged over so many pixels squared.
-        contrastive_parts: the term sees one in so many of the batch, in turn.
         density: D(J), the paper's global coherence, under ``density_weights``.
         density_target: D of a clear enough picture, in [0,1): only what is above it counts. 0 is
             the paper's.
@@ -89,13 +79,7 @@ class PretrainLossConfig(Strict):
     structure: float = Field(0.0, ge=0)
     gradient: float = Field(0.0, ge=0)
     contrastive: float = Field(0.2, ge=0)
-    vgg: Path | None = None
-    vgg_layers: tuple[str, ...] = ()
-    vgg_layer_weights: tuple[float, ...] = ()
     contrastive_from: int = Field(0, ge=0)
-    contrastive_range: Annotated[Range, ordered(least=0.0)] = (0.0, 0.0)
-    contrastive_shrink: int = Field(1, ge=1)
-    contrastive_parts: int = Field(1, ge=1)
     density: float = Field(1.0, ge=0)
     density_target: float = Field(0.0, ge=0, lt=1)
     density_weights: Path | None = None
@@ -161,19 +145,16 @@ class Pretraining(Task):
                 clean=config.validation.clean is None,
                 pairs=not config.validation.pairs,
             )
-        self.features: VggFeatures | None = None
-        self.layer_weights: tuple[float, ...] = ()
+        self.terms: PerceptualTerms | None = None
         if config.loss.contrastive and config.loss.vgg is not None:
-            self.features = VggFeatures(config.loss.vgg, config.loss.vgg_layers)
-            self.layer_weights = chosen_layer_weights(
-                self.features, config.loss.vgg_layer_weights, "loss.vgg_layer_weights"
-            )
+            low = config.run.precision == "bfloat16"
+            self.terms = PerceptualTerms(config.loss, "loss", low_precision=low)
         self.density = (
             embedded_density(config.loss.density_weights) if config.loss.density else None
         )
-        if config.loss.contrastive and self.features is None:
+        if config.loss.contrastive and self.terms is None:
             self.notices.append("loss.vgg names no file, so the contrastive perceptual term is off")
-        if self.data.pairs and self.features is not None and config.loss.contrastive_range[1] > 0:
+        if self.data.pairs and self.terms is not None and config.loss.contrastive_range[1] > 0:
             self.notices.append(
                 "loss.contrastive_range has no effect on pairs, whose transmission nobody knows"
             )
@@ -222,15 +203,15 @@ class Pretraining(Task):
             ("structure", weights.structure, lambda: structure_loss(scene, haze.target)),
             ("gradient", weights.gradient, lambda: gradient_loss(scene, haze.target)),
         ]
-        if self.features is not None and step >= weights.contrastive_from:
-            chosen = slice(
-                (step + part) % weights.contrastive_parts, None, weights.contrastive_parts
-            )
+        perceptual = self.terms
+        if perceptual is not None and step >= weights.contrastive_from:
             terms.append(
                 (
                     "contrastive",
                     weights.contrastive,
-                    lambda: self._contrastive(scene[chosen], HazyBatch(*(v[chosen] for v in haze))),
+                    lambda: perceptual.contrastive_where_seen(
+                        scene, haze.target, haze.hazy, haze.transmission, step + part
+                    ),
                 )
             )
         if self.density is not None:
@@ -243,22 +224,6 @@ class Pretraining(Task):
         assert self.density is not None
         D = self.density.to(scene.device).overall(scene)
         return density_loss((D - self.config.loss.density_target).clamp(min=0))
-
-    def _contrastive(self, scene: Tensor, haze: HazyBatch) -> Tensor:
-        assert self.features is not None
-        loss, seen = self.config.loss, None
-        if loss.contrastive_range[1] > 0:
-            seen = share_of_light(haze.transmission, loss.contrastive_range)
-        return contrastive_loss_where_seen(
-            self.features.to(scene.device),
-            self.layer_weights,
-            scene,
-            haze.target,
-            haze.hazy,
-            share=seen,
-            shrink=loss.contrastive_shrink,
-            low_precision=self.config.run.precision == "bfloat16",
-        )
 
     def validate(self, network: nn.Module) -> Validation | None:
         """PSNR and SSIM on fixed synthetic haze over the validation photos, and on pairs."""
